@@ -1,0 +1,23 @@
+"""Equilibrium propagation for complete directed neural networks (DEEP), reproducibly."""
+
+from deep_nb.experiment import Flags
+from deep_nb.models import MODELS, DEEP, DEEP_oh, EP_asym, Hyperparameters, Model
+from deep_nb.results import load, save, settings
+from deep_nb.tasks import TASKS, Task
+from deep_nb.training import train
+
+__all__ = [
+    "DEEP",
+    "MODELS",
+    "TASKS",
+    "DEEP_oh",
+    "EP_asym",
+    "Flags",
+    "Hyperparameters",
+    "Model",
+    "Task",
+    "load",
+    "save",
+    "settings",
+    "train",
+]

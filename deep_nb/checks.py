@@ -1,0 +1,124 @@
+"""Checks that words and frozen settings share: one clear ``ValueError`` a mistake."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+def one_of(value: object, allowed: Iterable[str], what: str) -> str:
+    """Return `value` if it is one of the `allowed` words.
+
+    Parameters
+    ----------
+    value : object
+        What the caller gave.
+    allowed : iterable of str
+        The words that may stand there.
+    what : str
+        What the word names, for the message.
+
+    Raises
+    ------
+    ValueError
+        If it is not, with the nearest allowed word and all of them.
+    """
+    words = list(allowed)
+    if isinstance(value, str) and value in words:
+        return value
+    raise ValueError(
+        f"unknown {what} {value!r}{did_you_mean(value, words)}; allowed: {', '.join(words)}"
+    )
+
+
+def did_you_mean(value: object, words: Iterable[str]) -> str:
+    """Return ``" (did you mean …?)"`` for the nearest of `words`, or an empty string."""
+    by_lower = {word.lower(): word for word in words}
+    near = difflib.get_close_matches(str(value).lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
+
+
+def plain(value: Any) -> Any:
+    """Unwrap NumPy scalars and arrays into Python's own numbers and lists."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def finite_array(value: Any, what: str, ndim: int) -> np.ndarray:
+    """Return `value` as a new read-only float array of `ndim` dimensions.
+
+    Raises
+    ------
+    ValueError
+        If it is not numeric, has another number of dimensions, is empty, or holds NaN or
+        infinities.
+    """
+    try:
+        array = np.array(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} must be an array of real numbers: {error}") from None
+    if array.ndim != ndim:
+        raise ValueError(f"{what} must have {ndim} dimensions, got shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{what} must not be empty, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite, got NaN or infinity")
+    array.flags.writeable = False
+    return array
+
+
+class Frozen(BaseModel):
+    """A frozen set of named values, checked once, where it is made.
+
+    Raises
+    ------
+    ValueError
+        On an unknown name, or on a value of the wrong type or out of range: one line each, with
+        the name, the value and what is allowed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ValueError(self._explain(error)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some values changed, checked like a new one."""
+        return type(self)(**{**dict(self), **changes})
+
+    @classmethod
+    def _explain(cls, error: ValidationError) -> str:
+        lines = []
+        for item in error.errors():
+            name = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                names = list(cls.model_fields)
+                lines.append(
+                    f"unknown name {name!r} in {cls.__name__}{did_you_mean(name, names)}; "
+                    f"allowed: {', '.join(names)}"
+                )
+            elif item["type"] == "missing":
+                lines.append(f"{cls.__name__} needs a value for {name!r}")
+            else:
+                allowed = item["msg"].removeprefix("Value error, ").replace("Input", "it", 1)
+                lines.append(f"{cls.__name__}.{name} = {item['input']!r}: {allowed}")
+        return "\n".join(lines)
+
+
+def mapping(value: Any, what: str) -> dict[str, Any]:
+    """Return `value` as a dict with string keys.
+
+    Raises
+    ------
+    ValueError
+        If it is no mapping, or a key is no string.
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{what} must be a mapping from names to values, got {value!r}")
+    return dict(value)

@@ -1,0 +1,150 @@
+r"""Activations, the vector field, one Euler step.
+
+Arrays of an ensemble carry the networks on their first axis: K networks, M samples, n free
+(not clamped) neurons. Since inputs are clamped, their part of the field is constant during a phase,
+and the field is affine in the free states:
+
+.. math:: \dot s_{mj} = \sum_i W_{ij} s_{mi} + I_{mj} - \kappa_j s_{mj}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from deep_nb.models import Model
+
+
+def hard_sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return x clipped to [0, 1]."""
+    return np.clip(x, 0.0, 1.0)
+
+
+def hard_sigmoid_derivative(x: np.ndarray) -> np.ndarray:
+    """Return 1 where 0 ≤ x ≤ 1, else 0."""
+    return ((x >= 0) & (x <= 1)).astype(float)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(−x)), in (0, 1), without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def tanh(x: np.ndarray) -> np.ndarray:
+    """Return the hyperbolic tangent, in (−1, 1)."""
+    return np.tanh(x)
+
+
+#: ρ by its name.
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "hard_sigmoid": hard_sigmoid,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+}
+
+
+class Field(NamedTuple):
+    """The vector field of K networks over their free neurons.
+
+    Attributes
+    ----------
+    W : ndarray, shape (K, n, n)
+        Synapses among free neurons, from the second axis to the third.
+    drive : ndarray, shape (K, M, n)
+        What does not depend on the free states: clamped inputs, biases, targets.
+    decay : ndarray, shape (K, n)
+        Coefficient of −s_j.
+    """
+
+    W: np.ndarray
+    drive: np.ndarray
+    decay: np.ndarray
+
+
+def free_field(W: np.ndarray, b: np.ndarray, X: np.ndarray, model: Model) -> Field:
+    r"""Return the field of the free phase.
+
+    .. math:: \dot s_j = \sum_i W_{ij} s_i + b_j - s_j \Big(\lambda + \gamma \sum_k W_{jk}\Big)
+
+    with :math:`|W_{jk}|` in the last sum if ``model.absolute_outflow``. [P]_, [S18]_, [C25]_ of
+    `deep_nb.models`.
+
+    Parameters
+    ----------
+    W : ndarray, shape (K, N, N)
+    b : ndarray, shape (K, N)
+    X : ndarray, shape (M, N_X)
+        Clamped states, the bias neuron's included.
+    model : Model
+    """
+    N_X = X.shape[1]
+    outgoing = (np.abs(W) if model.absolute_outflow else W).sum(axis=2)
+    return Field(
+        W=W[:, N_X:, N_X:],
+        drive=X @ W[:, :N_X, N_X:] + b[:, None, N_X:],
+        decay=model.leak + model.outflow * outgoing[:, N_X:],
+    )
+
+
+def nudged_field(field: Field, beta: float, Y: np.ndarray) -> Field:
+    r"""Return the field with :math:`\beta (y_j - s_j)` added on the outputs.
+
+    Parameters
+    ----------
+    field : Field
+        The free field.
+    beta : float
+        Nudging strength.
+    Y : ndarray, shape (M, N_Y)
+        Targets of the last N_Y neurons.
+    """
+    N_Y = Y.shape[1]
+    drive, decay = field.drive.copy(), field.decay.copy()
+    drive[..., -N_Y:] += beta * Y
+    decay[..., -N_Y:] += beta
+    return Field(field.W, drive, decay)
+
+
+def vector_field(field: Field, S: np.ndarray) -> np.ndarray:
+    """Return ds/dt at the free states S, shape (K, M, n)."""
+    return S @ field.W + field.drive - S * field.decay[:, None, :]
+
+
+def euler_step(
+    S: np.ndarray, dS: np.ndarray, dt: float, rho: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return ρ(S + dt · dS)."""
+    return rho(S + dt * dS)
+
+
+class Relaxation(NamedTuple):
+    """What an engine returns of one phase of K networks.
+
+    Attributes
+    ----------
+    S : ndarray, shape (K, M, n)
+        Last states.
+    steps : ndarray of int, shape (K,)
+        Steps performed.
+    residual : ndarray, shape (K,)
+        Σ ds² / M of the last step performed, over samples and free neurons.
+    projected_residual : ndarray, shape (K,)
+        Σ ((s(t+1) − s(t)) / dt)² / M of the last step performed.
+    pairing : ndarray, shape (K, n, n), or None
+        STDP among free neurons: Σ_t Σ_m s_i(t) v_j(t) with
+        v_j(t) = β_0 s_j(t) + β_1 (s_j(t) − s_j(t−1)).
+    change : ndarray, shape (K, M, n), or None
+        STDP from constant inputs: Σ_t v_j(t).
+    trajectory : ndarray, shape (K, T + 1, M, n), or None
+        All states, the first one before any step; NaN for steps not performed.
+    """
+
+    S: np.ndarray
+    steps: np.ndarray
+    residual: np.ndarray
+    projected_residual: np.ndarray
+    pairing: np.ndarray | None = None
+    change: np.ndarray | None = None
+    trajectory: np.ndarray | None = None

@@ -1,0 +1,157 @@
+r"""The three published models as values of one description.
+
+The state of neuron j follows
+
+.. math:: \frac{ds_j}{dt} = \sum_i W_{ij} s_i + b_j - s_j \Big(\lambda + \gamma \sum_k W_{jk}\Big)
+          \;[\, + \beta (y_j - s_j) \text{ on outputs, in the nudged phase} \,],
+          \qquad s_j \leftarrow \rho\big(s_j + dt\, \dot s_j\big),
+
+and the models differ in the leak λ, the outflow γ, where the bias sits, how targets are encoded
+and which rule changes the weights.
+
+References
+----------
+.. [P] M. T. Farinha, S. Pequito, P. A. Santos, M. A. T. Figueiredo, "Equilibrium Propagation for
+   Complete Directed Neural Networks", ESANN 2020, arXiv:2006.08798.
+.. [S18] B. Scellier, A. Goyal, J. Binas, T. Mesnard, Y. Bengio, "Generalization of Equilibrium
+   Propagation to Vector Field Dynamics", 2018, arXiv:1808.04873.
+.. [C25] Costa and Santos, "Directed Equilibrium Propagation Revisited", Mathematics 13(11):1866,
+   2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from deep_nb.checks import Frozen, mapping, one_of, plain
+
+Count = Annotated[int, BeforeValidator(plain), Field(ge=1, le=1_000_000)]
+Size = Annotated[int, BeforeValidator(plain), Field(ge=1, le=10_000)]
+Real = Annotated[float, BeforeValidator(plain)]
+Positive = Annotated[Real, Field(gt=0)]
+NonNegative = Annotated[Real, Field(ge=0)]
+
+
+def _as_tuple(value: Any) -> Any:
+    value = plain(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Hyperparameters(Frozen):
+    """The published hyperparameters, under their published names.
+
+    Raises
+    ------
+    ValueError
+        On an unknown name, or a value of the wrong type or out of range.
+    """
+
+    N_H: Annotated[tuple[Size, ...], BeforeValidator(_as_tuple)] = Field(
+        description="neurons in each hidden layer"
+    )
+    n_epochs: Count = Field(200, description="training epochs")
+    T1: Count = Field(1000, description="Euler steps of the free phase")
+    T2: Count = Field(1000, description="Euler steps of the nudged phase")
+    dt: Positive = Field(0.05, description="Euler step, in units of the time constant")
+    stop: NonNegative = Field(1e-10, description="early stop: a phase ends at Σ ds² ≤ stop")
+    beta: Real = Field(description="nudging strength β, not 0")
+    dt_W: NonNegative = Field(description="learning rate of the weights (and biases)")
+    beta_0: Real = Field(0.0, description="STDP: weight of the product of states")
+    beta_1: Real = Field(1.0, description="STDP: weight of the change of the postsynaptic state")
+    reg_W: NonNegative = Field(0.00015, description="L1 decay of a weight an epoch")
+    tol_W: NonNegative = Field(0.01, description="|W| up to which a synapse may be pruned")
+    temp: Positive = Field(5.0, description="temperature of the pruning probabilities")
+
+    @field_validator("beta")
+    @classmethod
+    def _not_zero(cls, beta: float) -> float:
+        if beta == 0:
+            raise ValueError("it should be a finite number other than 0")
+        return beta
+
+
+class Model(Frozen):
+    """One model: its dynamics, its learning rule and its hyperparameters.
+
+    A variant is made by `replace`, as in ``DEEP.replace(name="leaky DEEP", leak=0.5)``.
+
+    Raises
+    ------
+    ValueError
+        On an unknown name, or a value of the wrong type or out of range.
+    """
+
+    name: str
+    leak: NonNegative = Field(description="λ, decay of each state")
+    outflow: NonNegative = Field(description="γ, weight of the outgoing synapses in the decay")
+    absolute_outflow: bool = Field(False, description="outflow Σ|W| instead of Σ W")
+    bias_neuron: bool = Field(description="whether a last input, always 1, carries the biases")
+    learned_bias: bool = Field(description="whether each neuron has a learned bias b")
+    one_hot: bool = Field(False, description="one output a class instead of one a label")
+    rule: Literal["stdp", "contrastive"] = Field(description="what changes the weights")
+    activation: Literal["hard_sigmoid", "sigmoid", "tanh"] = Field(
+        "hard_sigmoid", description="ρ, applied to the state after each Euler step"
+    )
+    hyper: Hyperparameters = Field(description="the model's published hyperparameters")
+
+    @field_validator("hyper", mode="before")
+    @classmethod
+    def _from_mapping(cls, hyper: Any) -> Any:
+        return hyper if isinstance(hyper, Hyperparameters) else Hyperparameters(**hyper)
+
+
+DEEP = Model(
+    name="DEEP",
+    leak=0.0,
+    outflow=1.0,
+    bias_neuron=True,
+    learned_bias=False,
+    rule="stdp",
+    hyper=Hyperparameters(N_H=(5,), beta=10.0, dt_W=100.0),
+)
+DEEP_oh = DEEP.replace(
+    name="DEEP_oh", one_hot=True, hyper=DEEP.hyper.replace(N_H=(2,), beta=1.0, dt_W=200.0)
+)
+EP_asym = Model(
+    name="EP_asym",
+    leak=1.0,
+    outflow=0.0,
+    bias_neuron=False,
+    learned_bias=True,
+    rule="contrastive",
+    hyper=Hyperparameters(N_H=(5,), beta=10.0, dt_W=1.0),
+)
+
+#: The published models [P]_, [S18]_.
+MODELS = {model.name: model for model in (DEEP, DEEP_oh, EP_asym)}
+
+
+def get_model(model: str | Model) -> Model:
+    """Return the published model of that name, or the model itself.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model.
+    """
+    return model if isinstance(model, Model) else MODELS[one_of(model, MODELS, "model")]
+
+
+def get_hyperparameters(
+    hyper: Mapping[str, Any] | Hyperparameters | None, model: Model
+) -> Hyperparameters:
+    """Return `hyper` laid over the model's published values.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or a value is of the wrong type or out of range.
+    """
+    if isinstance(hyper, Hyperparameters):
+        return hyper
+    return model.hyper.replace(**({} if hyper is None else mapping(hyper, "hyper")))

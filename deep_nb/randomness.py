@@ -1,0 +1,80 @@
+"""Each network's own random stream, drawn from in the published order.
+
+A network with seed k owns ``numpy.random.RandomState(k)``, whose numbers NumPy promises never to
+change (NEP 19). It is asked for the initial weights once, then in every epoch for the initial
+states and, when pruning, for one number a synapse. No network's draws depend on another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deep_nb.checks import plain
+from deep_nb.topology import Layout
+
+#: Standard deviation of the initial weights, and upper end of the initial states.
+WEIGHT_SCALE = 0.05
+STATE_SCALE = 0.1
+
+
+def check_seeds(seeds: int | Sequence[int]) -> list[int]:
+    """Return the seeds as a list.
+
+    Raises
+    ------
+    ValueError
+        If there is none, one is no integer in [0, 2³² − 1], or one stands there twice.
+    """
+    try:
+        values = [plain(seeds)] if np.ndim(seeds) == 0 else [plain(seed) for seed in seeds]  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        values = []
+    if not values:
+        raise ValueError(f"seeds must be an int or a non-empty sequence of ints, got {seeds!r}")
+    for seed in values:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise ValueError(f"each seed must be an integer from 0 to 2**32 - 1, got {seed!r}")
+    if len(set(values)) < len(values):
+        twice = next(seed for seed in values if values.count(seed) > 1)
+        raise ValueError(f"seeds must differ from each other, got {twice} more than once")
+    return values
+
+
+def initial_weights(
+    stream: np.random.RandomState, layout: Layout, learned_bias: bool
+) -> np.ndarray:
+    """Draw weights from N(0, 0.05²), structurally absent synapses included.
+
+    The published EP code also draws a bias for every neuron and throws it away; with
+    `learned_bias` so do we, to keep the stream in step.
+
+    Returns
+    -------
+    ndarray, shape (N, N)
+    """
+    W = stream.normal(0, WEIGHT_SCALE, (layout.N, layout.N))
+    if learned_bias:
+        stream.normal(0, WEIGHT_SCALE, layout.N)
+    return W
+
+
+def initial_states(stream: np.random.RandomState, M: int, layout: Layout) -> np.ndarray:
+    """Draw the states of the free neurons from U(0, 0.1).
+
+    Returns
+    -------
+    ndarray, shape (M, n_free)
+    """
+    return stream.uniform(0, STATE_SCALE, (M, layout.n_free))
+
+
+def pruning_draws(stream: np.random.RandomState, layout: Layout) -> np.ndarray:
+    """Draw one number from U(0, 1) a synapse, structurally absent ones included.
+
+    Returns
+    -------
+    ndarray, shape (N, N)
+    """
+    return stream.random_sample((layout.N, layout.N))

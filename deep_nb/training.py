@@ -1,0 +1,257 @@
+"""Training: the two-phase loop over an ensemble of networks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from deep_nb.checks import one_of
+from deep_nb.dynamics import Relaxation, free_field, nudged_field
+from deep_nb.engines import Relax, get_engine
+from deep_nb.experiment import Experiment, Flags
+from deep_nb.learning import RULES, updated_weights
+from deep_nb.models import Hyperparameters, Model
+from deep_nb.pruning import prune
+from deep_nb.randomness import check_seeds, initial_states, initial_weights, pruning_draws
+from deep_nb.results import check_record, empty_run
+from deep_nb.tasks import Task, classification_error, mean_squared_error, predicted_labels
+from deep_nb.topology import constrain_weights
+
+
+def train(
+    model: str | Model,
+    task: str | Task,
+    *,
+    seeds: int | Sequence[int],
+    hyper: Mapping[str, Any] | Hyperparameters | None = None,
+    regularized: bool = False,
+    sparse: bool = False,
+    stop_criterion: bool = False,
+    layered: bool = False,
+    sign: bool = False,
+    topology: object = None,
+    engine: str = "auto",
+    record: Sequence[str] = (),
+    progress: bool = False,
+) -> xr.Dataset:
+    r"""Train an ensemble of networks on a task.
+
+    Each epoch is: a free phase of T1 Euler steps from new random states; a nudged phase of T2
+    steps, with β on the outputs; a weight change by the model's rule,
+    :math:`W \leftarrow W + dt_W \Delta W`. [P]_ of `deep_nb.models`.
+
+    Parameters
+    ----------
+    model : str or Model
+        A name in `deep_nb.MODELS` or a model of your own.
+    task : str or Task
+        A name in `deep_nb.TASKS` or a task of your own.
+    seeds : int or sequence of int
+        One network each (the published ``num_net`` is how many), from 0 to 2³² − 1, all different.
+    hyper : mapping or Hyperparameters, optional
+        Laid over the model's published hyperparameters.
+    regularized : bool
+        L1: W loses reg_W · sign(W) an epoch.
+    sparse : bool
+        Prune weak synapses at random at the end of each epoch.
+    stop_criterion : bool
+        A phase ends after the first step with Σ ds² ≤ stop.
+    layered : bool
+        Connect neighbouring layers only.
+    sign : bool
+        Replace the rule's ΔW and Δb by their signs (published for DEEP).
+    topology : array_like of bool, shape (N, N), or networkx.DiGraph, optional
+        Which synapses exist; see `deep_nb.topology.custom`.
+    engine : str
+        "auto" or a name in `deep_nb.engines.ENGINES`.
+    record : sequence of str
+        "weights" adds W_epochs and B_epochs, "trajectories" adds S_epochs.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    xarray.Dataset
+        The run. Its variables are described in `deep_nb.results.VARIABLES` and in their own attrs.
+        A network whose weights or states stop being finite is ``diverged`` at that epoch: its W,
+        B and states stay as they last were finite, its metrics are NaN (its counts 0) from then
+        on, and the others go on.
+
+    Raises
+    ------
+    ValueError
+        If an argument is unknown, out of range or contradicts another.
+
+    Warns
+    -----
+    RuntimeWarning
+        If networks diverged: how many, and which.
+    """
+    flags = Flags(
+        regularized=regularized,
+        sparse=sparse,
+        stop_criterion=stop_criterion,
+        layered=layered,
+        sign=sign,
+    )
+    experiment = Experiment.resolve(model, task, hyper, flags, topology)
+    one_of(str(progress), ["True", "False"], "value of progress")
+    run = empty_run(experiment, check_seeds(seeds), check_record(record), engine)
+    _train(run, experiment, get_engine(engine), progress)
+    diverged = run["seed"].values[run["diverged"].values]
+    if diverged.size:
+        shown = ", ".join(map(str, diverged[:10])) + (", …" if diverged.size > 10 else "")
+        warnings.warn(
+            f"{diverged.size} of {run.sizes['seed']} networks diverged (seeds {shown}); their "
+            "metrics are NaN from `diverged_epoch` on",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return run
+
+
+def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool) -> None:
+    """Fill in the run, epoch by epoch."""
+    log = {str(name): run[name].values for name in run.data_vars}
+    model, layout, hyper = experiment.model, experiment.layout, experiment.hyper
+    streams = [np.random.RandomState(seed) for seed in run["seed"].values]
+    W, B = log["W"], log["B"]
+    W[:] = [initial_weights(stream, layout, model.learned_bias) for stream in streams]
+    W[:] = constrain_weights(W, experiment.mask)
+    alive = np.arange(len(streams))
+    if "W_epochs" in log:
+        log["W_epochs"][:, 0], log["B_epochs"][:, 0] = W, B
+    for epoch in tqdm(range(hyper.n_epochs), desc="epochs", disable=not progress):
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence is found and reported
+            start = np.array([initial_states(streams[k], len(experiment.X), layout) for k in alive])
+            free, weak = two_phases(experiment, relax, W[alive], B[alive], start, "S_epochs" in log)
+            change = weight_change(experiment, free, weak)
+            W_next, B_next = _updated(experiment, W[alive], B[alive], *change)
+        finite = _finite(W_next, B_next, free.S, weak.S)
+        log["diverged"][alive[~finite]] = True
+        log["diverged_epoch"][alive[~finite]] = epoch
+        alive = alive[finite]
+        if experiment.flags.sparse:
+            draws = np.array([pruning_draws(streams[k], layout) for k in alive])
+            W[alive] = prune(W_next[finite], draws.reshape(W[alive].shape), hyper.tol_W, hyper.temp)
+        else:
+            W[alive] = W_next[finite]
+        B[alive] = B_next[finite]
+        _write(log, experiment, epoch, alive, finite, free, weak, change)
+        if not alive.size:
+            break
+    if "W_epochs" in log:
+        _freeze(log)
+
+
+def two_phases(
+    experiment: Experiment,
+    relax: Relax,
+    W: np.ndarray,
+    B: np.ndarray,
+    start: np.ndarray,
+    trajectory: bool = False,
+) -> tuple[Relaxation, Relaxation]:
+    """Relax K networks freely, then nudged, from given states.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    relax : Relax
+        The engine.
+    W : ndarray, shape (K, N, N)
+    B : ndarray, shape (K, N)
+    start : ndarray, shape (K, M, n)
+        Free states at the start.
+    trajectory : bool
+        Whether to keep every state.
+
+    Returns
+    -------
+    free, weak : Relaxation
+    """
+    hyper = experiment.hyper
+    common: dict[str, Any] = {
+        "dt": hyper.dt,
+        "activation": experiment.model.activation,
+        "stop": hyper.stop if experiment.flags.stop_criterion else None,
+        "trajectory": trajectory,
+    }
+    stdp = (hyper.beta_0, hyper.beta_1) if experiment.model.rule == "stdp" else None
+    field = free_field(W, B, experiment.X, experiment.model)
+    free = relax(field, start, T=hyper.T1, **common)
+    nudged = nudged_field(field, hyper.beta, experiment.Y)
+    return free, relax(nudged, free.S, T=hyper.T2, stdp=stdp, **common)
+
+
+def weight_change(
+    experiment: Experiment, free: Relaxation, weak: Relaxation
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rule's ΔW (K, N, N) on existing synapses and Δb (K, N), signs if ``sign``."""
+    dW, db = RULES[experiment.model.rule](free, weak, experiment.X, experiment.hyper)
+    dW = constrain_weights(dW, experiment.mask)
+    return (np.sign(dW), np.sign(db)) if experiment.flags.sign else (dW, db)
+
+
+def _updated(
+    experiment: Experiment, W: np.ndarray, B: np.ndarray, dW: np.ndarray, db: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    hyper = experiment.hyper
+    reg_W = hyper.reg_W if experiment.flags.regularized else 0.0
+    return updated_weights(W, dW, hyper.dt_W, reg_W, experiment.mask), B + hyper.dt_W * db
+
+
+def _finite(*arrays: np.ndarray) -> np.ndarray:
+    """Return which networks are finite in all of their arrays, shape (K,)."""
+    return np.all([np.isfinite(a).reshape(len(a), -1).all(axis=1) for a in arrays], axis=0)
+
+
+def _write(
+    log: dict[str, np.ndarray],
+    experiment: Experiment,
+    epoch: int,
+    alive: np.ndarray,
+    finite: np.ndarray,
+    free: Relaxation,
+    weak: Relaxation,
+    change: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Write one epoch of the networks that are still finite."""
+    N_X, N_Y, one_hot = experiment.layout.N_X, experiment.layout.N_Y, experiment.model.one_hot
+    for phase, relaxation in (("free", free), ("weak", weak)):
+        S = relaxation.S[finite]
+        outputs = S[..., -N_Y:]
+        labels = predicted_labels(outputs, one_hot)
+        log[f"mse_{phase}"][alive, epoch] = mean_squared_error(outputs, experiment.Y)
+        log[f"class_error_{phase}"][alive, epoch] = classification_error(labels, experiment.labels)
+        log[f"residual_{phase}"][alive, epoch] = relaxation.residual[finite]
+        log[f"projected_residual_{phase}"][alive, epoch] = relaxation.projected_residual[finite]
+        log[f"steps_{phase}"][alive, epoch] = relaxation.steps[finite]
+        log[f"S_{phase}"][alive, :, :N_X] = experiment.X
+        log[f"S_{phase}"][alive, :, N_X:] = S
+    log["dW_norm"][alive, epoch] = np.abs(change[0][finite]).sum(axis=(1, 2))
+    log["dB_norm"][alive, epoch] = np.abs(change[1][finite]).sum(axis=1)
+    log["n_connections"][alive, epoch] = np.count_nonzero(log["W"][alive], axis=(1, 2))
+    if "W_epochs" in log:
+        log["W_epochs"][alive, epoch + 1] = log["W"][alive]
+        log["B_epochs"][alive, epoch + 1] = log["B"][alive]
+    if "S_epochs" in log:
+        assert free.trajectory is not None
+        assert weak.trajectory is not None
+        states = np.concatenate([free.trajectory, weak.trajectory[:, 1:]], axis=1)[finite]
+        log["S_epochs"][alive, epoch, ..., N_X:] = states
+        performed = np.isfinite(states).all(axis=-1, keepdims=True)
+        log["S_epochs"][alive, epoch, ..., :N_X] = np.where(performed, experiment.X, np.nan)
+
+
+def _freeze(log: dict[str, np.ndarray]) -> None:
+    """Carry the last finite weights of diverged networks through the later snapshots."""
+    for k in np.flatnonzero(log["diverged"]):
+        later = slice(log["diverged_epoch"][k] + 1, None)
+        log["W_epochs"][k, later] = log["W"][k]
+        log["B_epochs"][k, later] = log["B"][k]
