@@ -165,6 +165,8 @@ def settings(run: xr.Dataset) -> dict[str, Any]:
     ValueError
         If `run` lacks what a run has, or what it holds does not fit together.
     """
+    if "seed" not in run.dims:
+        raise ValueError("a run needs its seed dimension: choose networks with run.isel(seed=[0])")
     try:
         attrs = {name: json.loads(run.attrs[name]) for name in _SETTINGS}
         return {

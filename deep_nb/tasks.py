@@ -80,8 +80,8 @@ TASKS = {
     task.name: task
     for task in (
         Task("xor", _PAIRS, _PAIRS.sum(axis=1, keepdims=True) == 1),
-        Task("and", _PAIRS, _PAIRS.all(axis=1, keepdims=True)),
-        Task("or", _PAIRS, _PAIRS.any(axis=1, keepdims=True)),
+        Task("and", _PAIRS, _PAIRS.min(axis=1, keepdims=True)),
+        Task("or", _PAIRS, _PAIRS.max(axis=1, keepdims=True)),
         Task("not", _BITS, 1 - _BITS),
         Task("id", _BITS, _BITS),
     )

@@ -143,7 +143,7 @@ def custom(topology: object, layout: Layout) -> np.ndarray:
 def _mask_of_graph(graph: nx.Graph, layout: Layout) -> np.ndarray:
     if not graph.is_directed():
         raise ValueError("topology must be a directed graph (networkx.DiGraph), got an undirected")
-    index = {label: i for i, label in enumerate(layout.labels)}
+    index: dict[object, int] = {label: i for i, label in enumerate(layout.labels)}
     index |= {i: i for i in range(layout.N)}
     unknown = [node for node in graph if node not in index]
     if unknown:

@@ -49,7 +49,8 @@ class Relax(Protocol):
         stop: float | None = None,
         stdp: tuple[float, float] | None = None,
         trajectory: bool = False,
-    ) -> Relaxation: ...
+    ) -> Relaxation:
+        """Relax; see the class."""
 
 
 #: The engines by their names.

@@ -1,0 +1,238 @@
+"""What a trained network answers: predictions, decision maps, and its path to rest."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from deep_nb.checks import finite_array
+from deep_nb.dynamics import Field, free_field, nudged_field, vector_field
+from deep_nb.engines import get_engine
+from deep_nb.experiment import Experiment
+from deep_nb.randomness import initial_states
+from deep_nb.results import experiment_of
+from deep_nb.tasks import mean_squared_error, predicted_labels
+from deep_nb.training import two_phases
+
+
+def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
+    """Let every network of a run settle freely on new inputs.
+
+    Each network starts all inputs from the same states, drawn from U(0, 0.1) by its own seed, and
+    takes T1 steps: an answer depends neither on the other inputs nor on the other networks.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        As from `deep_nb.train`.
+    X : array_like, shape (M, n_inputs)
+        Inputs, the bias neuron not among them.
+    engine : str
+        "auto" or a name in `deep_nb.engines.ENGINES`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``S (seed, sample, neuron)`` the states at the end; ``output (seed, sample, y)`` those of
+        the outputs; ``label (seed, sample, target)`` the predicted labels. Of a diverged network
+        the states are NaN and the labels −1.
+
+    Raises
+    ------
+    ValueError
+        If `X` is not finite or does not have the task's number of inputs.
+
+    Warns
+    -----
+    RuntimeWarning
+        If networks of the run diverged.
+    """
+    experiment = experiment_of(run)
+    X = finite_array(X, "X (M, n_inputs)", 2)
+    layout = experiment.layout
+    if X.shape[1] != layout.n_inputs:
+        raise ValueError(
+            f"X must have {layout.n_inputs} columns, one an input of the task, got shape {X.shape}"
+        )
+    clamped = layout.clamp(X)
+    start = np.array(
+        [
+            np.tile(initial_states(np.random.RandomState(seed), 1, layout), (len(X), 1))
+            for seed in run["seed"].values
+        ]
+    )
+    relaxation = get_engine(engine)(
+        free_field(run["W"].values, run["B"].values, clamped, experiment.model),
+        start,
+        dt=experiment.hyper.dt,
+        T=experiment.hyper.T1,
+        activation=experiment.model.activation,
+    )
+    S = np.concatenate([np.broadcast_to(clamped, (len(start), *clamped.shape)), relaxation.S], 2)
+    labels = predicted_labels(relaxation.S[..., -layout.N_Y :], experiment.model.one_hot)
+    diverged = run["diverged"].values
+    if diverged.any():
+        warnings.warn(
+            f"{diverged.sum()} of {diverged.size} networks diverged in training; their states are "
+            "NaN and their labels -1",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        S[diverged], labels[diverged] = np.nan, -1
+    return xr.Dataset(
+        {
+            "S": (("seed", "sample", "neuron"), S, {"long_name": "states", "units": "1"}),
+            "output": (
+                ("seed", "sample", "y"),
+                S[..., -layout.N_Y :],
+                {"long_name": "states of the outputs", "units": "1"},
+            ),
+            "label": (("seed", "sample", "target"), labels, {"long_name": "predicted labels"}),
+        },
+        coords={
+            "seed": run["seed"].values,
+            "neuron": layout.labels,
+            "y": layout.labels[-layout.N_Y :],
+        },
+        attrs=run.attrs,
+    )
+
+
+def decision_map(run: xr.Dataset, n: int = 100, engine: str = "auto") -> xr.Dataset:
+    """Answer on a grid over [0, 1] in each input, all points as one batch.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        Of a task with one or two inputs and one label.
+    n : int
+        Intervals along each side: (n + 1)² points, or n + 1 for one input.
+    engine : str
+        "auto" or a name in `deep_nb.engines.ENGINES`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``score (seed, x0, x1)`` or ``(seed, x0)``: the output's state or, one-hot,
+        (1 + y1 − y0) / 2; the label is 1 where it is above 0.5. ``label`` likewise.
+
+    Raises
+    ------
+    ValueError
+        If `n` is no integer from 1 to 10 000, or the task has other numbers of inputs or labels.
+    """
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or not 1 <= n <= 10_000:
+        raise ValueError(f"n must be an integer from 1 to 10000, got {n!r}")
+    experiment = experiment_of(run)
+    n_inputs, N_Y = experiment.layout.n_inputs, experiment.layout.N_Y
+    outputs = 2 if experiment.model.one_hot else 1
+    if n_inputs > 2 or outputs != N_Y:
+        raise ValueError(
+            f"a decision map needs one or two inputs and {outputs} outputs, "
+            f"this run has {n_inputs} and {N_Y}"
+        )
+    axis = np.linspace(0.0, 1.0, n + 1)
+    grid = np.stack(np.meshgrid(*[axis] * n_inputs, indexing="ij"), axis=-1)
+    answer = predict(run, grid.reshape(-1, n_inputs), engine)
+    output = answer["output"].values
+    score = (1 + output[..., 1] - output[..., 0]) / 2 if outputs == 2 else output[..., 0]
+    dims = ("seed", *(f"x{i}" for i in range(n_inputs)))
+    shape = (len(score), *grid.shape[:-1])
+    return xr.Dataset(
+        {
+            "score": (dims, score.reshape(shape), {"long_name": "output", "units": "1"}),
+            "label": (dims, answer["label"].values.reshape(shape), {"long_name": "label"}),
+        },
+        coords={"seed": run["seed"].values, **dict.fromkeys(dims[1:], axis)},
+        attrs=run.attrs,
+    )
+
+
+def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
+    """Follow both phases once more with the final weights, keeping every state.
+
+    Starts from states drawn from U(0, 0.1) by each network's seed. Diverged networks are NaN.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        As from `deep_nb.train`.
+    engine : str
+        "auto" or a name in `deep_nb.engines.ENGINES`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over ``step`` 0 … T1 + T2, ``phase (step)`` says which phase a step belongs to;
+        ``S (seed, step, sample, neuron)`` the states; and of each step performed
+        ``residual (seed, step)`` Σ ds² / M, ``projected_residual`` Σ (Δs / dt)² / M and ``mse``.
+        All are NaN for steps not performed, residuals also for the start.
+    """
+    experiment = experiment_of(run)
+    T1, T2 = experiment.hyper.T1, experiment.hyper.T2
+    W, B, seeds = run["W"].values, run["B"].values, run["seed"].values
+    M = len(experiment.X)
+    start = np.array(
+        [initial_states(np.random.RandomState(seed), M, experiment.layout) for seed in seeds]
+    )
+    phases = two_phases(experiment, get_engine(engine), W, B, start, trajectory=True)
+    field = free_field(W, B, experiment.X, experiment.model)
+    nudged = nudged_field(field, experiment.hyper.beta, experiment.Y)
+    metrics = [
+        _step_metrics(p, f, experiment) for p, f in zip(phases, (field, nudged), strict=True)
+    ]
+    free, weak = phases
+    assert free.trajectory is not None
+    assert weak.trajectory is not None
+    moving = np.concatenate([free.trajectory, weak.trajectory[:, 1:]], axis=1)
+    moving[run["diverged"].values] = np.nan
+    clamped = np.broadcast_to(experiment.X, (*moving.shape[:2], *experiment.X.shape))
+    variables: dict[str, Any] = {
+        "S": (
+            ("seed", "step", "sample", "neuron"),
+            np.concatenate([clamped, moving], axis=3),
+            {"long_name": "states", "units": "1"},
+        )
+    }
+    gone = np.isnan(moving).any(axis=(2, 3))
+    for i, (name, long_name) in enumerate(_STEP_METRICS.items()):
+        start_value = np.full((len(W), 1), np.nan)
+        values = np.concatenate([start_value, metrics[0][i], metrics[1][i]], axis=1)
+        variables[name] = (
+            ("seed", "step"),
+            np.where(gone, np.nan, values),
+            {"long_name": long_name, "units": "1"},
+        )
+    return xr.Dataset(
+        variables,
+        coords={
+            "seed": seeds,
+            "step": np.arange(T1 + T2 + 1),
+            "phase": ("step", ["free"] * (T1 + 1) + ["nudged"] * T2),
+            "neuron": experiment.layout.labels,
+        },
+        attrs=run.attrs,
+    )
+
+
+_STEP_METRICS = {
+    "residual": "Σ (ds/dt)² / M",
+    "projected_residual": "Σ (Δs / dt)² / M",
+    "mse": "MSE, Σ (s − y)² / 2 / M",
+}
+
+
+def _step_metrics(
+    relaxation: Any, field: Field, experiment: Experiment
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return residual, projected residual and MSE of each step, each (K, T)."""
+    states = relaxation.trajectory
+    before, after = states[:, :-1], states[:, 1:]
+    M, N_Y = len(experiment.Y), experiment.layout.N_Y
+    dS = np.stack([vector_field(field, before[:, t]) for t in range(before.shape[1])], axis=1)
+    residual = (dS**2).sum(axis=(2, 3)) / M
+    projected = (((after - before) / experiment.hyper.dt) ** 2).sum(axis=(2, 3)) / M
+    return residual, projected, mean_squared_error(after[..., -N_Y:], experiment.Y)
