@@ -85,7 +85,9 @@ def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
             thin = np.nanmedian(part["residual"].values, axis=0)
             ax.plot(steps, thin, color=colour, ls=line, lw=0.7, label=f"{label}, before the clip")
         _log_scale(ax)
-    return _finish(ax, "Euler step", "squared speed per sample", "Residual at the final weights")
+    return _finish(
+        ax, "Euler step", "squared speed per sample (1/τ²)", "Residual at the final weights"
+    )
 
 
 def plot_weight_change(run: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -212,7 +214,8 @@ def plot_decision_map(
         box = {"boxstyle": "circle", "fc": "white", "ec": "black"}
         ax.annotate(str(label), x, ha="center", va="center", bbox=box, fontsize=8)
     ax.set_aspect("equal")
-    ax.figure.colorbar(image, ax=ax, label="output (white: 0.5)")
+    name = "(1 + y1 − y0) / 2" if experiment.model.one_hot else "output"
+    ax.figure.colorbar(image, ax=ax, label=f"{name}, boundary in white")
     return _finish(ax, "x0", "x1", title)
 
 

@@ -27,7 +27,8 @@ def pruning_probabilities(W: np.ndarray, tol_W: float, temp: float) -> np.ndarra
     ndarray, shape (..., N, N), in [0, 1]
     """
     size = np.abs(W)
-    boltzmann = np.exp(-size / temp)
+    with np.errstate(over="ignore", under="ignore"):  # exp(−∞) = 0 is what is meant
+        boltzmann = np.exp(-size / temp)
     return np.where(size <= tol_W, boltzmann / boltzmann.sum(axis=-2, keepdims=True), 0.0)
 
 

@@ -196,9 +196,14 @@ def experiment_of(run: xr.Dataset) -> Experiment:
     """
     given = settings(run)
     flags = Flags(**{name: given[name] for name in Flags.model_fields})
-    return Experiment.resolve(
+    experiment = Experiment.resolve(
         given["model"], given["task"], given["hyper"], flags, given["topology"]
     )
+    N = experiment.layout.N
+    for name, shape in (("W", (N, N)), ("B", (N,)), ("diverged", ())):
+        if name not in run or run[name].shape[1:] != shape:
+            raise ValueError(f"this run lacks {name} of shape {('seed', *shape)}")
+    return experiment
 
 
 def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from deep_nb.checks import one_of
 from deep_nb.dynamics import Relaxation, free_field, nudged_field
 from deep_nb.engines import Relax, get_engine
 from deep_nb.experiment import Experiment, Flags
@@ -100,7 +99,8 @@ def train(
         sign=sign,
     )
     experiment = Experiment.resolve(model, task, hyper, flags, topology)
-    one_of(str(progress), ["True", "False"], "value of progress")
+    if not isinstance(progress, bool):
+        raise ValueError(f"progress must be True or False, got {progress!r}")
     run = empty_run(experiment, check_seeds(seeds), check_record(record), engine)
     _train(run, experiment, get_engine(engine), progress)
     diverged = run["seed"].values[run["diverged"].values]

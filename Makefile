@@ -1,0 +1,46 @@
+# The command set, for people and for CI alike.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help test lint unit replicate notebooks figures clean
+
+help:
+	@echo "make replicate   set up .venv and run the quick profile end to end"
+	@echo "make test        set up .venv and run everything: lint, types, tests, README, notebooks"
+	@echo "make lint        ruff and mypy only"
+	@echo "make unit        unit tests and README only"
+	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
+	@echo "make figures     run the full profile and renew figures/"
+	@echo "make clean       remove .venv and caches"
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/pytest tests README.md
+
+test: lint
+	$(BIN)/pytest
+
+replicate: $(READY)
+	$(BIN)/deep-nb replicate --profile quick
+
+notebooks: $(READY)
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level ERROR \
+	    --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+figures: $(READY)
+	$(BIN)/deep-nb replicate --profile full --figures figures
+
+clean:
+	rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,177 @@
+"""The command line ``deep-nb``: words to calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+import deep_nb
+from deep_nb import replication
+from deep_nb.engines import ENGINES
+from deep_nb.experiment import Flags
+from deep_nb.results import RECORDS
+from deep_nb.statistics import network_table
+
+
+class Group(click.Group):
+    """A group whose commands end with one clear line on bad input."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Turn the package's own errors into messages without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="deep-nb")
+def main() -> None:
+    """Equilibrium propagation for complete directed neural networks, reproducibly."""
+
+
+def _seeds(text: str) -> list[int]:
+    """Read ``0-9,12`` as the seeds 0 to 9 and 12."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        try:
+            seeds.extend(range(int(first), int(last or first) + 1))
+        except ValueError:
+            raise ValueError(
+                f"--seeds takes numbers and ranges such as 0-9,12, got {text!r}"
+            ) from None
+    return seeds
+
+
+def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` pairs, each value as JSON."""
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes NAME=VALUE, got {pair!r}")
+        try:
+            values[name] = json.loads(value)
+        except json.JSONDecodeError:
+            message = f"--set takes a number or a list such as [5], got {pair!r}"
+            raise ValueError(message) from None
+    return values
+
+
+def _flag_options(command: Any) -> Any:
+    for name in reversed(Flags.model_fields):
+        command = click.option(f"--{name.replace('_', '-')}", name, is_flag=True)(command)
+    return command
+
+
+@main.command()
+@click.argument("model")
+@click.argument("task")
+@click.option("--seeds", default="0", show_default=True, help="One network each: 0-9,12.")
+@click.option(
+    "--set", "hyper", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeat."
+)
+@_flag_options
+@click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True)
+@click.option("--record", multiple=True, type=click.Choice(list(RECORDS)), help="Repeat for both.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="netCDF file."
+)
+def train(
+    model: str,
+    task: str,
+    seeds: str,
+    hyper: tuple[str, ...],
+    engine: str,
+    record: tuple[str, ...],
+    output: Path | None,
+    **flags: bool,
+) -> None:
+    """Train networks of MODEL (DEEP, DEEP_oh, EP_asym) on TASK (xor, and, or, not, id)."""
+    run = deep_nb.train(
+        model,
+        task,
+        seeds=_seeds(seeds),
+        hyper=_assignments(hyper),
+        engine=engine,
+        record=record,
+        progress=sys.stderr.isatty(),
+        **flags,
+    )
+    click.echo(network_table(run).to_string(float_format="{:.4f}".format))
+    if output:
+        click.echo(f"saved {deep_nb.save(run, output)}")
+
+
+_experiments = click.option(
+    "--experiments",
+    type=click.Path(path_type=Path),
+    default="experiments.yml",
+    show_default=True,
+    help="The experiments file.",
+)
+_profile = click.option(
+    "--profile", type=click.Choice(replication.PROFILES), default="quick", show_default=True
+)
+_only = click.option("--only", metavar="PATTERN", help="Names to run, such as 'DEEP-*'.")
+
+
+@main.command("list")
+@_experiments
+@_profile
+@_only
+def list_experiments(experiments: Path, profile: str, only: str | None) -> None:
+    """List the experiments and their parameters."""
+    for job in replication.read_jobs(experiments, profile, only):
+        parameters = " ".join(f"{name}={value}" for name, value in job.parameters.items())
+        click.echo(f"{job.name:<16} {job.notebook.name:<28} {parameters}".rstrip())
+
+
+@main.command()
+@_experiments
+@_profile
+@_only
+@click.option("--jobs", type=click.IntRange(min=1), help="At a time.  [default: cores]")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Folder.  [default: replication/PROFILE]"
+)
+@click.option("--figures", type=click.Path(path_type=Path), help="Also copy all figures here.")
+def replicate(
+    experiments: Path,
+    profile: str,
+    only: str | None,
+    jobs: int | None,
+    output: Path | None,
+    figures: Path | None,
+) -> None:
+    """Run the experiments through papermill; exit with 1 if one fails."""
+    chosen = replication.read_jobs(experiments, profile, only)
+    folder = output or Path("replication") / profile
+    outcomes = []
+    bar = tqdm(total=len(chosen), unit="experiment", disable=not sys.stderr.isatty())
+    with bar:
+        for outcome in replication.replicate(chosen, folder, jobs or os.cpu_count() or 1):
+            outcomes.append(outcome)
+            bar.update()
+            if bar.disable:
+                line = f"{outcome.status} {outcome.name} in {outcome.seconds:.1f} s"
+                click.echo(f"{line} ({len(outcomes)} of {len(chosen)})", err=True)
+    if figures:
+        replication.collect_figures(outcomes, figures)
+    click.echo(f"{'experiment':<16} {'status':<8} {'seconds':>7}  folder")
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.name):
+        click.echo(
+            f"{outcome.name:<16} {outcome.status:<8} {outcome.seconds:>7.1f}  {outcome.folder}"
+        )
+    failed = [outcome for outcome in outcomes if outcome.error]
+    for outcome in failed:
+        click.echo(f"\n{outcome.name} failed: {outcome.error.strip()}", err=True)
+    if failed:
+        sys.exit(1)

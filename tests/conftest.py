@@ -1,0 +1,47 @@
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+import deep_nb
+
+mpl.use("agg")
+
+#: Long enough to move weights, short enough to train in a blink.
+SHORT = {"n_epochs": 4, "T1": 40, "T2": 30}
+
+
+def pytest_collectstart(collector):
+    """Let nbval compare what cells print and show, not what they log on stderr."""
+    if hasattr(collector, "skip_compare"):
+        collector.skip_compare += ("stderr",)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def short_run():
+    return deep_nb.train("DEEP", "xor", seeds=range(3), hyper=SHORT, record=("weights",))
+
+
+@pytest.fixture(scope="session", params=["DEEP", "DEEP_oh", "EP_asym"])
+def model_run(request):
+    """One short run of each model, on tasks with one and two inputs."""
+    task = "not" if request.param == "EP_asym" else "and"
+    return deep_nb.train(request.param, task, seeds=range(2), hyper=SHORT)
+
+
+@pytest.fixture(scope="session")
+def diverged_run():
+    """Every weight overflows in epoch 0: the change and the L1 term have opposite signs."""
+    with pytest.warns(RuntimeWarning, match="2 of 2 networks diverged"):
+        return deep_nb.train(
+            "DEEP",
+            "xor",
+            seeds=range(2),
+            hyper={**SHORT, "dt_W": 1.7e308, "reg_W": 1.7e308},
+            sign=True,
+            regularized=True,
+        )

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+import deep_nb
+from deep_nb.dynamics import Field, euler_step, hard_sigmoid, vector_field
+from deep_nb.engines import ENGINES, get_engine
+
+engines = pytest.mark.parametrize("relax", ENGINES.values(), ids=ENGINES.keys())
+
+
+def problem(rng, K=3, M=4, n=5):
+    field = Field(
+        W=rng.normal(0, 0.5, (K, n, n)),
+        drive=rng.normal(0, 0.3, (K, M, n)),
+        decay=rng.uniform(0.5, 1.5, (K, n)),
+    )
+    return field, rng.uniform(size=(K, M, n))
+
+
+@engines
+def test_a_phase_is_its_steps_one_by_one(relax, rng):
+    field, S = problem(rng)
+    beta_0, beta_1, T, dt = 0.3, 0.7, 50, 0.1
+    result = relax(field, S, dt=dt, T=T, activation="hard_sigmoid", stdp=(beta_0, beta_1),
+                   trajectory=True)  # fmt: skip
+    pairing, states = np.zeros_like(field.W), [S]
+    for _ in range(T):
+        dS = vector_field(field, states[-1])
+        states.append(euler_step(states[-1], dS, dt, hard_sigmoid))
+        v = beta_0 * states[-1] + beta_1 * (states[-1] - states[-2])
+        pairing += np.einsum("kmi,kmj->kij", states[-1], v)
+    trajectory = np.stack(states, axis=1)
+    change = beta_0 * trajectory[:, 1:].sum(axis=1) + beta_1 * (states[-1] - S)
+    moved = ((states[-1] - states[-2]) / dt) ** 2
+    close = {"rtol": 0, "atol": 1e-12}  # rounding of 50 contracting steps
+    np.testing.assert_allclose(result.trajectory, trajectory, **close)
+    np.testing.assert_allclose(result.S, states[-1], **close)
+    np.testing.assert_allclose(result.pairing, pairing, **close)
+    np.testing.assert_allclose(result.change, change, **close)
+    np.testing.assert_allclose(result.residual, (dS**2).sum(axis=(1, 2)) / 4, **close)
+    np.testing.assert_allclose(result.projected_residual, moved.sum(axis=(1, 2)) / 4, **close)
+    assert (result.steps == T).all()
+
+
+@engines
+@pytest.mark.parametrize("activation", ["hard_sigmoid", "sigmoid", "tanh"])
+def test_early_stop_ends_after_the_first_quiet_step(relax, activation, rng):
+    field, S = problem(rng)
+    field = field._replace(W=0.1 * field.W)
+    common = {"dt": 0.1, "activation": activation, "stdp": (0.5, 1.0), "trajectory": True}
+    full = relax(field, S, T=200, **common)
+    squares = np.array([(vector_field(field, full.trajectory[:, t]) ** 2).sum(axis=(1, 2))
+                        for t in range(200)])  # fmt: skip
+    stop = squares[120].max()
+    stopped = relax(field, S, T=200, stop=stop, **common)
+    first = [int(np.argmax(squares[:, k] <= stop)) + 1 if (squares[:, k] <= stop).any() else 200
+             for k in range(3)]  # fmt: skip
+    assert stopped.steps.tolist() == first
+    for k, steps in enumerate(first):
+        np.testing.assert_array_equal(
+            stopped.trajectory[k, : steps + 1], full.trajectory[k, : steps + 1]
+        )
+        assert np.isnan(stopped.trajectory[k, steps + 1 :]).all()
+        one = Field(*(part[k : k + 1] for part in field))
+        alone = relax(one, S[k : k + 1], T=steps, **common)
+        np.testing.assert_array_equal(stopped.S[k], alone.S[0])
+        np.testing.assert_array_equal(stopped.pairing[k], alone.pairing[0])
+        np.testing.assert_array_equal(stopped.change[k], alone.change[0])
+        np.testing.assert_array_equal(stopped.residual[k], alone.residual[0])
+
+
+@engines
+def test_inputs_are_left_as_they_were(relax, rng):
+    field, S = problem(rng)
+    before = [part.copy() for part in (*field, S)]
+    relax(field, S, dt=0.1, T=3, activation="hard_sigmoid", stdp=(0.0, 1.0), stop=0.1)
+    for old, new in zip(before, (*field, S), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_unknown_engine_suggests():
+    with pytest.raises(ValueError, match=r"unknown engine 'refrence'.*did you mean 'reference'"):
+        get_engine("refrence")
+    with pytest.raises(ValueError, match="unknown engine 7"):
+        deep_nb.train("DEEP", "xor", seeds=0, engine=7)

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+
+import deep_nb
+from deep_nb.dynamics import free_field, vector_field
+from deep_nb.engines import ENGINES
+from deep_nb.results import experiment_of
+
+from .conftest import SHORT
+
+engines = pytest.mark.parametrize("engine", list(ENGINES))
+GRID = [[0.2, 0.9], [0.0, 1.0], [0.5, 0.5]]
+
+
+@engines
+def test_an_answer_depends_on_nothing_asked_beside_it(short_run, engine):
+    together = deep_nb.predict(short_run, GRID, engine)
+    for k, point in enumerate(GRID):
+        alone = deep_nb.predict(short_run.isel(seed=[1]), [point], engine)
+        np.testing.assert_array_equal(together["S"][1, k], alone["S"][0, 0])
+
+
+@engines
+def test_predictions_are_the_free_dynamics(engine):
+    """EP with tiny weights contracts to its one rest point, so T1 steps end there."""
+    run = deep_nb.train("EP_asym", "xor", seeds=3, hyper={**SHORT, "T1": 1000})
+    answer = deep_nb.predict(run, GRID, engine)
+    experiment = experiment_of(run)
+    field = free_field(run["W"].values, run["B"].values, np.array(GRID), experiment.model)
+    S = answer["S"].values[:, :, 2:]
+    speed = vector_field(field, S)
+    inside = (S > 0) & (S < 1)
+    assert np.abs(speed[inside]).max() < 1e-12
+    assert (speed[S == 0] <= 0).all()
+    np.testing.assert_array_equal(answer["S"][0, :, :2], GRID)
+    np.testing.assert_array_equal(answer["output"][0, :, 0], S[0, :, -1])
+    np.testing.assert_array_equal(answer["label"][0, :, 0], S[0, :, -1] >= 0.5)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([[0, 1, 1]], r"X must have 2 columns.*got shape \(1, 3\)"),
+        ([0, 1], "must have 2 dimensions"),
+        ([[0, np.nan]], "must be finite"),
+        ([], "must have 2 dimensions"),
+    ],
+)
+def test_bad_inputs_are_refused(short_run, X, message):
+    with pytest.raises(ValueError, match=message):
+        deep_nb.predict(short_run, X)
+
+
+@engines
+def test_decision_map_is_predict_on_a_grid(model_run, engine):
+    n = 4
+    answer = deep_nb.decision_map(model_run, n, engine)
+    n_inputs = model_run.sizes["input"]
+    assert answer["score"].shape == (2, *[n + 1] * n_inputs)
+    point = {f"x{i}": value for i, value in enumerate([0.25, 0.75][:n_inputs])}
+    alone = deep_nb.predict(model_run, [list(point.values())], engine)
+    here = answer.sel(point)
+    np.testing.assert_array_equal(here["label"], alone["label"][:, 0, 0])
+    output = alone["output"].values[:, 0]
+    expected = (1 + output[:, 1] - output[:, 0]) / 2 if output.shape[1] == 2 else output[:, 0]
+    np.testing.assert_array_equal(here["score"], expected)
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, "9", True, 10**9])
+def test_bad_resolution_is_refused(short_run, n):
+    with pytest.raises(ValueError, match="n must be an integer from 1 to 10000"):
+        deep_nb.decision_map(short_run, n)
+
+
+def test_decision_map_needs_one_or_two_inputs():
+    task = deep_nb.Task("three", np.eye(3), [[0], [1], [1]])
+    run = deep_nb.train("DEEP", task, seeds=0, hyper=SHORT)
+    with pytest.raises(ValueError, match=r"one or two inputs.*has 3 and 1"):
+        deep_nb.decision_map(run)
+
+
+def test_diverged_networks_answer_nan(diverged_run):
+    with pytest.warns(RuntimeWarning, match="2 of 2 networks diverged in training"):
+        answer = deep_nb.predict(diverged_run, GRID)
+    assert np.isnan(answer["S"]).all()
+    assert (answer["label"] == -1).all()
+
+
+@engines
+def test_trajectory_is_one_more_epoch(engine):
+    run = deep_nb.train("DEEP", "xor", seeds=range(2), hyper=SHORT, stop_criterion=True)
+    path = deep_nb.trajectory(run, engine)
+    assert path["phase"].values.tolist() == ["free"] * 41 + ["nudged"] * 30
+    S = path["S"].values
+    assert np.isfinite(S).all()
+    moved = ((np.diff(S, axis=1) / 0.05) ** 2).sum(axis=(2, 3)) / 4
+    np.testing.assert_allclose(path["projected_residual"][:, 1:], moved, atol=1e-12)
+    experiment = experiment_of(run)
+    field = free_field(run["W"].values, run["B"].values, experiment.X, experiment.model)
+    speed = (vector_field(field, S[:, 39, :, 3:]) ** 2).sum(axis=(1, 2)) / 4
+    np.testing.assert_allclose(path["residual"][:, 40], speed, atol=1e-12)
+    mse = ((S[..., -1] - experiment.Y[:, 0]) ** 2).sum(axis=2) / 2 / 4
+    np.testing.assert_allclose(path["mse"][:, 1:], mse[:, 1:], atol=1e-12)
+
+
+def test_trajectory_of_diverged_networks_is_nan(diverged_run):
+    path = deep_nb.trajectory(diverged_run)
+    assert np.isnan(path["mse"]).all()
+    assert np.isnan(path["S"][..., 3:]).all()

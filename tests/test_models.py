@@ -1,0 +1,115 @@
+import json
+
+import numpy as np
+import pytest
+
+import deep_nb
+from deep_nb.models import DEEP, MODELS, DEEP_oh, EP_asym, Hyperparameters, Model
+
+PUBLISHED = {
+    "n_epochs": 200, "T1": 1000, "T2": 1000, "dt": 0.05, "stop": 1e-10, "beta_0": 0,
+    "beta_1": 1, "reg_W": 0.00015, "tol_W": 0.01, "temp": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "own"),
+    [
+        (DEEP, {"N_H": (5,), "beta": 10, "dt_W": 100}),
+        (DEEP_oh, {"N_H": (2,), "beta": 1, "dt_W": 200}),
+        (EP_asym, {"N_H": (5,), "beta": 10, "dt_W": 1}),
+    ],
+)
+def test_published_hyperparameters(model, own):
+    assert dict(model.hyper) == PUBLISHED | own
+
+
+def test_published_models_differ_in_fields():
+    table = {m.name: (m.leak, m.outflow, m.bias_neuron, m.learned_bias, m.one_hot, m.rule)
+             for m in MODELS.values()}  # fmt: skip
+    assert table == {
+        "DEEP": (0, 1, True, False, False, "stdp"),
+        "DEEP_oh": (0, 1, True, False, True, "stdp"),
+        "EP_asym": (1, 0, False, True, False, "contrastive"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"n_epoch": 3}, r"unknown name 'n_epoch'.*did you mean 'n_epochs'.*allowed: N_H"),
+        ({"dt": -0.1}, r"dt = -0.1: it should be greater than 0"),
+        ({"T1": 0}, r"T1 = 0: it should be greater than or equal to 1"),
+        ({"T2": 10**12}, r"T2 = 1000000000000: it should be less than or equal to 1000000"),
+        ({"dt": float("nan")}, r"dt = nan: it should be a finite number"),
+        ({"beta": float("inf")}, r"beta = inf: it should be a finite number"),
+        ({"beta": 0}, r"beta = 0: it should be a finite number other than 0"),
+        ({"dt_W": "big"}, r"dt_W = 'big': it should be a valid number"),
+        ({"n_epochs": "3"}, r"n_epochs = '3': it should be a valid integer"),
+        ({"n_epochs": 2.5}, r"n_epochs = 2.5: it should be a valid integer"),
+        ({"n_epochs": True}, r"n_epochs = True: it should be a valid integer"),
+        ({"N_H": [5, 0]}, r"N_H.1 = 0: it should be greater than or equal to 1"),
+        ({"N_H": "5"}, r"N_H = '5': it should be a valid tuple"),
+        ({"temp": 0}, r"temp = 0: it should be greater than 0"),
+        ({"reg_W": -1}, r"reg_W = -1: it should be greater than or equal to 0"),
+        ({"T1": None}, r"T1 = None: it should be a valid integer"),
+    ],
+)
+def test_bad_hyperparameters_give_one_clear_line(bad, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        deep_nb.train("DEEP", "xor", seeds=0, hyper=bad)
+    assert len(str(caught.value).splitlines()) == 1
+    assert type(caught.value) is ValueError
+
+
+def test_every_mistake_is_named_at_once():
+    with pytest.raises(ValueError, match="T1 = 0") as caught:
+        DEEP.hyper.replace(T1=0, dt=-1)
+    assert "dt = -1" in str(caught.value)
+
+
+@pytest.mark.parametrize("hyper", [3, [1], {1: 2}, "dt"])
+def test_hyper_must_be_a_mapping(hyper):
+    with pytest.raises(ValueError, match="hyper must be a mapping"):
+        deep_nb.train("DEEP", "xor", seeds=0, hyper=hyper)
+
+
+def test_hyperparameters_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        DEEP.hyper.dt = 1.0
+
+
+@pytest.mark.parametrize("given", [5, [5], (5,), np.array([5]), np.int64(5), [np.int64(5)]])
+def test_numpy_and_lists_are_taken(given):
+    hyper = DEEP.hyper.replace(N_H=given, T1=np.int64(3), dt=np.float64(0.1))
+    assert (hyper.N_H, hyper.T1, hyper.dt) == ((5,), 3, 0.1)
+    assert type(hyper.T1) is int
+
+
+def test_models_survive_json():
+    for model in MODELS.values():
+        assert Model(**json.loads(model.model_dump_json())) == model
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"leak": -1.0}, "leak = -1.0: it should be greater than or equal to 0"),
+        ({"rule": "hebb"}, "rule = 'hebb': it should be 'stdp' or 'contrastive'"),
+        ({"leaks": 1.0}, "unknown name 'leaks'.*did you mean 'leak'"),
+        ({"activation": "relu"}, "activation = 'relu'.*'hard_sigmoid', 'sigmoid' or 'tanh'"),
+    ],
+)
+def test_bad_models_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        DEEP.replace(**change)
+
+
+def test_missing_values_are_named():
+    with pytest.raises(ValueError, match="Hyperparameters needs a value for 'N_H'"):
+        Hyperparameters(beta=1.0, dt_W=1.0)
+
+
+def test_unknown_model_suggests():
+    with pytest.raises(ValueError, match=r"unknown model 'deep' \(did you mean 'DEEP'\?\)"):
+        deep_nb.train("deep", "xor", seeds=0)

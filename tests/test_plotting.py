@@ -1,0 +1,105 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+import deep_nb
+from deep_nb import plotting
+
+PANELS = {name: getattr(plotting, name) for name in dir(plotting) if name.startswith("plot_")}
+panels = pytest.mark.parametrize("plot", PANELS.values(), ids=PANELS.keys())
+ONE_NETWORK = ("plot_weights", "plot_network", "plot_decision_map")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@panels
+def test_every_panel_draws_every_model(plot, model_run):
+    ax = plot(model_run)
+    assert ax.get_title()
+    if ax.axison:
+        assert ax.get_xlabel()
+        assert ax.get_ylabel()
+    ax.figure.canvas.draw()
+    drawn = [np.ma.masked_invalid(np.asarray(line.get_ydata(), float)) for line in ax.get_lines()]
+    assert all(values.count() for values in drawn)
+
+
+@panels
+def test_panels_draw_where_they_are_told(plot, model_run):
+    ax = plt.subplots()[1]
+    assert plot(model_run, ax) is ax
+    assert plot(model_run, ax=ax) is ax
+
+
+@panels
+def test_diverged_networks_are_reported_not_drawn(plot, diverged_run):
+    if plot.__name__ in ONE_NETWORK:
+        with pytest.raises(ValueError, match="seed 0 diverged in epoch 0"):
+            plot(diverged_run)
+    else:
+        ax = plot(diverged_run)
+        assert [text.get_text() for text in ax.texts] == ["2 of 2 networks diverged"]
+        assert not ax.get_lines()
+
+
+def test_one_network_is_chosen_by_its_seed(short_run):
+    image = plotting.plot_weights(short_run, seed=2).get_images()[0]
+    shown = image.get_array()
+    order = ["bias", "x0", "x1", "h0", "h1", "h2", "h3", "h4", "y0"]
+    W = short_run["W"].sel(seed=2, pre=order, post=order).values
+    mask = short_run["mask"].sel(pre=order, post=order).values
+    np.testing.assert_array_equal(shown.filled(0), W)
+    np.testing.assert_array_equal(~shown.mask, mask)
+    assert image.norm.vmin == -image.norm.vmax == -np.abs(W).max()
+    with pytest.raises(ValueError, match=r"no seed 7; it has \[0, 1, 2\]"):
+        plotting.plot_network(short_run, seed=7)
+
+
+def test_network_shows_strength_as_opacity_and_sparsity_in_its_title(short_run):
+    run = short_run.copy(deep=True)
+    run["W"][:] = 0.0
+    run["W"].loc[{"pre": "h0", "post": "y0"}] = 2.0
+    run["W"].loc[{"pre": "x0", "post": "h1"}] = -0.5
+    ax = plotting.plot_network(run)
+    alphas = sorted(patch.get_edgecolor()[3] for patch in ax.patches)
+    assert alphas == [0.25, 1.0]
+    assert "sparsity 96%" in ax.get_title()  # 2 of 48 synapses are left
+
+
+def test_curves_are_the_run(short_run):
+    free, nudged = plotting.plot_mse(short_run).get_lines()
+    np.testing.assert_allclose(free.get_ydata(), np.median(short_run["mse_free"], axis=0))
+    np.testing.assert_allclose(nudged.get_ydata(), np.median(short_run["mse_weak"], axis=0))
+    (line,) = plotting.plot_sparsity(short_run).get_lines()
+    assert (line.get_ydata() == 0).all()
+    _median, mean = plotting.plot_mse_networks(short_run).get_lines()
+    np.testing.assert_allclose(mean.get_ydata(), short_run["mse_free"].mean(axis=0))
+
+
+def test_decision_map_draws_the_map_and_its_boundary(short_run):
+    run = short_run.isel(seed=[0])
+    score = deep_nb.decision_map(run, 10)["score"].values[0]
+    mesh = plotting.plot_decision_map(run, n=10).collections[0]
+    np.testing.assert_array_equal(np.asarray(mesh.get_array()).reshape(11, 11), score.T)
+
+
+def test_the_phases_differ_in_lightness_and_line():
+    (blue, solid), (vermilion, dashed) = plotting.PHASES.values()
+    assert solid != dashed
+    luminance = [np.dot(to_rgb(c), [0.2126, 0.7152, 0.0722]) for c in (blue, vermilion)]
+    assert abs(luminance[0] - luminance[1]) > 0.05
+
+
+def test_saved_figures_are_the_same_bytes(short_run, tmp_path):
+    written = []
+    for folder in ("a", "b"):
+        figure = plotting.plot_mse(short_run).figure
+        written.append(plotting.save_figure(figure, tmp_path / folder, "mse"))
+    assert [p.suffix for p in written[0]] == [".svg", ".png"]
+    for first, second in zip(*written, strict=True):
+        assert first.read_bytes() == second.read_bytes()

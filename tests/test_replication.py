@@ -1,0 +1,161 @@
+"""The batch, on tiny notebooks: one behaviour each, run for real."""
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+from nbformat.v4 import new_code_cell, new_notebook
+
+import deep_nb
+from deep_nb.cli import main
+from deep_nb.replication import read_jobs, replicate
+
+
+def write_notebook(path, source, parameters="n = 1\noutput = ''"):
+    cells = [new_code_cell(source)]
+    if parameters is not None:
+        cells.insert(0, new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Two experiments from one notebook, one of which fails."""
+    write_notebook(
+        tmp_path / "tiny.ipynb",
+        "open(output + '/n.svg', 'w').write(str(n))\nprint(100 // n)",
+    )
+    experiments = tmp_path / "experiments.yml"
+    experiments.write_text(
+        "experiments:\n"
+        "  - {name: 'n{n}', notebook: tiny.ipynb, matrix: {n: [0, 7]}}\n"
+        "  - {name: last, notebook: tiny.ipynb, quick: {n: 3}, full: {n: 4}}\n"
+    )
+    return experiments
+
+
+def test_jobs_combine_matrix_and_profile(batch):
+    jobs = read_jobs(batch, "full")
+    assert [(job.name, job.parameters) for job in jobs] == [
+        ("n0", {"n": 0}), ("n7", {"n": 7}), ("last", {"n": 4}),
+    ]  # fmt: skip
+    assert [job.name for job in read_jobs(batch, only="n*")] == ["n0", "n7"]
+
+
+def test_a_failure_leaves_its_notebook_and_does_not_stop_the_others(batch, tmp_path):
+    output = tmp_path / "out"
+    result = CliRunner().invoke(
+        main,
+        ["replicate", "--experiments", str(batch), "--output", str(output), "--jobs", "2",
+         "--figures", str(tmp_path / "figures")],
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "ZeroDivisionError" in result.output
+    status = dict(line.split()[:2] for line in result.stdout.splitlines() if line)
+    assert (status["n0"], status["n7"], status["last"]) == ("failed", "done", "done")
+    assert "(3 of 3)" in result.stderr
+    for name, printed in (("n7", "14\n"), ("last", "33\n")):
+        notebook = nbformat.read(output / name / "tiny.ipynb", as_version=4)
+        assert notebook.cells[-1].outputs[0].text == printed
+        assert (output / name / "tiny.html").stat().st_size > 1000
+        assert (tmp_path / "figures" / name / "n.svg").exists()
+    failed = nbformat.read(output / "n0" / "tiny.ipynb", as_version=4)
+    assert any(o.output_type == "error" for cell in failed.cells for o in cell.outputs)
+    assert (output / "n0" / "tiny.html").exists()
+    assert not (tmp_path / "figures" / "n0").exists()
+
+
+def test_outputs_of_an_earlier_run_do_not_stay(batch, tmp_path):
+    folder = tmp_path / "out" / "n7"
+    folder.mkdir(parents=True)
+    (folder / "stale.png").write_text("")
+    (folder / "mine.txt").write_text("")
+    (outcome,) = replicate(read_jobs(batch, only="n7"), tmp_path / "out")
+    assert outcome.status == "done"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["mine.txt", "n.svg", "tiny.html", "tiny.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("experiments: [{name: a, notebook: tiny.ipynb, parameters: {m: 1}}]",
+         "experiment 'a': tiny.ipynb has no parameter 'm'.*allowed: n, output"),
+        ("experiments: [{name: a, notebook: bare.ipynb}]",
+         "bare.ipynb has no parameter 'output'; allowed: none"),
+        ("experiments: [{name: a, notebook: tiny.ipynb, profiles: {}}]", "unknown name 'profiles'"),
+        ("experiments: [{name: ../a, notebook: tiny.ipynb}]", "Entry.name = '../a'"),
+        ("experiments: [{name: a}]", "needs a value for 'notebook'"),
+        ("experiments: [3]", "an experiment must be a mapping"),
+        ("experiments: [{name: a, notebook: tiny.ipynb}, {name: a, notebook: tiny.ipynb}]",
+         "two experiments named 'a'"),
+        ("experiments: 3", "must hold one list named 'experiments'"),
+        ("[", "is not an experiments file"),
+        ("a", "is not an experiments file"),
+    ],
+)  # fmt: skip
+def test_a_bad_experiments_file_is_refused_before_anything_runs(batch, tmp_path, text, message):
+    write_notebook(tmp_path / "bare.ipynb", "1", parameters=None)
+    batch.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_jobs(batch)
+
+
+def test_missing_files_are_named(batch, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no experiments file at .*none\.yml"):
+        read_jobs(tmp_path / "none.yml")
+    batch.write_text("experiments: [{name: a, notebook: gone.ipynb}]")
+    with pytest.raises(FileNotFoundError, match=r"experiment 'a': no notebook at .*gone\.ipynb"):
+        read_jobs(batch)
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_command_line_errors_are_one_message(batch):
+    for arguments, message in [
+        (["replicate", "--experiments", str(batch), "--only", "x*"], "no experiment matches 'x*'"),
+        (["train", "DEP", "xor"], "unknown model 'DEP' (did you mean 'DEEP'?)"),
+        (["train", "DEEP", "xor", "--set", "T1=0"], "T1 = 0: it should be greater than"),
+        (["train", "DEEP", "xor", "--set", "T1"], "--set takes NAME=VALUE, got 'T1'"),
+        (["train", "DEEP", "xor", "--set", "T1=a"], "--set takes a number or a list"),
+        (["train", "DEEP", "xor", "--seeds", "x"], "--seeds takes numbers and ranges"),
+        (["train", "DEEP", "xor", "--seeds", "3-1"], "seeds must be an int or a non-empty"),
+        (["list", "--experiments", "none.yml"], "no experiments file at none.yml"),
+    ]:
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: ")
+        assert message in result.stderr
+
+
+def test_list_shows_every_experiment(batch):
+    assert run("list", "--experiments", str(batch)).stdout.splitlines() == [
+        "n0               tiny.ipynb                   n=0",
+        "n7               tiny.ipynb                   n=7",
+        "last             tiny.ipynb                   n=3",
+    ]
+
+
+def test_train_is_the_same_as_in_python(tmp_path):
+    result = run(
+        "train", "EP_asym", "not", "--seeds", "3,5-6", "--set", "n_epochs=2", "--set", "N_H=[4]",
+        "--set", "T1=1e1", "--set", "T2=9", "--set", "dt=1e-2", "--stop-criterion", "--record",
+        "weights", "-o", str(tmp_path / "run.nc"),
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "T1 = 10.0: it should be a valid integer" in result.stderr
+    result = run(
+        "train", "EP_asym", "not", "--seeds", "3,5-6", "--set", "n_epochs=2", "--set", "N_H=[4]",
+        "--set", "T1=10", "--set", "T2=9", "--set", "dt=1e-2", "--stop-criterion", "--record",
+        "weights", "-o", str(tmp_path / "run.nc"),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    hyper = {"n_epochs": 2, "N_H": [4], "T1": 10, "T2": 9, "dt": 0.01}
+    expected = deep_nb.train(
+        "EP_asym", "not", seeds=[3, 5, 6], hyper=hyper, stop_criterion=True, record=("weights",)
+    )
+    assert deep_nb.load(tmp_path / "run.nc").identical(expected)
+    assert "saved" in result.stdout
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:5]] == ["3", "5", "6"]

@@ -1,0 +1,92 @@
+import pickle
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+
+import deep_nb
+
+from .conftest import SHORT
+
+
+def test_save_and_load_give_the_same_run(model_run, tmp_path):
+    path = deep_nb.save(model_run, tmp_path / "new" / "run.nc")
+    loaded = deep_nb.load(path)
+    xr.testing.assert_identical(loaded, model_run)
+    assert all(loaded[name].dtype == model_run[name].dtype for name in model_run.data_vars)
+    assert [p.name for p in path.parent.iterdir()] == ["run.nc"]
+
+
+def test_a_saved_run_can_be_trained_again_from_its_file_alone(tmp_path):
+    mask = deep_nb.train("EP_asym", "or", seeds=1, hyper=SHORT)["mask"].values.copy()
+    mask[2, 3] = False
+    model = deep_nb.EP_asym.replace(name="mine", leak=0.7, outflow=0.2, absolute_outflow=True)
+    task = deep_nb.Task("odd", [[0.1, 0.2], [0.3, 0.9]], [[0.2], [0.7]])
+    run = deep_nb.train(
+        model, task, seeds=[8, 3], hyper={**SHORT, "stop": 0.01}, topology=mask,
+        regularized=True, sparse=True, stop_criterion=True, record=("weights", "trajectories"),
+    )  # fmt: skip
+    path = deep_nb.save(run, tmp_path / "run.nc")
+    xr.testing.assert_identical(deep_nb.train(**deep_nb.settings(deep_nb.load(path))), run)
+
+
+def test_saving_replaces_a_file_whole(short_run, tmp_path):
+    path = tmp_path / "run.nc"
+    path.write_text("something else")
+    deep_nb.save(short_run, path)
+    xr.testing.assert_identical(deep_nb.load(path), short_run)
+
+
+def test_saving_into_a_file_as_a_folder_fails_and_leaves_nothing(short_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="exists"):
+        deep_nb.save(short_run, tmp_path / "file" / "run.nc")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+class Bomb:
+    def __reduce__(self):
+        return (open, ("exploded", "w"))
+
+
+def test_loading_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.nc").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match=r"run\.nc is not a readable netCDF file"):
+        deep_nb.load("run.nc")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_loading_what_is_no_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        deep_nb.load(tmp_path / "none.nc")
+    with netCDF4.Dataset(tmp_path / "other.nc", "w") as other:
+        other.createDimension("seed", 2)
+        other.createVariable("mse", "f8", ("seed",))
+    with pytest.raises(ValueError, match=r"not a run of deep_nb\.train"):
+        deep_nb.load(tmp_path / "other.nc")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run.assign_attrs(model="{"),
+        lambda run: run.assign_attrs(hyper='{"dt": 0.1}'),
+        lambda run: run.assign_attrs(flags='{"fast": true}'),
+        lambda run: run.drop_vars("X"),
+        lambda run: run.drop_vars("W"),
+        lambda run: run.isel(seed=0),
+        lambda run: run.isel(post=slice(3)),
+        lambda run: xr.Dataset(),
+    ],
+)
+def test_what_is_no_run_is_refused(change, short_run):
+    with pytest.raises(ValueError, match=r".+"):
+        deep_nb.predict(change(short_run), [[0, 1]])
+
+
+def test_json_attributes_hold_the_setting(short_run):
+    assert '"name":"DEEP"' in short_run.attrs["model"]
+    assert '"n_epochs":4' in short_run.attrs["hyper"]
+    assert np.array_equal(short_run["Y"].values[:, 0], [0, 1, 1, 0])

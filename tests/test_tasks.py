@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+import deep_nb
+from deep_nb.tasks import (
+    TASKS,
+    Task,
+    classification_error,
+    mean_squared_error,
+    one_hot,
+    predicted_labels,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("xor", [0, 1, 1, 0]),
+        ("and", [0, 0, 0, 1]),
+        ("or", [0, 1, 1, 1]),
+        ("not", [1, 0]),
+        ("id", [0, 1]),
+    ],
+)
+def test_logical_tasks_in_counting_order(name, targets):
+    task = TASKS[name]
+    assert task.Y[:, 0].tolist() == targets
+    weights = 2 ** np.arange(task.X.shape[1])[::-1]
+    assert (task.X @ weights).tolist() == list(range(len(targets)))
+
+
+@pytest.mark.parametrize(
+    ("X", "Y", "message"),
+    [
+        ([[0, 1]], [[0], [1]], "one row a sample: X has 1 rows, Y has 2"),
+        ([0, 1], [[0], [1]], r"X \(M, n_inputs\) must have 2 dimensions, got shape \(2,\)"),
+        ([[0], [1]], [0, 1], r"Y \(M, N_Y\) must have 2 dimensions, got shape \(2,\)"),
+        ([[np.nan]], [[0]], "X .* must be finite"),
+        ([[0]], [[np.inf]], "Y .* must be finite"),
+        (np.zeros((0, 2)), np.zeros((0, 1)), "X .* must not be empty"),
+        ([["a"]], [[0]], "X .* must be an array of real numbers"),
+    ],
+)
+def test_bad_tasks_are_refused(X, Y, message):
+    with pytest.raises(ValueError, match=message):
+        Task("mine", X, Y)
+
+
+def test_a_task_cannot_be_changed_behind_its_back():
+    X = np.zeros((2, 1))
+    task = Task("mine", X, np.zeros((2, 1)))
+    X[0] = 7
+    assert task.X[0, 0] == 0
+    with pytest.raises(ValueError, match="read-only"):
+        task.X[0] = 1
+
+
+def test_unknown_task_suggests():
+    with pytest.raises(ValueError, match=r"unknown task 'nxor'.*did you mean 'xor'"):
+        deep_nb.train("DEEP", "nxor", seeds=0)
+
+
+def test_mean_squared_error_is_half_the_mean():
+    outputs = np.array([[[1.0, 0.0], [0.5, 0.5]]])
+    Y = np.array([[0.0, 0.0], [0.5, 0.0]])
+    assert mean_squared_error(outputs, Y) == [(1 + 0.25) / 2 / 2]
+
+
+def test_predicted_labels_break_at_one_half():
+    outputs = np.array([[0.5], [0.4999], [1.0], [0.0]])
+    assert predicted_labels(outputs).tolist() == [[1], [0], [1], [0]]
+    assert predicted_labels(np.array([[0.2, 0.1], [0.2, 0.3]]), one_hot=True).tolist() == [[0], [1]]
+
+
+def test_classification_error_counts_samples_with_any_wrong_label():
+    true = np.array([[0, 0], [1, 1], [0, 1], [1, 0]])
+    predicted = np.array([[0, 0], [1, 0], [1, 0], [1, 0]])
+    assert classification_error(predicted, true) == 0.5
+
+
+def test_one_hot_encodes_class_numbers():
+    assert one_hot(np.array([[2.0], [0.0]])).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert one_hot(np.array([[0.0], [0.0]])).shape == (2, 2)
+    already = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert one_hot(already) is already
+
+
+@pytest.mark.parametrize("Y", [[[0.5]], [[-1.0]], [[1.0, 1.0]], [[0.3, 0.7]]])
+def test_one_hot_refuses_what_is_no_class(Y):
+    with pytest.raises(ValueError, match="one-hot targets"):
+        deep_nb.train("DEEP_oh", Task("mine", [[0.0]], Y), seeds=0)

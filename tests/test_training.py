@@ -1,0 +1,154 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import deep_nb
+from deep_nb.experiment import Flags
+from deep_nb.results import EPOCH_METRICS
+
+from .conftest import SHORT
+
+FLAGS = list(Flags.model_fields)
+
+
+def bits(run):
+    return {str(name): run[name].values.tobytes() for name in run.data_vars}
+
+
+@pytest.mark.parametrize("model", ["DEEP", "DEEP_oh", "EP_asym"])
+@pytest.mark.parametrize("flag", FLAGS)
+def test_same_seed_same_bits_whoever_runs_beside(model, flag):
+    hyper = {**SHORT, "stop": 0.1, "tol_W": 0.05}
+    together = deep_nb.train(model, "xor", seeds=[4, 9, 2], hyper=hyper, **{flag: True})
+    again = deep_nb.train(model, "xor", seeds=[4, 9, 2], hyper=hyper, **{flag: True})
+    alone = deep_nb.train(model, "xor", seeds=9, hyper=hyper, **{flag: True})
+    assert bits(together) == bits(again)
+    assert bits(together.sel(seed=[9])) == bits(alone)
+
+
+@pytest.mark.parametrize("flag", ["regularized", "sparse", "stop_criterion", "layered", "sign"])
+def test_every_flag_changes_the_outcome(flag):
+    hyper = {**SHORT, "stop": 0.1, "tol_W": 0.05}
+    plain = deep_nb.train("DEEP", "xor", seeds=1, hyper=hyper)
+    flagged = deep_nb.train("DEEP", "xor", seeds=1, hyper=hyper, **{flag: True})
+    assert not np.array_equal(plain["W"], flagged["W"])
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+def test_other_activations_train(activation):
+    model = deep_nb.DEEP.replace(name=activation, activation=activation, leak=0.5)
+    run = deep_nb.train(model, "or", seeds=range(2), hyper=SHORT)
+    assert np.isfinite(run["mse_free"]).all()
+    assert not run["diverged"].any()
+
+
+def test_variables_and_dimensions(short_run):
+    per_epoch = {name for name in short_run.data_vars if short_run[name].dims == ("seed", "epoch")}
+    assert per_epoch == set(EPOCH_METRICS)
+    assert short_run.sizes == {
+        "seed": 3, "epoch": 4, "pre": 9, "post": 9, "sample": 4, "neuron": 9, "snapshot": 5,
+        "input": 2, "target": 1,
+    }  # fmt: skip
+    assert short_run["neuron"].values.tolist() == [
+        "x0", "x1", "bias", "h0", "h1", "h2", "h3", "h4", "y0",
+    ]  # fmt: skip
+    for name in EPOCH_METRICS:
+        assert short_run[name].attrs["units"]
+        assert short_run[name].attrs["long_name"]
+    assert (short_run["steps_free"] == 40).all()
+    assert (short_run["steps_weak"] == 30).all()
+
+
+def test_records_fit_together():
+    run = deep_nb.train(
+        "EP_asym", "not", seeds=range(2), hyper=SHORT, record=("trajectories", "weights")
+    )
+    assert run["S_epochs"].dims == ("seed", "epoch", "step", "sample", "neuron")
+    assert run.sizes["step"] == 71
+    np.testing.assert_array_equal(run["W"], run["W_epochs"][:, -1])
+    np.testing.assert_array_equal(run["B"], run["B_epochs"][:, -1])
+    np.testing.assert_array_equal(run["S_free"], run["S_epochs"][:, -1, 40])
+    np.testing.assert_array_equal(run["S_weak"], run["S_epochs"][:, -1, -1])
+    # dt_W = 1 for EP, so that W(e + 1) − W(e) is ΔW up to the rounding of the sum.
+    change = np.abs(np.diff(run["W_epochs"], axis=1)).sum(axis=(2, 3))
+    np.testing.assert_allclose(run["dW_norm"], change, rtol=1e-12)
+    change = np.abs(np.diff(run["B_epochs"], axis=1)).sum(axis=2)
+    np.testing.assert_allclose(run["dB_norm"], change, rtol=1e-12)
+
+
+def test_trajectories_are_nan_where_early_stop_performed_no_step():
+    run = deep_nb.train(
+        "EP_asym", "id", seeds=1, hyper={"n_epochs": 1, "T1": 600, "T2": 600, "stop": 0.03},
+        stop_criterion=True, record=("trajectories",),
+    )  # fmt: skip
+    steps = run["steps_free"].item()
+    assert 0 < steps < 600
+    states = run["S_epochs"].values[0, 0]
+    assert np.isfinite(states[: steps + 1]).all()
+    assert np.isnan(states[steps + 1 : 601]).all()
+    assert np.isfinite(states[601]).all()
+    assert run["residual_free"].item() * 2 <= 0.03  # two samples: Σ ds² ≤ stop
+
+
+def test_a_diverged_network_is_marked_and_frozen(diverged_run):
+    assert diverged_run["diverged"].all()
+    assert (diverged_run["diverged_epoch"] == 0).all()
+    assert np.isfinite(diverged_run["W"]).all()
+    for name in EPOCH_METRICS:
+        values = diverged_run[name].values
+        assert (np.isnan(values) if values.dtype == float else values == 0).all(), name
+
+
+def test_the_others_of_the_ensemble_go_on():
+    """A learning rate at which W overflows for some seeds only: sign of ΔW decides."""
+    hyper = {**SHORT, "n_epochs": 6, "dt_W": 6e307, "temp": 1.0}
+    with pytest.warns(RuntimeWarning, match=r"^\d+ of 12 networks diverged \(seeds \d+") as caught:
+        run = deep_nb.train(
+            "DEEP", "xor", seeds=range(12), hyper=hyper, sign=True, record=("weights",)
+        )
+    assert len(caught) == 1
+    diverged, epoch = run["diverged"].values, run["diverged_epoch"].values
+    assert 0 < diverged.sum() < 12
+    assert (epoch[~diverged] == -1).all()
+    assert np.isfinite(run["mse_free"].values[~diverged]).all()
+    for k in np.flatnonzero(diverged):
+        assert np.isfinite(run["mse_free"].values[k, : epoch[k]]).all()
+        assert np.isnan(run["mse_free"].values[k, epoch[k] :]).all()
+        assert (run["W_epochs"].values[k, epoch[k] :] == run["W"].values[k]).all()
+    alone = deep_nb.train("DEEP", "xor", seeds=int(run["seed"][~diverged][0]), hyper=hyper,
+                          sign=True, record=("weights",))  # fmt: skip
+    assert bits(run.isel(seed=[np.argmin(diverged)])) == bits(alone)
+
+
+def test_memory_does_not_grow_with_the_number_of_steps():
+    peaks = []
+    for T in (50, 2000):
+        tracemalloc.start()
+        deep_nb.train("DEEP", "xor", seeds=0, hyper={"n_epochs": 1, "T1": T, "T2": T})
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # Keeping the states of 4000 steps would take 4000 · 4 · 6 · 8 = 768 kB.
+    assert peaks[1] < peaks[0] + 100_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"record": "weights"}, r"record must be a sequence of names, such as \('weights',\)"),
+        ({"record": ("weight",)}, "unknown record 'weight'.*did you mean 'weights'"),
+        ({"sparse": 1}, "Flags.sparse = 1: it should be a valid boolean"),
+        ({"progress": "yes"}, "progress must be True or False"),
+        ({"engine": "cuda"}, "unknown engine 'cuda'"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, **arguments)
+
+
+def test_progress_is_a_bar_on_stderr(capsys):
+    deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, progress=True)
+    assert "4/4" in capsys.readouterr().err
+    deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT)
+    assert capsys.readouterr().err == ""
