@@ -60,7 +60,7 @@ def test_a_failure_leaves_its_notebook_and_does_not_stop_the_others(batch, tmp_p
         assert (output / name / "tiny.html").stat().st_size > 1000
         assert (tmp_path / "figures" / name / "n.svg").exists()
     failed = nbformat.read(output / "n0" / "tiny.ipynb", as_version=4)
-    assert any(o.output_type == "error" for cell in failed.cells for o in cell.outputs)
+    assert any(o.output_type == "error" for cell in failed.cells for o in cell.get("outputs", []))
     assert (output / "n0" / "tiny.html").exists()
     assert not (tmp_path / "figures" / "n0").exists()
 
