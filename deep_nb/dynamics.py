@@ -17,9 +17,9 @@ import numpy as np
 from deep_nb.models import Model
 
 
-def hard_sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return x clipped to [0, 1]."""
-    return np.clip(x, 0.0, 1.0)
+def hard_sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return x clipped to [0, 1], in `out` if given."""
+    return np.clip(x, 0.0, 1.0, out=out)
 
 
 def hard_sigmoid_derivative(x: np.ndarray) -> np.ndarray:
@@ -27,18 +27,19 @@ def hard_sigmoid_derivative(x: np.ndarray) -> np.ndarray:
     return ((x >= 0) & (x <= 1)).astype(float)
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(−x)), in (0, 1), without overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
+def sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return 1 / (1 + exp(−x)), in (0, 1), without overflow, in `out` if given."""
+    half = np.tanh(np.multiply(x, 0.5, out=out), out=out)
+    return np.multiply(np.add(half, 1.0, out=out), 0.5, out=out)
 
 
-def tanh(x: np.ndarray) -> np.ndarray:
-    """Return the hyperbolic tangent, in (−1, 1)."""
-    return np.tanh(x)
+def tanh(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return the hyperbolic tangent, in (−1, 1), in `out` if given."""
+    return np.tanh(x, out=out)
 
 
 #: ρ by its name.
-ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+ACTIVATIONS: dict[str, Callable[..., np.ndarray]] = {
     "hard_sigmoid": hard_sigmoid,
     "sigmoid": sigmoid,
     "tanh": tanh,
@@ -83,9 +84,25 @@ def free_field(W: np.ndarray, b: np.ndarray, X: np.ndarray, model: Model) -> Fie
     outgoing = (np.abs(W) if model.absolute_outflow else W).sum(axis=2)
     return Field(
         W=W[:, N_X:, N_X:],
-        drive=X @ W[:, :N_X, N_X:] + b[:, None, N_X:],
+        drive=b[:, None, N_X:] + ordered_product(X, W[:, :N_X, N_X:]),
         decay=model.leak + model.outflow * outgoing[:, N_X:],
     )
+
+
+def ordered_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return ``left @ right``, summed one term after the other.
+
+    BLAS sums in an order that depends on the machine; this gives the same bits on each.
+
+    Parameters
+    ----------
+    left : ndarray, shape (..., M, p)
+    right : ndarray, shape (..., p, n)
+    """
+    product = left[..., :, :1] * right[..., :1, :]
+    for i in range(1, left.shape[-1]):
+        product += left[..., :, i : i + 1] * right[..., i : i + 1, :]
+    return product
 
 
 def nudged_field(field: Field, beta: float, Y: np.ndarray) -> Field:
@@ -108,8 +125,8 @@ def nudged_field(field: Field, beta: float, Y: np.ndarray) -> Field:
 
 
 def vector_field(field: Field, S: np.ndarray) -> np.ndarray:
-    """Return ds/dt at the free states S, shape (K, M, n)."""
-    return S @ field.W + field.drive - S * field.decay[:, None, :]
+    """Return ds/dt at the free states S, shape (K, M, n); or of one network, without its axis."""
+    return S @ field.W + field.drive - S * field.decay[..., None, :]
 
 
 def euler_step(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,17 +80,17 @@ class Experiment:
             mask = topologies.custom(topology, layout)
         return cls(model, task, hyper, flags, layout, mask, custom=topology is not None)
 
-    @property
+    @cached_property
     def X(self) -> np.ndarray:
         """Clamped states, shape (M, N_X), the bias neuron's included."""
         return self.layout.clamp(self.task.X)
 
-    @property
+    @cached_property
     def Y(self) -> np.ndarray:
         """Targets of the output neurons, shape (M, N_Y)."""
         return _targets(self.model, self.task)
 
-    @property
+    @cached_property
     def labels(self) -> np.ndarray:
         """True labels, shape (M, 1) if one-hot, else (M, N_Y)."""
         return predicted_labels(self.Y, self.model.one_hot)

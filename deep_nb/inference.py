@@ -22,7 +22,8 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     """Let every network of a run settle freely on new inputs.
 
     Each network starts all inputs from the same states, drawn from U(0, 0.1) by its own seed, and
-    takes T1 steps: an answer depends neither on the other inputs nor on the other networks.
+    takes T1 steps: an answer depends neither on the other inputs nor on the other networks: with
+    the compiled engine to the last bit, with the others to the rounding of BLAS.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
             for seed in run["seed"].values
         ]
     )
-    relaxation = get_engine(engine)(
+    relaxation = get_engine(engine, layout.n_free, experiment.model.activation)(
         free_field(run["W"].values, run["B"].values, clamped, experiment.model),
         start,
         dt=experiment.hyper.dt,
@@ -178,7 +179,8 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
     start = np.array(
         [initial_states(np.random.RandomState(seed), M, experiment.layout) for seed in seeds]
     )
-    phases = two_phases(experiment, get_engine(engine), W, B, start, trajectory=True)
+    relax = get_engine(engine, experiment.layout.n_free, experiment.model.activation)
+    phases = two_phases(experiment, relax, W, B, start, trajectory=True)
     field = free_field(W, B, experiment.X, experiment.model)
     nudged = nudged_field(field, experiment.hyper.beta, experiment.Y)
     metrics = [

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from deep_nb.dynamics import Relaxation
+from deep_nb.dynamics import Relaxation, ordered_product
 from deep_nb.models import Hyperparameters
 from deep_nb.topology import constrain_weights
 
@@ -47,7 +47,7 @@ def stdp(
     K, n, _ = weak.pairing.shape
     dW = np.zeros((K, N_X + n, N_X + n))
     dW[:, N_X:, N_X:] = weak.pairing
-    dW[:, :N_X, N_X:] = X.T @ weak.change
+    dW[:, :N_X, N_X:] = ordered_product(X.T, weak.change)
     return dW / (M * hyper.T2), np.zeros((K, N_X + n))
 
 
@@ -82,7 +82,7 @@ def contrastive(
     difference = (weak.S - free.S) / (hyper.beta * M)
     pre = np.concatenate([np.broadcast_to(X, (K, M, N_X)), free.S], axis=2)
     dW = np.zeros((K, N_X + n, N_X + n))
-    dW[:, :, N_X:] = pre.transpose(0, 2, 1) @ difference
+    dW[:, :, N_X:] = ordered_product(pre.transpose(0, 2, 1), difference)
     db = np.zeros((K, N_X + n))
     db[:, N_X:] = difference.sum(axis=1)
     return dW, db

@@ -11,7 +11,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from deep_nb.dynamics import Relaxation, free_field, nudged_field
-from deep_nb.engines import Relax, get_engine
+from deep_nb.engines import Relax, choose_engine, get_engine
 from deep_nb.experiment import Experiment, Flags
 from deep_nb.learning import RULES, updated_weights
 from deep_nb.models import Hyperparameters, Model
@@ -35,6 +35,7 @@ def train(
     sign: bool = False,
     topology: object = None,
     engine: str = "auto",
+    threads: int | None = None,
     record: Sequence[str] = (),
     progress: bool = False,
 ) -> xr.Dataset:
@@ -68,6 +69,8 @@ def train(
         Which synapses exist; see `deep_nb.topology.custom`.
     engine : str
         "auto" or a name in `deep_nb.engines.ENGINES`.
+    threads : int, optional
+        Of the compiled engine; by default NUMBA_NUM_THREADS or the cores of this process.
     record : sequence of str
         "weights" adds W_epochs and B_epochs, "trajectories" adds S_epochs.
     progress : bool
@@ -101,8 +104,11 @@ def train(
     experiment = Experiment.resolve(model, task, hyper, flags, topology)
     if not isinstance(progress, bool):
         raise ValueError(f"progress must be True or False, got {progress!r}")
-    run = empty_run(experiment, check_seeds(seeds), check_record(record), engine)
-    _train(run, experiment, get_engine(engine), progress)
+    n, activation = experiment.layout.n_free, experiment.model.activation
+    relax = get_engine(engine, n, activation, threads)
+    chosen = choose_engine(engine, n, activation)
+    run = empty_run(experiment, check_seeds(seeds), check_record(record), chosen)
+    _train(run, experiment, relax, progress)
     diverged = run["seed"].values[run["diverged"].values]
     if diverged.size:
         shown = ", ".join(map(str, diverged[:10])) + (", …" if diverged.size > 10 else "")

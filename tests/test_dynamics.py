@@ -29,6 +29,10 @@ def test_activations():
     np.testing.assert_allclose(sigmoid(x[1:-1]), 1 / (1 + np.exp(-x[1:-1])), rtol=1e-14)
     assert sigmoid(x)[[0, -1]].tolist() == [0, 1]
     np.testing.assert_array_equal(tanh(x), np.tanh(x))
+    for rho in (hard_sigmoid, sigmoid, tanh):
+        here = x.copy()
+        assert rho(here, here) is here
+        np.testing.assert_array_equal(here, rho(x))
     assert np.isnan([rho(np.array([np.nan]))[0] for rho in ACTIVATIONS.values()]).all()
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import deep_nb
 from deep_nb.dynamics import free_field, nudged_field, vector_field
+from deep_nb.engines import ENGINES
 from deep_nb.results import experiment_of
 from deep_nb.tasks import mean_squared_error
 
@@ -24,7 +25,7 @@ def test_there_are_33_traces():
     assert len(TRACES) == 33
 
 
-@pytest.mark.parametrize("engine", ["reference"])
+@pytest.mark.parametrize("engine", list(ENGINES))
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
 def test_train_reproduces_the_published_code(path, engine):
     golden = np.load(path, allow_pickle=False)

@@ -17,7 +17,9 @@ def test_an_answer_depends_on_nothing_asked_beside_it(short_run, engine):
     together = deep_nb.predict(short_run, GRID, engine)
     for k, point in enumerate(GRID):
         alone = deep_nb.predict(short_run.isel(seed=[1]), [point], engine)
-        np.testing.assert_array_equal(together["S"][1, k], alone["S"][0, 0])
+        # BLAS may round one row otherwise than several; 1000 contracting steps keep that small.
+        atol = 0 if engine == "numba" else 1e-12
+        np.testing.assert_allclose(together["S"][1, k], alone["S"][0, 0], rtol=0, atol=atol)
 
 
 @engines

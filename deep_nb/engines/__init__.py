@@ -6,13 +6,15 @@ outside of it, in `deep_nb.training`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
 from deep_nb.checks import one_of
 from deep_nb.dynamics import Field, Relaxation
-from deep_nb.engines import reference
+from deep_nb.engines import blas, reference
+from deep_nb.engines.compiled import Compiled
 
 
 class Relax(Protocol):
@@ -53,16 +55,39 @@ class Relax(Protocol):
         """Relax; see the class."""
 
 
-#: The engines by their names.
-ENGINES: dict[str, Relax] = {"reference": reference.relax}
+#: The engines by their names, each made with a number of threads (None: as many as it likes).
+ENGINES: dict[str, Callable[[int | None], Relax]] = {
+    "reference": lambda threads: reference.relax,
+    "blas": lambda threads: blas.relax,
+    "numba": Compiled,
+}
+
+#: Up to how many free neurons "auto" takes the compiled engine; see benchmarks/README.md for the
+#: measured crossover. Nothing else may decide, or a network would depend on its ensemble.
+CROSSOVER = {"hard_sigmoid": 48, "sigmoid": 16, "tanh": 16}
 
 
-def get_engine(name: str) -> Relax:
-    """Return the engine of that name; "auto" takes the fastest that serves.
+def choose_engine(name: str, n: int, activation: str) -> str:
+    """Return the engine's name; for "auto" the fastest for n free neurons.
 
     Raises
     ------
     ValueError
         If there is no such engine.
     """
-    return ENGINES["reference" if one_of(name, ["auto", *ENGINES], "engine") == "auto" else name]
+    if one_of(name, ["auto", *ENGINES], "engine") != "auto":
+        return name
+    return "numba" if n <= CROSSOVER[activation] else "blas"
+
+
+def get_engine(name: str, n: int, activation: str, threads: int | None = None) -> Relax:
+    """Return the engine of that name, or "auto" for n free neurons.
+
+    Raises
+    ------
+    ValueError
+        If there is no such engine, or `threads` is neither None nor an integer of at least 1.
+    """
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads must be None or an integer of at least 1, got {threads!r}")
+    return ENGINES[choose_engine(name, n, activation)](threads)

@@ -1,0 +1,83 @@
+"""The engine for large networks: one matrix product a step, into arrays made beforehand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deep_nb.dynamics import ACTIVATIONS, Field, Relaxation, vector_field
+
+
+def relax(
+    field: Field,
+    S: np.ndarray,
+    *,
+    dt: float,
+    T: int,
+    activation: str,
+    stop: float | None = None,
+    stdp: tuple[float, float] | None = None,
+    trajectory: bool = False,
+) -> Relaxation:
+    r"""Integrate T Euler steps of K networks, one after the other; see `deep_nb.engines.Relax`.
+
+    With :math:`G = 1 + dt (W - \operatorname{diag} \kappa)`, a step is
+    :math:`s \leftarrow \rho(s G + dt\, I)`.
+    """
+    parts = [
+        _relax_one(
+            Field(*(part[k] for part in field)), S[k], dt, T, activation, stop, stdp, trajectory
+        )
+        for k in range(len(S))
+    ]
+    columns = zip(*parts, strict=True)
+    joined: Any = [None if column[0] is None else np.stack(column) for column in columns]
+    return Relaxation(*joined)
+
+
+def _relax_one(
+    field: Field,
+    S: np.ndarray,
+    dt: float,
+    T: int,
+    activation: str,
+    stop: float | None,
+    stdp: tuple[float, float] | None,
+    trajectory: bool,
+) -> tuple[Any, ...]:
+    """Return the entries of one network's `Relaxation`, without the axis of networks."""
+    rho = ACTIVATIONS[activation]
+    M, n = S.shape
+    G = dt * field.W
+    G[np.arange(n), np.arange(n)] += 1.0 - dt * field.decay
+    push = dt * field.drive
+    S, S_next, v = S.copy(), np.empty_like(S), np.empty_like(S)
+    pairing, change = np.zeros((n, n)), np.zeros((M, n))
+    product = np.empty((n, n))
+    states = np.full((T + 1, M, n), np.nan) if trajectory else None
+    if states is not None:
+        states[0] = S
+    for t in range(1, T + 1):
+        np.matmul(S, G, out=S_next)
+        np.add(S_next, push, out=S_next)
+        rho(S_next, S_next)
+        if stdp:
+            np.subtract(S_next, S, out=v)
+            np.multiply(v, stdp[1], out=v)
+            if stdp[0]:
+                v += stdp[0] * S_next
+            change += v
+            pairing += np.matmul(S_next.T, v, out=product)
+        if states is not None:
+            states[t] = S_next
+        if stop is not None or t == T:
+            squares = float((vector_field(field, S) ** 2).sum())
+            moved = float((((S_next - S) / dt) ** 2).sum())
+        S, S_next = S_next, S
+        if stop is not None and squares <= stop:
+            break
+    return (
+        S, np.int64(t), np.float64(squares / M), np.float64(moved / M),
+        pairing if stdp else None, change if stdp else None, states,
+    )  # fmt: skip
