@@ -9,8 +9,8 @@ and the field is affine in the free states:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -165,3 +165,10 @@ class Relaxation(NamedTuple):
     pairing: np.ndarray | None = None
     change: np.ndarray | None = None
     trajectory: np.ndarray | None = None
+
+
+def join(parts: Sequence[Relaxation]) -> Relaxation:
+    """Return the relaxations of several ensembles as one, in their order."""
+    columns = zip(*parts, strict=True)
+    joined: Any = [None if column[0] is None else np.concatenate(column) for column in columns]
+    return Relaxation(*joined)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from deep_nb.dynamics import ACTIVATIONS, Field, Relaxation, vector_field
+from deep_nb.dynamics import ACTIVATIONS, Field, Relaxation, join, vector_field
 
 
 def relax(
@@ -31,9 +29,7 @@ def relax(
         )
         for k in range(len(S))
     ]
-    columns = zip(*parts, strict=True)
-    joined: Any = [None if column[0] is None else np.stack(column) for column in columns]
-    return Relaxation(*joined)
+    return join(parts)
 
 
 def _relax_one(
@@ -45,8 +41,7 @@ def _relax_one(
     stop: float | None,
     stdp: tuple[float, float] | None,
     trajectory: bool,
-) -> tuple[Any, ...]:
-    """Return the entries of one network's `Relaxation`, without the axis of networks."""
+) -> Relaxation:
     rho = ACTIVATIONS[activation]
     M, n = S.shape
     G = dt * field.W
@@ -77,7 +72,12 @@ def _relax_one(
         S, S_next = S_next, S
         if stop is not None and squares <= stop:
             break
-    return (
-        S, np.int64(t), np.float64(squares / M), np.float64(moved / M),
-        pairing if stdp else None, change if stdp else None, states,
-    )  # fmt: skip
+    return Relaxation(
+        S=S[None],
+        steps=np.array([t]),
+        residual=np.array([squares / M]),
+        projected_residual=np.array([moved / M]),
+        pairing=pairing[None] if stdp else None,
+        change=change[None] if stdp else None,
+        trajectory=None if states is None else states[None],
+    )

@@ -20,17 +20,17 @@ from typing import Any
 import numba
 import numpy as np
 
-from deep_nb.dynamics import Field, Relaxation
+from deep_nb.dynamics import Field, Relaxation, join
 from deep_nb.engines.lanes import LANES, clip, differing, fill, load, repeat, store
 
 #: Steps that lanes make together before STDP sums are updated and rest is looked for.
 BURST = 16
 
-#: Multiply–adds after which a thread comes up for air, about a third of a second's work.
-CHUNK = 1_000_000_000
+#: Multiply–adds after which a thread comes up for air: at most a quarter of a second's work.
+CHUNK = 500_000_000
 
-#: Bytes of STDP sums kept at a time.
-SUMS = 64_000_000
+#: STDP sums (one a trajectory and pair of neurons) held at a time: 64 MB.
+SUMS = 8_000_000
 
 _HARD_SIGMOID, _SIGMOID, _TANH = range(3)
 _ACTIVATIONS = {"hard_sigmoid": _HARD_SIGMOID, "sigmoid": _SIGMOID, "tanh": _TANH}
@@ -314,6 +314,14 @@ class Compiled:
     ) -> Relaxation:
         """Relax; see `deep_nb.engines.Relax`."""
         K, M, n = S.shape
+        if stdp and K > 1 and K * M * n * n > SUMS:
+            settings: dict[str, Any] = {
+                "dt": dt, "T": T, "activation": activation, "stop": stop, "stdp": stdp,
+                "trajectory": trajectory,
+            }  # fmt: skip
+            halves = (slice(0, K // 2), slice(K // 2, K))
+            parts = [self(Field(*(a[half] for a in field)), S[half], **settings) for half in halves]
+            return join(parts)
         A = field.W.copy()
         A[:, np.arange(n), np.arange(n)] -= field.decay
         drive, S = np.ascontiguousarray(field.drive), np.ascontiguousarray(S)
@@ -328,12 +336,13 @@ class Compiled:
         steps = np.full(K, T)
         states = np.full((K, T + 1 if trajectory else 0, M, n), np.nan)
         head, plastic = (A, drive, S), stdp is not None
+        cost = T * n * n * (1 + plastic)
         if stop is None and not trajectory and activation == "hard_sigmoid":
-            self._run(_relax_lanes, head, K * M, T * n * n, (T, dt, betas, plastic, out))
+            self._run(_relax_lanes, head, K * M, cost, (T, dt, betas, plastic, out))
         else:
             limit, code = -1.0 if stop is None else stop, _ACTIVATIONS[activation]
             tail = (T, dt, code, limit, betas, plastic, steps, states, out)
-            self._run(_relax_networks, head, K, T * M * n * n, tail)
+            self._run(_relax_networks, head, K, 8 * M * cost, tail)  # 8: scalars
         S_out, squares, moved, pairing, change = out
         return Relaxation(
             S=S_out,

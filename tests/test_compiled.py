@@ -1,0 +1,177 @@
+"""What the compiled engine promises beyond the others: every bit, whatever runs beside."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import deep_nb
+from deep_nb.dynamics import Field
+from deep_nb.engines import compiled
+from deep_nb.engines.compiled import BURST, Compiled
+
+from .conftest import SHORT
+from .test_engines import problem
+from .test_training import bits
+
+HARD = {"dt": 0.1, "activation": "hard_sigmoid"}
+
+
+def same_bits(first, second):
+    return all(
+        a is b is None or a.tobytes() == b.tobytes() for a, b in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("flags", [{}, {"sparse": True}, {"stop_criterion": True}])
+@pytest.mark.parametrize("model", ["DEEP", "DEEP_oh", "EP_asym"])
+def test_same_seed_same_bits_over_ensembles_and_threads(model, flags):
+    hyper = {**SHORT, "stop": 0.1, "tol_W": 0.05}
+    common = {"hyper": hyper, "engine": "numba", **flags}
+    runs = [
+        deep_nb.train(model, "xor", seeds=range(K), threads=threads, **common)
+        for K in (1, 7, 8, 100)
+        for threads in (1, 2)
+    ]
+    whole = runs[-1]
+    for run in runs:
+        assert bits(run) == bits(whole.sel(seed=run["seed"]))
+    shuffled = np.random.default_rng(0).permutation(100)
+    again = deep_nb.train(model, "xor", seeds=shuffled, **common)
+    assert bits(again) == bits(whole.sel(seed=shuffled))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 11])
+@pytest.mark.parametrize("stdp", [None, (0.0, 1.0), (0.3, 0.7)])
+@pytest.mark.parametrize("T", [1, 2, BURST, BURST + 1, 200])
+def test_lanes_are_plain_double_precision_arithmetic(n, stdp, T, rng):
+    """Python's floats round every product and every sum once, in the order written: so do lanes."""
+    field, S = problem(rng, K=2, M=3, n=n)
+    result = Compiled(1)(field, S, T=T, stdp=stdp, **HARD)
+    beta_0, beta_1 = stdp or (0.0, 0.0)
+    for k in range(2):
+        A = field.W[k].tolist()
+        for j in range(n):
+            A[j][j] -= field.decay[k, j].item()
+        pairing = np.zeros((n, n))
+        for m in range(3):
+            s, drive = S[k, m].tolist(), field.drive[k, m].tolist()
+            sums, change = [[0.0] * n for _ in range(n)], [0.0] * n
+            for _ in range(T):
+                ds = list(drive)
+                for j in range(n):
+                    for i in range(n):
+                        ds[j] = ds[j] + A[i][j] * s[i]
+                before, s = s, [min(max(s[j] + 0.1 * ds[j], 0.0), 1.0) for j in range(n)]
+                for j in range(n):
+                    v = beta_0 * s[j] + beta_1 * (s[j] - before[j])
+                    change[j] = change[j] + v
+                    for i in range(n):
+                        sums[i][j] = sums[i][j] + s[i] * v
+            assert result.S[k, m].tolist() == s
+            pairing = pairing + np.array(sums)
+            if stdp:
+                assert result.change[k, m].tolist() == change
+        if stdp:
+            assert result.pairing[k].tolist() == pairing.tolist()
+
+
+@pytest.mark.parametrize("stdp", [None, (0.0, 1.0), (0.3, 0.7)])
+def test_one_lane_is_as_good_as_eight(stdp, rng):
+    """The kernel that keeps trajectories goes network by network, in scalars."""
+    field, S = problem(rng, K=9, M=4, n=6)
+    lanes = Compiled(2)(field, S, T=500, stdp=stdp, **HARD)
+    scalars = Compiled(2)(field, S, T=500, stdp=stdp, trajectory=True, **HARD)
+    assert same_bits(lanes[:-1], scalars[:-1])
+    never = Compiled(2)(field, S, T=500, stdp=stdp, stop=0.0, **HARD)
+    assert same_bits(lanes, never)
+
+
+def test_stopping_at_rest_is_exact(rng):
+    """A contracting network rests long before step 2000; what is left out would add nothing."""
+    field, S = problem(rng, K=3, M=4, n=5)
+    field = field._replace(W=0.1 * field.W)
+    short = Compiled(1)(field, S, T=2_000, stdp=(0.0, 1.0), **HARD)
+    long = Compiled(1)(field, S, T=1_000_000, stdp=(0.0, 1.0), **HARD)
+    assert same_bits(short._replace(steps=long.steps), long)
+    assert not short.projected_residual.any()
+
+
+def test_nan_is_carried_not_clipped(rng):
+    field, S = problem(rng, K=2, M=2, n=5)
+    field.W[1, 0, 1] = np.nan
+    result = Compiled(1)(field, S, T=40, stdp=(0.0, 1.0), **HARD)
+    assert np.isfinite(result.S[0]).all()
+    assert np.isnan(result.S[1]).any()
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])
+def test_bad_threads_are_refused(threads):
+    with pytest.raises(ValueError, match="threads must be None or an integer of at least 1"):
+        deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, threads=threads)
+
+
+def python(code, **environment):
+    command, environment = [sys.executable, "-c", code], {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+TINY = (
+    "import deep_nb; hyper = {'n_epochs': 1, 'T1': 9, 'T2': 9};"
+    "print(deep_nb.train('DEEP', 'xor', seeds=0, hyper=hyper)['W'].values.sum())"
+)
+
+
+def test_compiling_is_announced_once_and_kept(tmp_path):
+    first = python(TINY, NUMBA_CACHE_DIR=str(tmp_path))
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.count("compiling the numba engine") == 1
+    second = python(TINY, NUMBA_CACHE_DIR=str(tmp_path))
+    assert second.stderr == ""
+    assert second.stdout == first.stdout
+
+
+def test_no_folder_for_the_cache_is_no_error():
+    # No one can write to /proc, not even root.
+    result = python(
+        TINY, NUMBA_CACHE_DIR="/proc/none", NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator"
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
+    code = (
+        "import deep_nb; short = {'n_epochs': 1, 'T1': 9, 'T2': 9};"
+        "deep_nb.train('DEEP', 'xor', seeds=0, hyper=short); print('ready', flush=True);"
+        "long = {'n_epochs': 20000, 'T1': 100000};"  # hours
+        "run = deep_nb.train('DEEP', 'xor', seeds=range(200), hyper=long);"
+        f"deep_nb.save(run, {str(tmp_path / 'run.nc')!r})"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1.0)
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=20)
+    print(f"stopped after {time.monotonic() - started:.2f} s")
+    assert "KeyboardInterrupt" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_field_of_one_network_is_enough(rng):
+    field, S = problem(rng, K=1, M=1, n=1)
+    result = Compiled(4)(Field(*field), S, T=10, **HARD)
+    assert result.S.shape == (1, 1, 1)
+
+
+def test_large_sums_are_made_in_parts(rng, monkeypatch):
+    field, S = problem(rng, K=5, M=3, n=4)
+    whole = Compiled(1)(field, S, T=30, stdp=(0.0, 1.0), **HARD)
+    monkeypatch.setattr(compiled, "SUMS", 60)
+    assert same_bits(whole, Compiled(1)(field, S, T=30, stdp=(0.0, 1.0), **HARD))
