@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help test lint unit replicate notebooks figures clean
+.PHONY: help test lint unit replicate notebooks figures bench clean
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
@@ -13,6 +13,7 @@ help:
 	@echo "make unit        unit tests and README only"
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
 	@echo "make figures     run the full profile and renew figures/"
+	@echo "make bench       measure every row of benchmarks/README.md"
 	@echo "make clean       remove .venv and caches"
 
 $(READY): pyproject.toml
@@ -41,6 +42,9 @@ notebooks: $(READY)
 
 figures: $(READY)
 	$(BIN)/deep-nb replicate --profile full --figures figures
+
+bench: $(READY)
+	$(BIN)/pytest benchmarks --quiet -o addopts= --benchmark-columns=min,median,rounds
 
 clean:
 	rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -47,6 +47,10 @@ def plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
+#: Squares of numbers up to here, and sums of them, stay finite.
+LARGEST = 1e100
+
+
 def finite_array(value: Any, what: str, ndim: int) -> np.ndarray:
     """Return `value` as a new read-only float array of `ndim` dimensions.
 
@@ -54,18 +58,22 @@ def finite_array(value: Any, what: str, ndim: int) -> np.ndarray:
     ------
     ValueError
         If it is not numeric, has another number of dimensions, is empty, or holds NaN or
-        infinities.
+        numbers beyond ±1e100.
     """
     try:
-        array = np.array(value, dtype=float)
-    except (TypeError, ValueError) as error:
+        given = np.asanyarray(value)
+    except ValueError as error:
         raise ValueError(f"{what} must be an array of real numbers: {error}") from None
+    if given.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
+        kind = f"{type(given).__name__} of {given.dtype}"
+        raise ValueError(f"{what} must be a plain array of real numbers, got {kind}")
+    array = np.array(given, dtype=float)
     if array.ndim != ndim:
         raise ValueError(f"{what} must have {ndim} dimensions, got shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"{what} must not be empty, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what} must be finite, got NaN or infinity")
+    if not (np.abs(array) <= LARGEST).all():
+        raise ValueError(f"{what} must be finite and at most {LARGEST:g} in size")
     array.flags.writeable = False
     return array
 
@@ -107,7 +115,8 @@ class Frozen(BaseModel):
                 lines.append(f"{cls.__name__} needs a value for {name!r}")
             else:
                 allowed = item["msg"].removeprefix("Value error, ").replace("Input", "it", 1)
-                lines.append(f"{cls.__name__}.{name} = {item['input']!r}: {allowed}")
+                where = f".{name} = {item['input']!r}" if name else ""
+                lines.append(f"{cls.__name__}{where}: {allowed}")
         return "\n".join(lines)
 
 

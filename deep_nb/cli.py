@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import deep_nb
 from deep_nb import replication
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Flags
-from deep_nb.results import RECORDS
+from deep_nb.results import RECORDS, check_target
 from deep_nb.statistics import network_table
 
 
@@ -26,7 +27,7 @@ class Group(click.Group):
         """Turn the package's own errors into messages without a traceback."""
         try:
             return super().invoke(ctx)
-        except (ValueError, OSError, RuntimeError) as error:
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -40,23 +41,23 @@ def _seeds(text: str) -> list[int]:
     """Read ``0-9,12`` as the seeds 0 to 9 and 12."""
     seeds: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        try:
-            seeds.extend(range(int(first), int(last or first) + 1))
-        except ValueError:
-            raise ValueError(
-                f"--seeds takes numbers and ranges such as 0-9,12, got {text!r}"
-            ) from None
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip(), re.ASCII)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last or last - first >= 1_000_000:
+            raise ValueError(f"--seeds takes numbers and ranges such as 0-9,12, got {text!r}")
+        seeds.extend(range(first, last + 1))
     return seeds
 
 
 def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
     """Read ``NAME=VALUE`` pairs, each value as JSON."""
-    values = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"--set takes NAME=VALUE, got {pair!r}")
+        if name in values:
+            raise ValueError(f"--set gives {name!r} more than once")
         try:
             values[name] = json.loads(value)
         except json.JSONDecodeError:
@@ -95,6 +96,8 @@ def train(
     **flags: bool,
 ) -> None:
     """Train networks of MODEL (DEEP, DEEP_oh, EP_asym) on TASK (xor, and, or, not, id)."""
+    if output:
+        check_target(output)
     run = deep_nb.train(
         model,
         task,

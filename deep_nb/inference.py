@@ -9,13 +9,16 @@ import numpy as np
 import xarray as xr
 
 from deep_nb.checks import finite_array
-from deep_nb.dynamics import Field, free_field, nudged_field, vector_field
+from deep_nb.dynamics import Field, Relaxation, free_field, nudged_field, vector_field
 from deep_nb.engines import get_engine
 from deep_nb.experiment import Experiment
-from deep_nb.randomness import initial_states
+from deep_nb.randomness import probe_states
 from deep_nb.results import experiment_of
 from deep_nb.tasks import mean_squared_error, predicted_labels
 from deep_nb.training import two_phases
+
+#: A million points are the most that a decision map asks of each network.
+MAX_INTERVALS = 1000
 
 
 def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
@@ -59,21 +62,17 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
             f"X must have {layout.n_inputs} columns, one an input of the task, got shape {X.shape}"
         )
     clamped = layout.clamp(X)
-    start = np.array(
-        [
-            np.tile(initial_states(np.random.RandomState(seed), 1, layout), (len(X), 1))
-            for seed in run["seed"].values
-        ]
-    )
-    relaxation = get_engine(engine, layout.n_free, experiment.model.activation)(
-        free_field(run["W"].values, run["B"].values, clamped, experiment.model),
-        start,
-        dt=experiment.hyper.dt,
-        T=experiment.hyper.T1,
-        activation=experiment.model.activation,
-    )
+    start = np.repeat(probe_states(run["seed"].values, 1, layout), len(X), axis=1)
+    relax = get_engine(engine, layout.n_free, experiment.model.activation)
+    with np.errstate(over="ignore", invalid="ignore"):  # NaN is reported as label -1
+        relaxation = relax(
+            free_field(run["W"].values, run["B"].values, clamped, experiment.model),
+            start,
+            dt=experiment.hyper.dt,
+            T=experiment.hyper.T1,
+            activation=experiment.model.activation,
+        )
     S = np.concatenate([np.broadcast_to(clamped, (len(start), *clamped.shape)), relaxation.S], 2)
-    labels = predicted_labels(relaxation.S[..., -layout.N_Y :], experiment.model.one_hot)
     diverged = run["diverged"].values
     if diverged.any():
         warnings.warn(
@@ -82,7 +81,8 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
             RuntimeWarning,
             stacklevel=2,
         )
-        S[diverged], labels[diverged] = np.nan, -1
+        S[diverged] = np.nan
+    labels = predicted_labels(S[..., -layout.N_Y :], experiment.model.one_hot)
     return xr.Dataset(
         {
             "S": (("seed", "sample", "neuron"), S, {"long_name": "states", "units": "1"}),
@@ -91,7 +91,11 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
                 S[..., -layout.N_Y :],
                 {"long_name": "states of the outputs", "units": "1"},
             ),
-            "label": (("seed", "sample", "target"), labels, {"long_name": "predicted labels"}),
+            "label": (
+                ("seed", "sample", "target"),
+                labels,
+                {"long_name": "predicted labels, −1 where there is no answer", "units": "1"},
+            ),
         },
         coords={
             "seed": run["seed"].values,
@@ -118,15 +122,15 @@ def decision_map(run: xr.Dataset, n: int = 100, engine: str = "auto") -> xr.Data
     -------
     xarray.Dataset
         ``score (seed, x0, x1)`` or ``(seed, x0)``: the output's state or, one-hot,
-        (1 + y1 − y0) / 2; the label is 1 where it is above 0.5. ``label`` likewise.
+        (1 + y1 − y0) / 2. ``label`` likewise: 1 from a score of 0.5 on, or, one-hot, above 0.5.
 
     Raises
     ------
     ValueError
-        If `n` is no integer from 1 to 10 000, or the task has other numbers of inputs or labels.
+        If `n` is no integer from 1 to 1000, or the task has other numbers of inputs or labels.
     """
-    if not isinstance(n, int | np.integer) or isinstance(n, bool) or not 1 <= n <= 10_000:
-        raise ValueError(f"n must be an integer from 1 to 10000, got {n!r}")
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or not 1 <= n <= MAX_INTERVALS:
+        raise ValueError(f"n must be an integer from 1 to {MAX_INTERVALS}, got {n!r}")
     experiment = experiment_of(run)
     n_inputs, N_Y = experiment.layout.n_inputs, experiment.layout.N_Y
     outputs = 2 if experiment.model.one_hot else 1
@@ -145,11 +149,22 @@ def decision_map(run: xr.Dataset, n: int = 100, engine: str = "auto") -> xr.Data
     return xr.Dataset(
         {
             "score": (dims, score.reshape(shape), {"long_name": "output", "units": "1"}),
-            "label": (dims, answer["label"].values.reshape(shape), {"long_name": "label"}),
+            "label": (
+                dims,
+                answer["label"].values.reshape(shape),
+                {"long_name": "predicted label", "units": "1"},
+            ),
         },
         coords={"seed": run["seed"].values, **dict.fromkeys(dims[1:], axis)},
         attrs=run.attrs,
     )
+
+
+_STEP_METRICS = {
+    "residual": ("Σ (ds/dt)² / M", "1/τ²"),
+    "projected_residual": ("Σ (Δs / dt)² / M", "1/τ²"),
+    "mse": ("MSE, Σ (s − y)² / 2 / M", "1"),
+}
 
 
 def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
@@ -175,10 +190,7 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
     experiment = experiment_of(run)
     T1, T2 = experiment.hyper.T1, experiment.hyper.T2
     W, B, seeds = run["W"].values, run["B"].values, run["seed"].values
-    M = len(experiment.X)
-    start = np.array(
-        [initial_states(np.random.RandomState(seed), M, experiment.layout) for seed in seeds]
-    )
+    start = probe_states(seeds, len(experiment.X), experiment.layout)
     relax = get_engine(engine, experiment.layout.n_free, experiment.model.activation)
     phases = two_phases(experiment, relax, W, B, start, trajectory=True)
     field = free_field(W, B, experiment.X, experiment.model)
@@ -200,13 +212,13 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
         )
     }
     gone = np.isnan(moving).any(axis=(2, 3))
-    for i, (name, long_name) in enumerate(_STEP_METRICS.items()):
+    for i, (name, (long_name, units)) in enumerate(_STEP_METRICS.items()):
         start_value = np.full((len(W), 1), np.nan)
         values = np.concatenate([start_value, metrics[0][i], metrics[1][i]], axis=1)
         variables[name] = (
             ("seed", "step"),
             np.where(gone, np.nan, values),
-            {"long_name": long_name, "units": "1"},
+            {"long_name": long_name, "units": units},
         )
     return xr.Dataset(
         variables,
@@ -220,18 +232,12 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
     )
 
 
-_STEP_METRICS = {
-    "residual": "Σ (ds/dt)² / M",
-    "projected_residual": "Σ (Δs / dt)² / M",
-    "mse": "MSE, Σ (s − y)² / 2 / M",
-}
-
-
 def _step_metrics(
-    relaxation: Any, field: Field, experiment: Experiment
+    relaxation: Relaxation, field: Field, experiment: Experiment
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return residual, projected residual and MSE of each step, each (K, T)."""
     states = relaxation.trajectory
+    assert states is not None
     before, after = states[:, :-1], states[:, 1:]
     M, N_Y = len(experiment.Y), experiment.layout.N_Y
     dS = np.stack([vector_field(field, before[:, t]) for t in range(before.shape[1])], axis=1)

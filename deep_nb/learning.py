@@ -14,7 +14,6 @@ import numpy as np
 
 from deep_nb.dynamics import Relaxation, ordered_product
 from deep_nb.models import Hyperparameters
-from deep_nb.topology import constrain_weights
 
 
 def stdp(
@@ -96,19 +95,16 @@ Rule = Callable[
 RULES: dict[str, Rule] = {"stdp": stdp, "contrastive": contrastive}
 
 
-def updated_weights(
-    W: np.ndarray, dW: np.ndarray, dt_W: float, reg_W: float, mask: np.ndarray
-) -> np.ndarray:
-    r"""Return :math:`W + dt_W \Delta W - \text{reg}_W \operatorname{sign}(W)` on existing synapses.
+def updated_weights(W: np.ndarray, dW: np.ndarray, dt_W: float, reg_W: float) -> np.ndarray:
+    r"""Return :math:`W + dt_W \Delta W - \text{reg}_W \operatorname{sign}(W)`.
 
     Parameters
     ----------
     W, dW : ndarray, shape (K, N, N)
+        0 where there is no synapse, and so is the result.
     dt_W : float
         Learning rate.
     reg_W : float
         L1 decay, 0 where there is no regularisation.
-    mask : ndarray of bool, shape (N, N)
-        Which synapses exist; the others are 0.
     """
-    return constrain_weights(W + dt_W * dW - reg_W * np.sign(W), mask)
+    return W + dt_W * dW - reg_W * np.sign(W)

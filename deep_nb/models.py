@@ -22,9 +22,9 @@ References
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from deep_nb.checks import Frozen, mapping, one_of, plain
 
@@ -102,7 +102,15 @@ class Model(Frozen):
     @field_validator("hyper", mode="before")
     @classmethod
     def _from_mapping(cls, hyper: Any) -> Any:
-        return hyper if isinstance(hyper, Hyperparameters) else Hyperparameters(**hyper)
+        if isinstance(hyper, Hyperparameters):
+            return hyper
+        return Hyperparameters(**mapping(hyper, "hyper"))
+
+    @model_validator(mode="after")
+    def _bias_is_learned_by_its_rule(self) -> Self:
+        if self.rule == "stdp" and self.learned_bias:
+            raise ValueError("the rule 'stdp' learns no bias b: use a bias neuron instead")
+        return self
 
 
 DEEP = Model(

@@ -71,9 +71,10 @@ def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the residuals over the iterations of both phases, at the final weights.
 
     Bold: the projected residual Σ (Δs / dt)² / M, which is 0 at rest. Thin: the published
-    Σ (ds/dt)² / M, which is not while neurons push against the clip.
+    Σ (ds/dt)² / M, which is not while neurons push against the clip. With early stop, a step's
+    median is over the networks that still run.
     """
-    ax = _axes(ax)
+    ax = _axes(run, ax)
     alive = _alive(run, ax)
     if alive.sizes["seed"]:
         path = trajectory(alive)
@@ -82,8 +83,8 @@ def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
             steps = part["step"].values
             label = f"{phase} phase"
             _median(ax, steps, part["projected_residual"].values, colour, line, label)
-            thin = np.nanmedian(part["residual"].values, axis=0)
-            ax.plot(steps, thin, color=colour, ls=line, lw=0.7, label=f"{label}, before the clip")
+            before = part["residual"].values
+            _median(ax, steps, before, colour, line, f"{label}, before the clip", lw=0.7)
         _log_scale(ax)
     return _finish(
         ax, "Euler step", "squared speed per sample (1/τ²)", "Residual at the final weights"
@@ -91,8 +92,8 @@ def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def plot_weight_change(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw ‖ΔW‖₁ and, where biases are learned, ‖Δb‖₁ over epochs."""
-    ax = _axes(ax)
+    """Draw the rule's ‖ΔW‖₁ and, where biases are learned, ‖Δb‖₁, before dt_W, over epochs."""
+    ax = _axes(run, ax)
     alive = _alive(run, ax)
     if alive.sizes["seed"]:
         epochs = alive["epoch"].values
@@ -100,7 +101,7 @@ def plot_weight_change(run: xr.Dataset, ax: Axes | None = None) -> Axes:
         if experiment_of(run).model.learned_bias:
             _median(ax, epochs, alive["dB_norm"].values, VERMILION, "--", "‖Δb‖₁")
         _log_scale(ax)
-    return _finish(ax, "epoch", "L1 norm of the change", "Change of weights")
+    return _finish(ax, "epoch", "L1 norm, before dt_W", "Change of weights")
 
 
 def plot_mse(run: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -118,12 +119,12 @@ def plot_class_error(run: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 def plot_mse_networks(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the free phase's MSE over networks: mean, median, quartiles and extremes."""
-    ax = _axes(ax)
+    ax = _axes(run, ax)
     alive = _alive(run, ax)
     if alive.sizes["seed"]:
         epochs, mse = alive["epoch"].values, alive["mse_free"].values
         ax.fill_between(epochs, mse.min(0), mse.max(0), color=PALE, lw=0, label="min to max")
-        _median(ax, epochs, mse, BLUE, "-", "median, quartiles")
+        _median(ax, epochs, mse, BLUE, "-", _over(alive))
         ax.plot(epochs, mse.mean(axis=0), color=VERMILION, ls="--", label="mean")
     title = f"Error over {alive.sizes['seed']} networks, free phase"
     return _finish(ax, "epoch", "MSE", title)
@@ -131,18 +132,18 @@ def plot_mse_networks(run: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 def plot_sparsity(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the share of possible synapses that are 0 over epochs."""
-    ax = _axes(ax)
+    ax = _axes(run, ax)
     alive = _alive(run, ax)
     if alive.sizes["seed"]:
         share = 1 - alive["n_connections"].values / alive["mask"].values.sum()
-        _median(ax, alive["epoch"].values, share, BLUE, "-", "median, quartiles")
+        _median(ax, alive["epoch"].values, share, BLUE, "-", _over(alive))
         ax.set_ylim(-0.03, 1.03)
     return _finish(ax, "epoch", "share of synapses at 0", "Sparsity")
 
 
 def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
-    """Draw one network's weights, the bias first; possible but missing synapses are white."""
-    ax = _axes(ax)
+    """Draw one network's weights, the bias first; grey where there can be no synapse."""
+    ax = _axes(run, ax)
     network, seed = _one_network(run, seed)
     labels = sorted(run["pre"].values.tolist(), key=lambda label: label != "bias")
     W = network["W"].isel(seed=0).sel(pre=labels, post=labels).values
@@ -159,7 +160,7 @@ def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
 
 def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
     """Draw one network as a directed graph; strength is opacity, sign is colour."""
-    ax = _axes(ax)
+    ax = _axes(run, ax)
     network, seed = _one_network(run, seed)
     experiment = experiment_of(run)
     labels, W = experiment.layout.labels, network["W"].values[0]
@@ -193,19 +194,20 @@ def plot_decision_map(
     run: xr.Dataset, ax: Axes | None = None, seed: int | None = None, n: int = 100
 ) -> Axes:
     """Draw one network's output over its inputs, with the boundary at 0.5 and the samples."""
-    ax = _axes(ax)
+    ax = _axes(run, ax)
     network, seed = _one_network(run, seed)
     experiment = experiment_of(run)
     score = decision_map(network, n)["score"].isel(seed=0)
     X, labels = experiment.task.X, experiment.labels[:, 0]
     axis = score["x0"].values
+    name = "(1 + y1 − y0) / 2" if experiment.model.one_hot else "output"
     title = f"Decision map, seed {seed}"
     if score.ndim == 1:
-        ax.plot(axis, score, color=BLUE, label="output")
+        ax.plot(axis, score, color=BLUE, label=name)
         ax.axhline(0.5, color="black", lw=0.8, ls=":", label="boundary")
         ax.plot(X[:, 0], labels, "o", color=VERMILION, label="target", clip_on=False)
         ax.set_ylim(-0.03, 1.03)
-        return _finish(ax, "x0", "output", title)
+        return _finish(ax, "x0", name, title)
     cmap = plt.get_cmap("cividis")
     image = ax.pcolormesh(axis, axis, score.T, cmap=cmap, vmin=0, vmax=1, rasterized=True)
     if score.min() < 0.5 < score.max():
@@ -214,14 +216,17 @@ def plot_decision_map(
         box = {"boxstyle": "circle", "fc": "white", "ec": "black"}
         ax.annotate(str(label), x, ha="center", va="center", bbox=box, fontsize=8)
     ax.set_aspect("equal")
-    name = "(1 + y1 − y0) / 2" if experiment.model.one_hot else "output"
     ax.figure.colorbar(image, ax=ax, label=f"{name}, boundary in white")
     return _finish(ax, "x0", "x1", title)
 
 
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
+def _axes(run: xr.Dataset, ax: Axes | None) -> Axes:
+    """Check the run, then return the axes or new ones."""
+    experiment_of(run)
+    if isinstance(ax, Axes):
         return ax
+    if ax is not None:
+        raise ValueError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}")
     with mpl.rc_context(STYLE):
         return plt.subplots()[1]
 
@@ -257,7 +262,7 @@ def _one_network(run: xr.Dataset, seed: int | None) -> tuple[xr.Dataset, int]:
 
 
 def _both_phases(run: xr.Dataset, ax: Axes | None, name: str) -> Axes:
-    ax = _axes(ax)
+    ax = _axes(run, ax)
     alive = _alive(run, ax)
     if alive.sizes["seed"]:
         for (phase, (colour, line)), suffix in zip(PHASES.items(), ("free", "weak"), strict=True):
@@ -267,14 +272,24 @@ def _both_phases(run: xr.Dataset, ax: Axes | None, name: str) -> Axes:
 
 
 def _median(
-    ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, line: str, label: str
+    ax: Axes,
+    x: np.ndarray,
+    values: np.ndarray,
+    colour: str,
+    line: str,
+    label: str,
+    lw: float = 1.5,
 ) -> None:
     """Draw the median over networks, and their quartiles as a band; NaN steps are left out."""
     x, values = x[np.isfinite(values).any(axis=0)], values[:, np.isfinite(values).any(axis=0)]
     low, middle, high = np.nanpercentile(values, [25, 50, 75], axis=0)
-    ax.plot(x, middle, color=colour, ls=line, label=label)
-    if len(values) > 1:
+    ax.plot(x, middle, color=colour, ls=line, lw=lw, label=label)
+    if len(values) > 1 and lw > 1:
         ax.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+
+
+def _over(alive: xr.Dataset) -> str:
+    return "median, quartiles" if alive.sizes["seed"] > 1 else "the one network"
 
 
 def _log_scale(ax: Axes) -> None:

@@ -70,6 +70,16 @@ def initial_states(stream: np.random.RandomState, M: int, layout: Layout) -> np.
     return stream.uniform(0, STATE_SCALE, (M, layout.n_free))
 
 
+def probe_states(seeds: Sequence[int] | np.ndarray, M: int, layout: Layout) -> np.ndarray:
+    """Draw each network's states for a look at it outside training, from a stream of its seed.
+
+    Returns
+    -------
+    ndarray, shape (K, M, n_free)
+    """
+    return np.array([initial_states(np.random.RandomState(seed), M, layout) for seed in seeds])
+
+
 def pruning_draws(stream: np.random.RandomState, layout: Layout) -> np.ndarray:
     """Draw one number from U(0, 1) a synapse, structurally absent ones included.
 

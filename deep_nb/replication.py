@@ -6,16 +6,19 @@ import fnmatch
 import itertools
 import multiprocessing
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import nbconvert
+import nbformat
 import papermill
 import yaml
 from jupyter_client.kernelspec import KernelSpecManager
@@ -69,12 +72,14 @@ class Outcome:
         return "failed" if self.error else "done"
 
 
-def read_jobs(experiments: Path, profile: str = "quick", only: str | None = None) -> list[Job]:
+def read_jobs(
+    experiments: str | Path, profile: str = "quick", only: str | None = None
+) -> list[Job]:
     """Read the experiments file and check every job against its notebook.
 
     Parameters
     ----------
-    experiments : Path
+    experiments : str or Path
         YAML file with a list ``experiments`` of `Entry`.
     profile : str
         "quick" or "full".
@@ -94,6 +99,7 @@ def read_jobs(experiments: Path, profile: str = "quick", only: str | None = None
         not one of the notebook's.
     """
     one_of(profile, PROFILES, "profile")
+    experiments = Path(experiments)
     if not experiments.is_file():
         raise FileNotFoundError(
             f"no experiments file at {experiments}: run this in a clone of the repository, or "
@@ -111,6 +117,8 @@ def read_jobs(experiments: Path, profile: str = "quick", only: str | None = None
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{experiments} has two experiments named {name!r}")
+    if not jobs:
+        raise ValueError(f"{experiments} describes no experiment")
     chosen = [job for job in jobs if only is None or fnmatch.fnmatchcase(job.name, only)]
     if not chosen:
         raise ValueError(f"no experiment matches {only!r}; there are: {', '.join(names)}")
@@ -122,8 +130,20 @@ def read_jobs(experiments: Path, profile: str = "quick", only: str | None = None
 def _jobs_of(entry: Entry, root: Path, profile: str) -> Iterator[Job]:
     for values in itertools.product(*entry.matrix.values()):
         combination = dict(zip(entry.matrix, values, strict=True))
+        try:
+            name = entry.name.format(**combination)
+        except (KeyError, IndexError, ValueError):
+            raise ValueError(
+                f"experiment {entry.name!r}: a name in braces must be one of its matrix: "
+                f"{', '.join(entry.matrix) or 'none'}"
+            ) from None
+        if not re.fullmatch(r"[\w-]+", name):
+            raise ValueError(
+                f"experiment {entry.name!r}: {name!r} names a folder, and may hold letters, "
+                "digits, '_' and '-' only"
+            )
         yield Job(
-            name=entry.name.format(**combination),
+            name=name,
             notebook=(root / entry.notebook).resolve(),
             parameters={**entry.parameters, **getattr(entry, profile), **combination},
             cell_timeout=entry.cell_timeout,
@@ -134,7 +154,14 @@ def _check_parameters(job: Job) -> None:
     """Refuse what papermill only warns about: parameters that the notebook does not have."""
     if not job.notebook.is_file():
         raise FileNotFoundError(f"experiment {job.name!r}: no notebook at {job.notebook}")
-    known = list(papermill.inspect_notebook(str(job.notebook)))
+    if job.notebook.suffix != ".ipynb":
+        raise ValueError(f"{job.notebook} is not a notebook: its name does not end in .ipynb")
+    try:
+        known = list(papermill.inspect_notebook(str(job.notebook)))
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError) as error:
+        raise ValueError(f"{job.notebook} is not a notebook: {error}") from None
+    if "output" in job.parameters:
+        raise ValueError(f"experiment {job.name!r}: 'output' is set by the batch, not the file")
     for name in [*job.parameters, "output"]:
         if name not in known:
             raise ValueError(
@@ -175,9 +202,13 @@ def replicate(jobs: list[Job], output: Path, processes: int = 1) -> Iterator[Out
         )
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, max_tasks_per_child=1) as executor:
-        futures = [executor.submit(execute, job, output / job.name) for job in jobs]
+        futures = {executor.submit(execute, job, output / job.name): job for job in jobs}
         for future in as_completed(futures):
-            yield future.result()
+            try:
+                yield future.result()
+            except BrokenProcessPool as failure:  # its process died, and those beside it
+                job = futures[future]
+                yield Outcome(job.name, output / job.name, 0.0, f"the process died: {failure}")
 
 
 def execute(job: Job, folder: Path) -> Outcome:
@@ -195,13 +226,21 @@ def execute(job: Job, folder: Path) -> Outcome:
         With the error, if there was one, and the notebook as far as it went.
     """
     folder = folder.resolve()
+    started = time.monotonic()
+    error = ""
+    try:
+        _execute(job, folder)
+    except Exception as failure:  # whatever a notebook may raise belongs to its outcome
+        error = f"{type(failure).__name__}: {failure}"
+    return Outcome(job.name, folder, time.monotonic() - started, error)
+
+
+def _execute(job: Job, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.iterdir():
         if stale.suffix in OUTPUTS:
             stale.unlink()
     notebook = folder / job.notebook.name
-    started = time.monotonic()
-    error = ""
     try:
         with tempfile.TemporaryDirectory(prefix="deep-nb-") as sockets:
             papermill.execute_notebook(
@@ -214,13 +253,11 @@ def execute(job: Job, folder: Path) -> Outcome:
                 execution_timeout=job.cell_timeout,
                 config=_kernel_config(sockets),
             )
-    except Exception as failure:  # whatever a notebook may raise belongs to its outcome
-        error = f"{type(failure).__name__}: {failure}"
-    if notebook.exists():
-        exporter = nbconvert.HTMLExporter()  # type: ignore[no-untyped-call]
-        html, _ = exporter.from_filename(str(notebook))
-        notebook.with_suffix(".html").write_text(html, encoding="utf-8")
-    return Outcome(job.name, folder, time.monotonic() - started, error)
+    finally:
+        if notebook.exists():
+            exporter = nbconvert.HTMLExporter()  # type: ignore[no-untyped-call]
+            html, _ = exporter.from_filename(str(notebook))
+            notebook.with_suffix(".html").write_text(html, encoding="utf-8")
 
 
 def _kernel_config(folder: str) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -13,79 +14,71 @@ import numpy as np
 import xarray as xr
 
 from deep_nb.checks import one_of
+from deep_nb.engines import ENGINES
 from deep_nb.experiment import Experiment, Flags
 from deep_nb.models import Hyperparameters, Model
+from deep_nb.randomness import check_seeds
 from deep_nb.tasks import Task
 
 #: What `train` can be asked to keep besides, and the variables it adds.
 RECORDS = {"weights": ("W_epochs", "B_epochs"), "trajectories": ("S_epochs",)}
 
 _EPOCH = ("seed", "epoch")
+_STATE = ("seed", "sample", "neuron")
+_BEFORE = ", before the epoch's weight change"
 
-#: Each variable's dimensions, fill value, unit and meaning.
+#: Each variable's dimensions, fill value, unit and meaning. τ is the neurons' time constant.
 VARIABLES: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
-    "mse_free": (_EPOCH, np.nan, "1", "MSE after the free phase, Σ (s − y)² / 2 / M"),
-    "mse_weak": (_EPOCH, np.nan, "1", "MSE after the nudged phase, Σ (s − y)² / 2 / M"),
-    "class_error_free": (
-        _EPOCH,
-        np.nan,
-        "1",
-        "share of samples misclassified after the free phase",
-    ),
-    "class_error_weak": (
-        _EPOCH,
-        np.nan,
-        "1",
-        "share of samples misclassified after the nudged phase",
-    ),
-    "residual_free": (_EPOCH, np.nan, "1", "Σ (ds/dt)² / M at the free phase's last step"),
-    "residual_weak": (_EPOCH, np.nan, "1", "Σ (ds/dt)² / M at the nudged phase's last step"),
-    "projected_residual_free": (
-        _EPOCH,
-        np.nan,
-        "1",
-        "Σ ((s(t+1) − s(t)) / dt)² / M at the free phase's last step",
-    ),
-    "projected_residual_weak": (
-        _EPOCH,
-        np.nan,
-        "1",
-        "Σ ((s(t+1) − s(t)) / dt)² / M at the nudged phase's last step",
-    ),
-    "steps_free": (_EPOCH, 0, "step", "Euler steps performed in the free phase"),
-    "steps_weak": (_EPOCH, 0, "step", "Euler steps performed in the nudged phase"),
+    **{
+        f"{name}_{key}": (_EPOCH, fill, units, f"{meaning} {phase} phase{when}")
+        for name, fill, units, meaning, when in (
+            ("mse", np.nan, "1", "MSE Σ (s − y)² / 2 / M at the end of the", _BEFORE),
+            ("class_error", np.nan, "1", "share of samples misclassified after the", _BEFORE),
+            ("residual", np.nan, "1/τ²", "Σ (ds/dt)² / M at the last step of the", _BEFORE),
+            (
+                "projected_residual",
+                np.nan,
+                "1/τ²",
+                "Σ ((s(t+1) − s(t)) / dt)² / M at the last step of the",
+                _BEFORE,
+            ),
+            ("steps", 0, "step", "Euler steps performed in the", ""),
+        )
+        for key, phase in (("free", "free"), ("weak", "nudged"))
+    },
     "dW_norm": (_EPOCH, np.nan, "1", "‖ΔW‖₁, the rule's change of weights before dt_W"),
     "dB_norm": (_EPOCH, np.nan, "1", "‖Δb‖₁, the rule's change of biases before dt_W"),
     "n_connections": (_EPOCH, 0, "synapse", "synapses with W ≠ 0 after the epoch"),
-    "W": (("seed", "pre", "post"), 0.0, "1", "weights after training, from pre to post"),
-    "B": (("seed", "post"), 0.0, "1", "learned biases after training; 0 in models without them"),
-    "S_free": (
-        ("seed", "sample", "neuron"),
-        np.nan,
-        "1",
-        "states after the last epoch's free phase",
-    ),
-    "S_weak": (
-        ("seed", "sample", "neuron"),
-        np.nan,
-        "1",
-        "states after the last epoch's nudged phase",
-    ),
+    "W": (("seed", "pre", "post"), 0.0, "1/τ", "weights after training, from pre to post"),
+    "B": (("seed", "post"), 0.0, "1/τ", "biases b after training; 0 in models that learn none"),
+    "S_free": (_STATE, np.nan, "1", "states after the last epoch's free phase"),
+    "S_weak": (_STATE, np.nan, "1", "states after the last epoch's nudged phase"),
     "diverged": (("seed",), False, "1", "whether weights or states stopped being finite"),
     "diverged_epoch": (("seed",), -1, "epoch", "epoch in which they did, −1 where they did not"),
-    "W_epochs": (
-        ("seed", "snapshot", "pre", "post"),
-        np.nan,
-        "1",
-        "weights after `snapshot` epochs",
-    ),
-    "B_epochs": (("seed", "snapshot", "post"), np.nan, "1", "biases after `snapshot` epochs"),
+    "W_epochs": (("seed", "snapshot", "pre", "post"), np.nan, "1/τ", "weights, by epochs trained"),
+    "B_epochs": (("seed", "snapshot", "post"), np.nan, "1/τ", "biases, by epochs trained"),
     "S_epochs": (
         ("seed", "epoch", "step", "sample", "neuron"),
         np.nan,
         "1",
         "states: step 0 the start, then T1 free steps, then T2 nudged ones; NaN if not performed",
     ),
+    "mask": (("pre", "post"), False, "1", "which synapses exist"),
+    "X": (("sample", "input"), np.nan, "1", "inputs of the task"),
+    "Y": (("sample", "target"), np.nan, "1", "targets of the task"),
+}
+
+#: Meaning of each coordinate.
+COORDINATES = {
+    "seed": "seed of the network's random stream",
+    "epoch": "training epoch, from 0",
+    "snapshot": "epochs trained",
+    "step": "Euler step within an epoch",
+    "sample": "sample of the task",
+    "input": "input of the task",
+    "neuron": "neuron",
+    "pre": "presynaptic neuron",
+    "post": "postsynaptic neuron",
 }
 
 #: The metrics with one value an epoch; NaN (counts: 0) from the epoch a network diverged in.
@@ -100,8 +93,8 @@ def check_record(record: Sequence[str]) -> tuple[str, ...]:
     ValueError
         If one is not in `RECORDS`, or a string was given where a tuple goes.
     """
-    if isinstance(record, str):
-        raise ValueError(f"record must be a sequence of names, such as ({record!r},)")
+    if isinstance(record, str) or not isinstance(record, Sequence):
+        raise ValueError(f"record must be a sequence such as ('weights',), got {record!r}")
     return tuple(sorted({one_of(name, RECORDS, "record") for name in record}))
 
 
@@ -122,16 +115,20 @@ def empty_run(
         "snapshot": np.arange(hyper.n_epochs + 1),
         "step": np.arange(hyper.T1 + hyper.T2 + 1),
     }
-    left_out = {name for key, names in RECORDS.items() if key not in record for name in names}
+    coords = {
+        name: (name, values, {"long_name": COORDINATES[name]}) for name, values in coords.items()
+    }
+    sizes = {name: len(entry[1]) for name, entry in coords.items()}
+    sizes["target"] = experiment.task.Y.shape[1]
+    names = _variables(record)
+    _check_memory(sum(math.prod(sizes[dim] for dim in VARIABLES[name][0]) for name in names))
+    given = {"mask": experiment.mask, "X": experiment.task.X, "Y": experiment.task.Y}
     variables: dict[str, Any] = {}
-    for name, (dims, fill, units, long_name) in VARIABLES.items():
-        if name not in left_out:
-            array = np.full([len(coords[dim]) for dim in dims], fill)
-            variables[name] = (dims, array, {"units": units, "long_name": long_name})
-    variables["mask"] = (("pre", "post"), experiment.mask, {"long_name": "which synapses exist"})
-    variables["X"] = (("sample", "input"), experiment.task.X, {"long_name": "inputs of the task"})
-    variables["Y"] = (("sample", "target"), experiment.task.Y, {"long_name": "targets of the task"})
-    used = {dim for dims, *_ in variables.values() for dim in dims}
+    for name in names:
+        dims, fill, units, long_name = VARIABLES[name]
+        array = np.full([sizes[dim] for dim in dims], fill) if name not in given else given[name]
+        variables[name] = (dims, array, {"units": units, "long_name": long_name})
+    used = {dim for name in names for dim in VARIABLES[name][0]}
     attrs = {
         "model": experiment.model.model_dump_json(),
         "task": json.dumps({"name": experiment.task.name}),
@@ -145,6 +142,24 @@ def empty_run(
     return xr.Dataset(
         variables, coords={dim: coords[dim] for dim in coords if dim in used}, attrs=attrs
     )
+
+
+def _variables(record: Sequence[str]) -> list[str]:
+    left_out = {name for key, names in RECORDS.items() if key not in record for name in names}
+    return [name for name in VARIABLES if name not in left_out]
+
+
+def _check_memory(numbers: int) -> None:
+    """Refuse a run that this machine cannot hold, rather than have the system kill it."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if 8 * numbers > installed:
+        raise ValueError(
+            f"this run would take {8 * numbers / 1e9:.0f} GB of {installed / 1e9:.0f} GB: ask for "
+            " fewer seeds, epochs or neurons, or record less"
+        )
+
+
+_SETTINGS = ("model", "task", "hyper", "flags", "custom_topology", "record")
 
 
 def settings(run: xr.Dataset) -> dict[str, Any]:
@@ -163,46 +178,62 @@ def settings(run: xr.Dataset) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If `run` lacks what a run has, or what it holds does not fit together.
+        If `run` is not a run: something is missing, malformed, or does not fit together.
     """
-    if "seed" not in run.dims:
-        raise ValueError("a run needs its seed dimension: choose networks with run.isel(seed=[0])")
+    if not isinstance(run, xr.Dataset):
+        raise ValueError(f"expected a run, as from deep_nb.train, got {type(run).__name__}")
     try:
+        if "seed" not in run.coords:
+            raise KeyError("seed")
         attrs = {name: json.loads(run.attrs[name]) for name in _SETTINGS}
+        record = check_record(attrs["record"])
+        for name in _variables(record):
+            _check_variable(run, name)
         return {
             "model": Model(**attrs["model"]),
             "task": Task(attrs["task"]["name"], run["X"].values, run["Y"].values),
-            "seeds": run["seed"].values.tolist(),
+            "seeds": check_seeds(run.coords["seed"].values.tolist()),
             "hyper": Hyperparameters(**attrs["hyper"]),
             **dict(Flags(**attrs["flags"])),
             "topology": run["mask"].values if attrs["custom_topology"] else None,
-            "engine": run.attrs["engine"],
-            "record": tuple(attrs["record"]),
+            "engine": one_of(run.attrs["engine"], ENGINES, "engine"),
+            "record": record,
         }
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"this dataset is not a run of deep_nb.train: {error!r}") from None
 
 
-_SETTINGS = ("model", "task", "hyper", "flags", "custom_topology", "record")
+def _check_variable(run: xr.Dataset, name: str) -> None:
+    dims, fill = VARIABLES[name][:2]
+    kind = np.asarray(fill).dtype.kind
+    if run[name].dims != dims or run[name].dtype.kind != kind:
+        raise ValueError(
+            f"this dataset is not a run of deep_nb.train: {name} has dimensions {run[name].dims} "
+            f"and type {run[name].dtype}, expected {dims} (choose with run.isel(seed=[0]), which "
+            f"keeps them) and a type of kind {kind!r}"
+        )
 
 
 def experiment_of(run: xr.Dataset) -> Experiment:
-    """Return the experiment that a run was made with.
+    """Return the experiment that a run was made with, once the run has been checked against it.
 
     Raises
     ------
     ValueError
-        As `settings`.
+        As `settings`, or if neurons, mask or weights do not fit the experiment.
     """
     given = settings(run)
     flags = Flags(**{name: given[name] for name in Flags.model_fields})
     experiment = Experiment.resolve(
         given["model"], given["task"], given["hyper"], flags, given["topology"]
     )
-    N = experiment.layout.N
-    for name, shape in (("W", (N, N)), ("B", (N,)), ("diverged", ())):
-        if name not in run or run[name].shape[1:] != shape:
-            raise ValueError(f"this run lacks {name} of shape {('seed', *shape)}")
+    for dim in ("pre", "post", "neuron"):
+        if run[dim].values.tolist() != experiment.layout.labels:
+            raise ValueError(f"this run's {dim} neurons are not {experiment.layout.labels}")
+    if not np.array_equal(run["mask"].values, experiment.mask):
+        raise ValueError("this run's mask is not that of its topology")
+    if not (np.isfinite(run["W"]).all() and np.isfinite(run["B"]).all()):
+        raise ValueError("this run's W and B must be finite; train leaves them so")
     return experiment
 
 
@@ -219,9 +250,16 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     -------
     Path
         The file.
+
+    Raises
+    ------
+    ValueError
+        If `run` is not a run, or `path` no path to a file.
+    OSError
+        If the file cannot be written.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    experiment_of(run)
+    target = check_target(path)
     partial = target.with_name(f".{target.name}.partial")
     try:
         run.to_netcdf(partial, engine="netcdf4")
@@ -229,6 +267,31 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file to be written, its folder made if need be.
+
+    Raises
+    ------
+    ValueError
+        If `path` is no path, or a folder stands there.
+    OSError
+        If its folder cannot be made or written to.
+    """
+    target = _as_path(path)
+    if target.is_dir() or not target.name:
+        raise ValueError(f"{str(path)!r} is a folder; a file name is needed")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(target.parent, os.W_OK):
+        raise PermissionError(f"cannot write to {target.parent}")
+    return target
+
+
+def _as_path(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise ValueError(f"a path must be a string or a pathlib.Path, got {path!r}")
+    return Path(path)
 
 
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -241,7 +304,9 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     ValueError
         If the file is not a run.
     """
-    source = Path(path)
+    source = _as_path(path)
+    if source.is_dir():
+        raise ValueError(f"{source} is a folder, not a netCDF file")
     if not source.is_file():
         raise FileNotFoundError(f"no such file: {source}")
     try:

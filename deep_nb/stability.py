@@ -6,7 +6,7 @@ Over non-input neurons, :math:`J_{ji} = W_{ij}` for i ≠ j and
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -34,6 +34,22 @@ def jacobian(run: xr.Dataset) -> np.ndarray:
     diagonal = np.arange(J.shape[1])
     J[:, diagonal, diagonal] -= field.decay
     return J
+
+
+def square_matrices(value: Any, what: str) -> np.ndarray:
+    """Return `value` as an array of square matrices.
+
+    Raises
+    ------
+    ValueError
+        If it is not numeric, not square on its last two axes, empty, or not finite.
+    """
+    array = np.asanyarray(value)
+    if array.dtype.kind not in "biuf" or array.ndim < 2 or array.shape[-1] != array.shape[-2]:
+        raise ValueError(f"{what} must be square matrices, got {array.dtype} {array.shape}")
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite and not empty, got shape {array.shape}")
+    return array
 
 
 class Gershgorin(NamedTuple):
@@ -71,7 +87,13 @@ def gershgorin(J: np.ndarray) -> Gershgorin:
     Returns
     -------
     Gershgorin
+
+    Raises
+    ------
+    ValueError
+        If J is not one finite square matrix, or a stack of them.
     """
+    J = square_matrices(J, "J")
     n = J.shape[-1]
     centre = np.diagonal(J, axis1=-2, axis2=-1)
     bound = np.abs(centre)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import xarray as xr
+
+from deep_nb.inference import predict
+from deep_nb.results import experiment_of
+from deep_nb.tasks import classification_error, mean_squared_error
 
 #: A network has learned when its free MSE is below this and no sample is misclassified.
 MSE_LEARNED = 0.01
 
 
 def learned(run: xr.Dataset) -> xr.DataArray:
-    """Return whether each network has learned its task, over (seed, epoch).
+    """Return whether each network had learned its task in each epoch, over (seed, epoch).
 
     The free phase's MSE must be below 0.01 *and* no sample misclassified: outputs near 0.5 can
-    have the right labels by luck. A diverged network has not learned.
+    have the right labels by luck. Both are those before the epoch's weight change. A diverged
+    network has not learned.
 
     Parameters
     ----------
@@ -24,7 +30,10 @@ def learned(run: xr.Dataset) -> xr.DataArray:
 
 
 def network_table(run: xr.Dataset) -> pd.DataFrame:
-    """Return one row a network: errors after the last epoch, connections, verdicts.
+    """Return one row a network: what it answers to the task with its final weights.
+
+    The run's own errors are those before each epoch's weight change; these are of the network
+    that is left after the last, settled once more from the states that `predict` starts from.
 
     Parameters
     ----------
@@ -34,16 +43,24 @@ def network_table(run: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Indexed by seed; NaN errors where the network diverged.
+        Indexed by seed: MSE and share misclassified (NaN where the network diverged), synapses
+        left, whether it has learned (MSE below 0.01 and nothing misclassified), whether it
+        diverged.
     """
-    last = run.isel(epoch=-1)
+    experiment = experiment_of(run)
+    diverged = run["diverged"].values
+    errors = np.full((2, len(diverged)), np.nan)
+    if not diverged.all():
+        answer = predict(run.isel(seed=~diverged), experiment.task.X)
+        errors[0, ~diverged] = mean_squared_error(answer["output"].values, experiment.Y)
+        errors[1, ~diverged] = classification_error(answer["label"].values, experiment.labels)
     return pd.DataFrame(
         {
-            "MSE": last["mse_free"].values,
-            "misclassified": last["class_error_free"].values,
-            "connections": last["n_connections"].values,
-            "learned": learned(last).values,
-            "diverged": last["diverged"].values,
+            "MSE": errors[0],
+            "misclassified": errors[1],
+            "connections": np.count_nonzero(run["W"].values, axis=(1, 2)),
+            "learned": (errors[0] < MSE_LEARNED) & (errors[1] == 0),
+            "diverged": diverged,
         },
         index=pd.Index(run["seed"].values, name="seed"),
     )

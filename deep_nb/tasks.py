@@ -44,6 +44,10 @@ class Task:
             )
 
 
+#: One-hot tasks have fewer classes than this.
+MAX_CLASSES = 10_000
+
+
 def one_hot(Y: np.ndarray) -> np.ndarray:
     r"""Encode class numbers as one output neuron a class.
 
@@ -66,10 +70,12 @@ def one_hot(Y: np.ndarray) -> np.ndarray:
         if np.isin(Y, (0, 1)).all() and (Y.sum(axis=1) == 1).all():
             return Y
         raise ValueError("one-hot targets with several columns need exactly one 1 a row, else 0")
-    classes = Y[:, 0].astype(int)
-    if (classes != Y[:, 0]).any() or classes.min() < 0:
-        raise ValueError("one-hot targets in one column must be class numbers 0, 1, …")
-    return np.eye(max(2, classes.max() + 1))[classes]
+    classes = Y[:, 0]
+    if (classes != np.floor(classes)).any() or classes.min() < 0 or classes.max() >= MAX_CLASSES:
+        raise ValueError(
+            f"one-hot targets in one column must be class numbers 0, 1, … below {MAX_CLASSES}"
+        )
+    return np.eye(max(2, int(classes.max()) + 1))[classes.astype(int)]
 
 
 _PAIRS = np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
@@ -114,7 +120,13 @@ def mean_squared_error(outputs: np.ndarray, Y: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (...)
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
     """
+    _check_shapes(outputs, Y, Y.shape)
     return ((outputs - Y) ** 2).sum(axis=(-2, -1)) / 2 / len(Y)
 
 
@@ -132,10 +144,12 @@ def predicted_labels(outputs: np.ndarray, one_hot: bool = False) -> np.ndarray:
     Returns
     -------
     ndarray of int, shape (..., 1) if `one_hot`, else (..., N_Y)
+        -1 where an output is NaN.
     """
     if one_hot:
-        return outputs.argmax(axis=-1, keepdims=True)
-    return (outputs >= 0.5).astype(np.int64)
+        unknown = np.isnan(outputs).any(axis=-1, keepdims=True)
+        return np.where(unknown, -1, outputs.argmax(axis=-1, keepdims=True))
+    return np.where(np.isnan(outputs), -1, outputs >= 0.5)
 
 
 def classification_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -149,5 +163,18 @@ def classification_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (...), in [0, 1]
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
     """
+    _check_shapes(predicted, true, true.shape[-2:])
     return (predicted != true).any(axis=-1).mean(axis=-1)
+
+
+def _check_shapes(given: np.ndarray, wanted: np.ndarray, shape: tuple[int, ...]) -> None:
+    if given.shape[-2:] != shape or len(shape) != 2:
+        raise ValueError(
+            f"expected samples × columns as in {wanted.shape}, got an array of shape {given.shape}"
+        )

@@ -118,12 +118,15 @@ def custom(topology: object, layout: Layout) -> np.ndarray:
     ------
     ValueError
         If the shape or type is off, a node is unknown, or a synapse is forbidden (a self-loop or
-        one onto an input): the message names the first of them.
+        one onto an input; the message names the first), or there is no synapse at all.
     """
     if isinstance(topology, nx.Graph):
         mask = _mask_of_graph(topology, layout)
     else:
-        mask = np.asarray(topology)
+        try:
+            mask = np.asarray(topology)
+        except ValueError as error:
+            raise ValueError(f"topology must be a boolean matrix: {error}") from None
         if mask.dtype != bool or mask.shape != (layout.N, layout.N):
             raise ValueError(
                 f"topology must be a boolean matrix of shape {(layout.N, layout.N)} or a "
@@ -137,6 +140,8 @@ def custom(topology: object, layout: Layout) -> np.ndarray:
             f"topology has {len(forbidden)} forbidden synapses, the first from {pre} to {post}: "
             "self-loops and synapses onto inputs are not allowed"
         )
+    if not mask.any():
+        raise ValueError("topology must have at least one synapse, got none")
     return mask.copy()
 
 

@@ -80,9 +80,10 @@ def train(
     -------
     xarray.Dataset
         The run. Its variables are described in `deep_nb.results.VARIABLES` and in their own attrs.
-        A network whose weights or states stop being finite is ``diverged`` at that epoch: its W,
-        B and states stay as they last were finite, its metrics are NaN (its counts 0) from then
-        on, and the others go on.
+        Errors and residuals of an epoch are those before its weight change; W and B are what is
+        left after the last. A network whose weights, states or residuals stop being finite is
+        ``diverged`` at that epoch: its W, B, states and connections stay as they last were, its
+        other metrics are NaN (its steps 0) from then on, and the others go on.
 
     Raises
     ------
@@ -138,7 +139,7 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
             free, weak = two_phases(experiment, relax, W[alive], B[alive], start, "S_epochs" in log)
             change = weight_change(experiment, free, weak)
             W_next, B_next = _updated(experiment, W[alive], B[alive], *change)
-        finite = _finite(W_next, B_next, free.S, weak.S)
+        finite = _finite(W_next, B_next, free.S, weak.S, free.residual, weak.residual)
         log["diverged"][alive[~finite]] = True
         log["diverged_epoch"][alive[~finite]] = epoch
         alive = alive[finite]
@@ -151,8 +152,7 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
         _write(log, experiment, epoch, alive, finite, free, weak, change)
         if not alive.size:
             break
-    if "W_epochs" in log:
-        _freeze(log)
+    _freeze(log)
 
 
 def two_phases(
@@ -201,6 +201,8 @@ def weight_change(
     """Return the rule's ΔW (K, N, N) on existing synapses and Δb (K, N), signs if ``sign``."""
     dW, db = RULES[experiment.model.rule](free, weak, experiment.X, experiment.hyper)
     dW = constrain_weights(dW, experiment.mask)
+    if not experiment.model.learned_bias:
+        db = np.zeros_like(db)
     return (np.sign(dW), np.sign(db)) if experiment.flags.sign else (dW, db)
 
 
@@ -209,7 +211,7 @@ def _updated(
 ) -> tuple[np.ndarray, np.ndarray]:
     hyper = experiment.hyper
     reg_W = hyper.reg_W if experiment.flags.regularized else 0.0
-    return updated_weights(W, dW, hyper.dt_W, reg_W, experiment.mask), B + hyper.dt_W * db
+    return updated_weights(W, dW, hyper.dt_W, reg_W), B + hyper.dt_W * db
 
 
 def _finite(*arrays: np.ndarray) -> np.ndarray:
@@ -256,8 +258,10 @@ def _write(
 
 
 def _freeze(log: dict[str, np.ndarray]) -> None:
-    """Carry the last finite weights of diverged networks through the later snapshots."""
+    """Carry the last finite weights of diverged networks through the later epochs."""
     for k in np.flatnonzero(log["diverged"]):
-        later = slice(log["diverged_epoch"][k] + 1, None)
-        log["W_epochs"][k, later] = log["W"][k]
-        log["B_epochs"][k, later] = log["B"][k]
+        epoch = log["diverged_epoch"][k]
+        log["n_connections"][k, epoch:] = np.count_nonzero(log["W"][k])
+        if "W_epochs" in log:
+            log["W_epochs"][k, epoch + 1 :] = log["W"][k]
+            log["B_epochs"][k, epoch + 1 :] = log["B"][k]

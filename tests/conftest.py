@@ -1,3 +1,5 @@
+import os
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -5,6 +7,9 @@ import pytest
 import deep_nb
 
 mpl.use("agg")
+
+# For the kernels that run the notebooks: what warns there is an error, too.
+os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning,error::UserWarning"
 
 #: Long enough to move weights, short enough to train in a blink.
 SHORT = {"n_epochs": 4, "T1": 40, "T2": 30}

@@ -1,3 +1,4 @@
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -70,7 +71,7 @@ def test_decision_map_is_predict_on_a_grid(model_run, engine):
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, "9", True, 10**9])
 def test_bad_resolution_is_refused(short_run, n):
-    with pytest.raises(ValueError, match="n must be an integer from 1 to 10000"):
+    with pytest.raises(ValueError, match="n must be an integer from 1 to 1000"):
         deep_nb.decision_map(short_run, n)
 
 
@@ -109,3 +110,24 @@ def test_trajectory_of_diverged_networks_is_nan(diverged_run):
     path = deep_nb.trajectory(diverged_run)
     assert np.isnan(path["mse"]).all()
     assert np.isnan(path["S"][..., 3:]).all()
+
+
+def test_the_start_is_drawn_by_the_networks_own_seed():
+    """With a step too small to move, predict shows where it starts from."""
+    run = deep_nb.train("DEEP", "xor", seeds=[3, 8], hyper={**SHORT, "dt": 1e-12})
+    S = deep_nb.predict(run, GRID)["S"].values[..., 3:]
+    for k, seed in enumerate((3, 8)):
+        start = np.random.RandomState(seed).uniform(0, 0.1, 6)
+        np.testing.assert_allclose(S[k], np.tile(start, (3, 1)), atol=1e-8)
+
+
+def test_decision_map_names_its_axes_rightly():
+    """A network whose output can only see x0."""
+    graph = nx.DiGraph([("x0", "y0")])
+    model = deep_nb.EP_asym.replace(name="one synapse")
+    task = deep_nb.Task("x0", [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [0], [1], [1]])
+    run = deep_nb.train(model, task, seeds=0, hyper={"n_epochs": 40}, topology=graph)
+    score = deep_nb.decision_map(run, 4)["score"].isel(seed=0)
+    assert score.dims == ("x0", "x1")
+    assert (score.std("x1") < 1e-12).all()
+    assert (score.diff("x0") > 0.1).all()

@@ -50,6 +50,5 @@ def test_contrastive_is_its_sum_written_out(rng):
 
 def test_l1_shrinks_weights_towards_zero():
     W = np.array([[[0.0, 0.5], [-0.5, 0.0]]])
-    mask = np.ones((2, 2), dtype=bool)
-    shrunk = updated_weights(W, np.zeros_like(W), dt_W=1.0, reg_W=0.1, mask=mask)
+    shrunk = updated_weights(W, np.zeros_like(W), dt_W=1.0, reg_W=0.1)
     assert shrunk.tolist() == [[[0.0, 0.4], [-0.4, 0.0]]]

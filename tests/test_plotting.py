@@ -68,6 +68,8 @@ def test_network_shows_strength_as_opacity_and_sparsity_in_its_title(short_run):
     ax = plotting.plot_network(run)
     alphas = sorted(patch.get_edgecolor()[3] for patch in ax.patches)
     assert alphas == [0.25, 1.0]
+    colours = {patch.get_edgecolor()[3]: patch.get_edgecolor()[:3] for patch in ax.patches}
+    assert colours == {1.0: to_rgb(plotting.VERMILION), 0.25: to_rgb(plotting.BLUE)}
     assert "sparsity 96%" in ax.get_title()  # 2 of 48 synapses are left
 
 
@@ -103,3 +105,16 @@ def test_saved_figures_are_the_same_bytes(short_run, tmp_path):
     assert [p.suffix for p in written[0]] == [".svg", ".png"]
     for first, second in zip(*written, strict=True):
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_residual_of_networks_that_stop_early():
+    run = deep_nb.train(
+        "EP_asym", "id", seeds=range(3), hyper={"n_epochs": 2, "stop": 1e9}, stop_criterion=True
+    )
+    ax = plotting.plot_residual(run)
+    assert [len(line.get_xdata()) for line in ax.get_lines()] == [1, 1, 1, 1]
+
+
+def test_what_is_no_axes_is_refused(short_run):
+    with pytest.raises(ValueError, match="ax must be a matplotlib Axes or None, got str"):
+        plotting.plot_mse(short_run, "ax")

@@ -76,6 +76,15 @@ def test_outputs_of_an_earlier_run_do_not_stay(batch, tmp_path):
     assert names == ["mine.txt", "n.svg", "tiny.html", "tiny.ipynb"]
 
 
+def test_a_folder_that_cannot_be_made_fails_its_experiment_alone(batch, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "n7").write_text("in the way")
+    outcomes = {o.name: o for o in replicate(read_jobs(batch), output, processes=2)}
+    assert "FileExistsError" in outcomes["n7"].error
+    assert outcomes["last"].status == "done"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -91,6 +100,14 @@ def test_outputs_of_an_earlier_run_do_not_stay(batch, tmp_path):
          "two experiments named 'a'"),
         ("experiments: 3", "must hold one list named 'experiments'"),
         ("[", "is not an experiments file"),
+        ("experiments: []", "describes no experiment"),
+        ("experiments: [{name: '{m}', notebook: tiny.ipynb, matrix: {n: [1]}}]",
+         "a name in braces must be one of its matrix: n"),
+        ("experiments: [{name: '{n}', notebook: tiny.ipynb, matrix: {n: ['../../x']}}]",
+         "'../../x' names a folder, and may hold letters"),
+        ("experiments: [{name: a, notebook: tiny.ipynb, parameters: {output: x}}]",
+         "'output' is set by the batch"),
+        ("experiments: [{name: a, notebook: experiments.yml}]", "is not a notebook"),
         ("a", "is not an experiments file"),
     ],
 )  # fmt: skip
@@ -121,7 +138,9 @@ def test_command_line_errors_are_one_message(batch):
         (["train", "DEEP", "xor", "--set", "T1"], "--set takes NAME=VALUE, got 'T1'"),
         (["train", "DEEP", "xor", "--set", "T1=a"], "--set takes a number or a list"),
         (["train", "DEEP", "xor", "--seeds", "x"], "--seeds takes numbers and ranges"),
-        (["train", "DEEP", "xor", "--seeds", "3-1"], "seeds must be an int or a non-empty"),
+        (["train", "DEEP", "xor", "--seeds", "5-3,7"], "--seeds takes numbers and ranges"),
+        (["train", "DEEP", "xor", "--seeds", "3-"], "--seeds takes numbers and ranges"),
+        (["train", "DEEP", "xor", "--set", "T1=3", "--set", "T1=4"], "gives 'T1' more than once"),
         (["list", "--experiments", "none.yml"], "no experiments file at none.yml"),
     ]:
         result = run(*arguments)

@@ -6,6 +6,8 @@ import pytest
 import xarray as xr
 
 import deep_nb
+from deep_nb.plotting import plot_mse, plot_weights
+from deep_nb.statistics import network_table
 
 from .conftest import SHORT
 
@@ -72,18 +74,54 @@ def test_loading_what_is_no_run(tmp_path):
     "change",
     [
         lambda run: run.assign_attrs(model="{"),
+        lambda run: run.assign_attrs(model="[" * 100_000),
         lambda run: run.assign_attrs(hyper='{"dt": 0.1}'),
         lambda run: run.assign_attrs(flags='{"fast": true}'),
+        lambda run: run.assign_attrs(engine="abacus"),
+        lambda run: run.assign_attrs(record='["foo"]'),
         lambda run: run.drop_vars("X"),
         lambda run: run.drop_vars("W"),
+        lambda run: run.drop_vars("mse_free"),
+        lambda run: run.drop_vars("seed"),
         lambda run: run.isel(seed=0),
+        lambda run: run.isel(seed=[]),
         lambda run: run.isel(post=slice(3)),
+        lambda run: run.isel(pre=slice(None, None, -1), post=slice(None, None, -1)),
+        lambda run: run.transpose("seed", "post", "pre", ...),
+        lambda run: run.assign(W=run["W"] * np.nan),
+        lambda run: run.assign(W=run["W"].astype(str)),
+        lambda run: run.assign(mask=~run["mask"]),
+        lambda run: run.assign_coords(seed=[0, 0, 1]),
+        lambda run: run.assign_coords(seed=[0, -1, 1]),
         lambda run: xr.Dataset(),
+        lambda run: None,
     ],
 )
-def test_what_is_no_run_is_refused(change, short_run):
-    with pytest.raises(ValueError, match=r".+"):
-        deep_nb.predict(change(short_run), [[0, 1]])
+def test_what_is_no_run_is_refused(change, short_run, tmp_path):
+    for use in (
+        lambda run: deep_nb.predict(run, [[0, 1]]),
+        deep_nb.trajectory,
+        network_table,
+        plot_mse,
+        plot_weights,
+        lambda run: deep_nb.save(run, tmp_path / "run.nc"),
+    ):
+        with pytest.raises(ValueError, match=r".+"):
+            use(change(short_run))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [None, 5, "", ".", "a\0b"])
+def test_bad_paths_are_refused(path, short_run):
+    for use in (lambda path: deep_nb.save(short_run, path), deep_nb.load):
+        with pytest.raises(ValueError, match=r"path|folder"):
+            use(path)
+
+
+def test_a_run_that_cannot_be_held_is_refused():
+    hyper = {"n_epochs": 1_000_000, "T1": 1_000_000}
+    with pytest.raises(ValueError, match=r"this run would take .* GB"):
+        deep_nb.train("DEEP", "xor", seeds=0, hyper=hyper, record=("trajectories",))
 
 
 def test_json_attributes_hold_the_setting(short_run):

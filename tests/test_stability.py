@@ -51,3 +51,12 @@ def test_a_large_leak_passes(leak):
     model = deep_nb.DEEP.replace(name="leaky", leak=leak)
     test = gershgorin(jacobian(deep_nb.train(model, "xor", seeds=range(3), hyper=SHORT)))
     assert test.rows.all() == test.columns.all() == (leak > 0)
+
+
+@pytest.mark.parametrize(
+    "J",
+    [None, "J", [[1.0, 2.0]], np.zeros((0, 0)), [[np.nan]], [1.0], [["a"]], np.zeros((2, 2, 3))],
+)
+def test_bad_matrices_are_refused(J):
+    with pytest.raises(ValueError, match="J must be"):
+        gershgorin(J)

@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+import deep_nb
 from deep_nb.statistics import learned, network_table
 
 
@@ -8,12 +10,23 @@ def test_labels_alone_never_decide(short_run):
     run["mse_free"][:, -1] = [0.009, 0.01, 0.009]
     run["class_error_free"][:, -1] = [0.0, 0.0, 0.25]
     assert learned(run)[:, -1].values.tolist() == [True, False, False]
+
+
+def test_the_table_is_about_the_final_weights():
+    run = deep_nb.train("DEEP", "xor", seeds=range(12), hyper={"n_epochs": 30})
     table = network_table(run)
-    assert table["learned"].tolist() == [True, False, False]
-    assert table.index.tolist() == [0, 1, 2]
-    assert table["MSE"].tolist() == [0.009, 0.01, 0.009]
-    assert table["misclassified"].tolist() == [0, 0, 0.25]
-    assert table["connections"].tolist() == run["n_connections"][:, -1].values.tolist()
+    X, Y = run["X"].values, run["Y"].values[:, 0]
+    for seed in range(12):
+        answer = deep_nb.predict(run.sel(seed=[seed]), X)
+        outputs = answer["output"].values[0, :, 0]
+        mse = ((outputs - Y) ** 2).sum() / 8
+        wrong = (answer["label"].values[0, :, 0] != Y).mean()
+        assert table.loc[seed, "MSE"] == pytest.approx(mse, abs=1e-12)
+        assert table.loc[seed, "misclassified"] == wrong
+        assert table.loc[seed, "learned"] == (mse < 0.01 and wrong == 0)
+    assert table["learned"].any()
+    assert not table["learned"].all()
+    assert (table["connections"] == 48).all()
 
 
 def test_a_diverged_network_has_not_learned(diverged_run):

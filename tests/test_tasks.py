@@ -38,7 +38,7 @@ def test_logical_tasks_in_counting_order(name, targets):
         ([[np.nan]], [[0]], "X .* must be finite"),
         ([[0]], [[np.inf]], "Y .* must be finite"),
         (np.zeros((0, 2)), np.zeros((0, 1)), "X .* must not be empty"),
-        ([["a"]], [[0]], "X .* must be an array of real numbers"),
+        ([["a"]], [[0]], "X .* must be a plain array of real numbers, got ndarray of <U1"),
     ],
 )
 def test_bad_tasks_are_refused(X, Y, message):
@@ -89,3 +89,22 @@ def test_one_hot_encodes_class_numbers():
 def test_one_hot_refuses_what_is_no_class(Y):
     with pytest.raises(ValueError, match="one-hot targets"):
         deep_nb.train("DEEP_oh", Task("mine", [[0.0]], Y), seeds=0)
+
+
+def test_shapes_are_not_broadcast():
+    column = np.array([[0.0], [1.0]])
+    for function in (mean_squared_error, classification_error):
+        with pytest.raises(ValueError, match="expected samples × columns"):
+            function(column[:, 0], column)
+
+
+def test_nan_has_no_label():
+    assert predicted_labels(np.array([[np.nan], [1.0]])).tolist() == [[-1], [1]]
+    assert predicted_labels(np.array([[np.nan, 1.0]]), one_hot=True).tolist() == [[-1]]
+
+
+@pytest.mark.parametrize("X", [[["1"]], np.ma.array([[1.0]], mask=[[True]]), [[1j]],
+                               np.array([["2020-01-01"]], dtype="M8[D]"), [[1e200]]])  # fmt: skip
+def test_nothing_is_converted_silently(X):
+    with pytest.raises(ValueError, match=r"X \(M, n_inputs\) must be"):
+        Task("mine", X, [[0.0]])
