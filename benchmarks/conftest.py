@@ -40,11 +40,11 @@ def processor():
     return platform.processor()
 
 
-def pytest_terminal_summary(terminalreporter, exitstatus):
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
     if not rows:
         return
     terminalreporter.write_line("\n" + table())
-    if exitstatus == 0 and len(rows) == terminalreporter._numcollected:
+    if exitstatus == 0 and not config.option.keyword and "::" not in str(config.args):
         machine = {
             "processor": processor(),
             "llvm_name": numba.config.CPU_NAME or "host",

@@ -96,7 +96,7 @@ def test_share_of_the_bound(benchmark, row):
     operations = 0
 
     class Counting(compiled.Compiled):
-        def _run(self, kernel, head, size, cost, tail):
+        def _run(self, kernel, head, size, least, cost, tail):
             nonlocal operations
             operations += kernel(*head, 0, size, *tail)
 

@@ -338,11 +338,11 @@ class Compiled:
         head, plastic = (A, drive, S), stdp is not None
         cost = T * n * n * (1 + plastic)
         if stop is None and not trajectory and activation == "hard_sigmoid":
-            self._run(_relax_lanes, head, K * M, cost, (T, dt, betas, plastic, out))
+            self._run(_relax_lanes, head, K * M, LANES, cost, (T, dt, betas, plastic, out))
         else:
             limit, code = -1.0 if stop is None else stop, _ACTIVATIONS[activation]
             tail = (T, dt, code, limit, betas, plastic, steps, states, out)
-            self._run(_relax_networks, head, K, 8 * M * cost, tail)  # 8: scalars
+            self._run(_relax_networks, head, K, 1, 8 * M * cost, tail)  # 8: scalars
         S_out, squares, moved, pairing, change = out
         return Relaxation(
             S=S_out,
@@ -355,10 +355,16 @@ class Compiled:
         )
 
     def _run(
-        self, kernel: Any, head: tuple[Any, ...], size: int, cost: int, tail: tuple[Any, ...]
+        self,
+        kernel: Any,
+        head: tuple[Any, ...],
+        size: int,
+        least: int,
+        cost: int,
+        tail: tuple[Any, ...],
     ) -> None:
         """Share the range 0 … size − 1 among the threads, in chunks of bounded cost."""
-        chunk = max(1, min(-(-size // self.threads), CHUNK // cost))
+        chunk = max(least, min(-(-size // self.threads), CHUNK // cost))
         with _notice_of_compiling(kernel):
             ranges = [(first, min(first + chunk, size)) for first in range(0, size, chunk)]
             futures = [self._pool.submit(kernel, *(*head, *ends, *tail)) for ends in ranges]
