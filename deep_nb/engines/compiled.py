@@ -379,7 +379,7 @@ class Compiled:
 @contextlib.contextmanager
 def _notice_of_compiling(kernel: Any) -> Iterator[None]:
     """Say on stderr that the kernel is being compiled, if that takes more than a second."""
-    if kernel.signatures:
+    if kernel.overloads:
         yield
         return
     text = "deep_nb: compiling the numba engine; the machine code is kept for the next time"
