@@ -1,12 +1,280 @@
+"""Theorems as properties: hypothesis looks for a network that breaks one."""
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import deep_nb
-from deep_nb.dynamics import free_field, vector_field
+from deep_nb.dynamics import Field, free_field, hard_sigmoid, vector_field
 from deep_nb.results import experiment_of
-from deep_nb.stability import gershgorin, jacobian
+from deep_nb.stability import (
+    certifying_leak,
+    comparison_matrix,
+    contraction_rate,
+    diagonal_certificate,
+    energy,
+    field_after,
+    gershgorin,
+    jacobian,
+    lyapunov_matrix,
+    max_stable_dt,
+    report,
+    rest_point,
+    spectrum,
+)
 
 from .conftest import SHORT
+
+EPS = np.finfo(float).eps
+numbers = st.floats(-2, 2, allow_subnormal=False)
+weights = st.integers(1, 7).flatmap(lambda n: arrays(float, (n, n), elements=numbers))
+positive = st.floats(0.1, 10)
+
+
+@st.composite
+def dominant(draw):
+    """A Jacobian that is strictly diagonally dominant after a scaling of its columns."""
+    J = draw(weights)
+    n = len(J)
+    scale = draw(arrays(float, n, elements=positive))
+    np.fill_diagonal(J, 0.0)
+    J = J / scale[None, :]
+    margin = draw(st.floats(0.01, 2))
+    np.fill_diagonal(J, -(np.abs(J) @ scale / scale) - margin)
+    return J
+
+
+@st.composite
+def certified_network(draw):
+    """A field with a certificate, a step at which it contracts, and two starts in the box."""
+    J = draw(dominant())
+    n = len(J)
+    dt = draw(st.floats(0.05, 0.5)) / np.abs(J).sum(axis=0).max()
+    unit = arrays(float, (1, 2, n), elements=st.floats(0, 1))
+    drive = draw(arrays(float, (1, 2, n), elements=numbers))
+    W = J.T - np.diag(J.diagonal())
+    return Field(W[None], drive, -J.diagonal()[None]), J, dt, draw(unit), draw(unit)
+
+
+def squared_norm(away, D):
+    return (D * away**2).sum(axis=-1)
+
+
+def step(field, S, dt):
+    return hard_sigmoid(S + dt * vector_field(field, S))
+
+
+@given(weights)
+def test_every_eigenvalue_lies_in_a_disc(J):
+    eigenvalues, discs = spectrum(J).eigenvalues, gershgorin(J)
+    for radii in (discs.row_radii, discs.column_radii):
+        distance = np.abs(eigenvalues[:, None] - discs.centres[None])
+        # Defective eigenvalues are computed to about ε^(1/n) only.
+        slack = 10 * (EPS * max(1.0, np.abs(J).max())) ** (1 / len(J))
+        assert ((distance - radii[None]).min(axis=1) <= slack).all()
+
+
+@given(weights)
+def test_passed_gershgorin_tests_prove_hurwitz(J):
+    discs = gershgorin(J)
+    assert not (discs.rows or discs.columns) or spectrum(J).abscissa < 0
+
+
+@given(dominant())
+def test_the_certificate_is_negative_definite(J):
+    D = diagonal_certificate(J)
+    assert D is not None
+    assert (D > 0).all()
+    assert D.max() == 1
+    assert np.linalg.eigvalsh(D[:, None] * J + (D[:, None] * J).T).max() < 0
+    assert spectrum(J).hurwitz
+
+
+@given(weights)
+def test_the_certificate_exists_exactly_for_m_matrices(J):
+    """M(J) is a nonsingular M-matrix iff −M(J), with J's own diagonal, has abscissa < 0."""
+    metzler = np.abs(J)
+    np.fill_diagonal(metzler, J.diagonal())
+    abscissa = np.linalg.eigvals(metzler).real.max()
+    if abs(abscissa) > 1e-6:  # clear of the rounding of a double eigenvalue
+        assert (diagonal_certificate(J) is not None) == (abscissa < 0)
+
+
+@settings(deadline=None)
+@given(certified_network())
+def test_the_clipped_step_contracts_in_the_certificates_norm(network):
+    field, J, dt, a, b = network
+    D = diagonal_certificate(J)
+    rho = contraction_rate(J, dt)
+    before = squared_norm(a - b, D)
+    after = squared_norm(step(field, a, dt) - step(field, b, dt), D)
+    assert (after <= rho**2 * before * (1 + 1e-9) + 1e-30).all()
+
+
+@settings(deadline=None)
+@given(certified_network())
+def test_energy_falls_at_every_clipped_step_below_its_bound(network):
+    field, J, dt, S, other = network
+    D, rho = diagonal_certificate(J), contraction_rate(J, dt)
+    rest = rest_point(field, dt, start=S)
+    if not (rest.found.all() and rho < 1):
+        return
+    V = squared_norm(S - rest.S, D)
+    first = V
+    for t in range(1, 60):
+        S = step(field, S, dt)
+        V, previous = squared_norm(S - rest.S, D), V
+        # s* is known to 1e-9 / (1 − ρ) at worst; energies below its square are rounding.
+        floor = (1e-8 / (1 - rho)) ** 2
+        assert (previous + floor >= V).all()
+        assert (rho ** (2 * t) * first * (1 + 1e-9) + floor >= V).all()
+    again = rest_point(field, dt, start=other)
+    assert not again.found.all() or np.abs(again.S - rest.S).max() <= 1e-7 / (1 - rho)
+
+
+@given(dominant())
+def test_lyapunov_matrix_solves_its_equation(J):
+    n = len(J)
+    P = lyapunov_matrix(J)
+    residual = J.T @ P + P @ J + np.eye(n)
+    assert np.abs(residual).max() <= 1e-9 * (1 + np.abs(P).max() * np.abs(J).max())
+    assert np.linalg.eigvalsh((P + P.T) / 2).min() > 0
+
+
+@given(dominant())
+def test_max_stable_dt_is_where_the_iteration_loses_stability(J):
+    dt = max_stable_dt(J)
+    radius = [np.abs(np.linalg.eigvals(np.eye(len(J)) + f * dt * J)).max() for f in (0.99, 1.01)]
+    assert radius[0] < 1 + 1e-9
+    assert radius[1] > 1 - 1e-9
+
+
+@given(weights, st.sampled_from([0.0, 0.5, 1.0]), st.booleans())
+def test_certifying_leak_is_minimal(W, outflow, absolute):
+    """It is also the Perron root of |W|' minus the outflow, where that is positive."""
+    np.fill_diagonal(W, 0.0)
+    n = len(W)
+    leak = certifying_leak(W, outflow, absolute)
+    out = outflow * (np.abs(W) if absolute else W).sum(axis=1)
+    J = W.T - np.diag(out)
+    root = np.linalg.eigvals(np.abs(W).T - np.diag(out)).real.max()
+    assert leak == pytest.approx(max(root, 0.0), abs=1e-5)
+    assert diagonal_certificate(J - leak * np.eye(n)) is not None
+    if leak > 1e-3:
+        assert diagonal_certificate(J - 0.999 * leak * np.eye(n)) is None
+
+
+@given(weights)
+def test_published_deep_is_never_certified(W):
+    """λ = 0, γ = 1: the columns of J sum to 0, whatever the weights."""
+    np.fill_diagonal(W, 0.0)
+    J = W.T - np.diag(W.sum(axis=1))
+    assert np.abs(J.sum(axis=0)).max() <= 10 * EPS * np.abs(J).sum()
+    discs = gershgorin(J)
+    assert not discs.rows
+    assert not discs.columns
+    assert not spectrum(J).hurwitz
+    assert diagonal_certificate(J) is None
+    assert max_stable_dt(J) == 0
+
+
+def test_stacks_are_their_members(rng):
+    J = rng.normal(size=(20, 4, 4)) - 3 * np.eye(4)
+    stacked = diagonal_certificate(J)
+    assert 0 < np.isnan(stacked).any(axis=1).sum() < 20
+    for k in range(20):
+        alone = diagonal_certificate(J[k])
+        if alone is None:
+            assert np.isnan(stacked[k]).all()
+            assert np.isnan(contraction_rate(J, 0.1)[k])
+        else:
+            np.testing.assert_allclose(stacked[k], alone, rtol=1e-12)
+        np.testing.assert_allclose(lyapunov_matrix(J)[k], lyapunov_matrix(J[k]), rtol=1e-12)
+        assert spectrum(J).hurwitz[k] == spectrum(J[k]).hurwitz
+    W = rng.normal(size=(5, 4, 4))
+    np.testing.assert_allclose(certifying_leak(W), [certifying_leak(w) for w in W], rtol=1e-9)
+
+
+def test_comparison_matrix_by_hand():
+    J = np.array([[-2.0, 1.0], [-0.5, 3.0]])
+    assert comparison_matrix(J).tolist() == [[2, -1], [-0.5, 3]]
+
+
+@pytest.fixture(scope="module")
+def leaky_run():
+    leaky = deep_nb.DEEP.replace(name="leaky DEEP", leak=1.5)
+    hyper = {"n_epochs": 5, "T1": 400, "T2": 300}
+    return deep_nb.train(leaky, "or", seeds=range(6), hyper=hyper, record=("weights",))
+
+
+def test_energy_along_a_run_falls_in_both_phases(leaky_run):
+    path = deep_nb.trajectory(leaky_run)
+    V = energy(path, leaky_run)
+    assert V.dims == ("seed", "step", "sample")
+    assert np.isfinite(V).all()
+    for phase in ("free", "nudged"):
+        values = V.sel(step=V["phase"] == phase).values
+        assert (np.diff(values, axis=1) <= 1e-17).all()
+        assert (values[:, -1] < 1e-6 * values[:, 0].max()).all()
+    D = diagonal_certificate(jacobian(leaky_run))
+    S, rest = path["S"].values[2, 7, 3, 3:], rest_point(field_after(leaky_run), 0.05)
+    assert V.values[2, 7, 3] == pytest.approx((D[2] * (S - rest.S[2, 3]) ** 2).sum(), rel=1e-9)
+
+
+def test_energy_is_nan_where_nothing_certifies(short_run):
+    assert np.isnan(energy(deep_nb.trajectory(short_run), short_run)).all()
+
+
+def test_the_nudged_jacobian_takes_beta_from_the_outputs(leaky_run):
+    difference = jacobian(leaky_run) - jacobian(leaky_run, phase="nudged")
+    expected = np.zeros((6, 6))
+    expected[-1, -1] = 10.0
+    np.testing.assert_allclose(difference, np.broadcast_to(expected, (6, 6, 6)), atol=1e-14)
+
+
+def test_report_gathers_the_verdicts(leaky_run):
+    for epoch in (-1, 0, 3):
+        whole, J = report(leaky_run, epoch), jacobian(leaky_run, epoch)
+        assert (whole["hurwitz"] == spectrum(J).hurwitz).all()
+        assert (whole["gershgorin_rows"] == gershgorin(J).rows).all()
+        assert (whole["failing_columns"] == gershgorin(J).failing_columns).all()
+        assert (whole["certified"] == ~np.isnan(diagonal_certificate(J)).any(axis=1)).all()
+        np.testing.assert_array_equal(whole["contraction_rate"], contraction_rate(J, 0.05))
+        assert (whole["certified"] == (whole["certifying_leak"] < 1.5)).all()
+        assert all(whole[name].attrs["long_name"] for name in whole.data_vars)
+    initial = leaky_run["W_epochs"].values[:, 0]
+    np.testing.assert_array_equal(
+        report(leaky_run, 0)["certifying_leak"], certifying_leak(initial[:, 3:, 3:])
+    )
+    assert (report(leaky_run, 5).drop_attrs() == report(leaky_run).drop_attrs()).all()
+
+
+def test_what_does_not_fit_is_refused(leaky_run):
+    plain = leaky_run.drop_vars(["W_epochs", "B_epochs"]).assign_attrs(record="[]")
+    with pytest.raises(ValueError, match=r"epoch 2 needs a run trained with record=\('weights',\)"):
+        report(plain, 2)
+    with pytest.raises(ValueError, match="epoch must be -1 or an integer from 0 to 5, got 6"):
+        jacobian(leaky_run, 6)
+    with pytest.raises(ValueError, match="phase must be 'free' or 'nudged', got 'weak'"):
+        jacobian(leaky_run, phase="weak")
+    with pytest.raises(ValueError, match="Q must be symmetric positive definite"):
+        lyapunov_matrix(-np.eye(2), -np.eye(2))
+    with pytest.raises(ValueError, match="dt must be positive and finite, got 0"):
+        contraction_rate(-np.eye(2), 0)
+    for function in (spectrum, gershgorin, lyapunov_matrix, diagonal_certificate, max_stable_dt):
+        with pytest.raises(ValueError, match="J must be"):
+            function([[1.0, np.nan], [0.0, 1.0]])
+    with pytest.raises(ValueError, match="W must be"):
+        certifying_leak([1.0])
+
+
+def test_a_network_without_rest_is_flagged():
+    """One neuron driven up while another is driven down, round a saturated cycle: no decay."""
+    W = np.array([[[0.0, 4.0], [-4.0, 0.0]]])
+    field = Field(W, np.array([[[2.0, -2.0]]]), np.array([[0.0, 0.0]]))
+    assert not rest_point(field, 0.05, start=np.array([[[0.2, 0.9]]])).found.any()
 
 
 def test_jacobian_is_the_derivative_of_the_field(model_run):
