@@ -120,8 +120,9 @@ class Spectrum(NamedTuple):
 def spectrum(J: Any) -> Spectrum:
     r"""Return the eigenvalues of J; it is Hurwitz if all lie left of the imaginary axis.
 
-    Then, and only then, the *unclipped* linear dynamics decay to one rest point [L]_. To count, the
-    abscissa must be below :math:`-n \epsilon \lVert J \rVert_2`, the error of computing it.
+    Then, and only then, the *unclipped* linear dynamics decay to one rest point [L]_. To count, both
+    −abscissa and the least singular value must exceed :math:`n \epsilon \lVert J \rVert_2`: a
+    singular J is not Hurwitz, and its computed eigenvalue 0 may lie on either side.
 
     Parameters
     ----------
@@ -135,8 +136,9 @@ def spectrum(J: Any) -> Spectrum:
     J = square_matrices(J, "J")
     eigenvalues = np.linalg.eigvals(J).astype(complex)
     abscissa = eigenvalues.real.max(axis=-1)
-    error = J.shape[-1] * np.finfo(float).eps * np.linalg.norm(J, 2, axis=(-2, -1))
-    return Spectrum(eigenvalues, abscissa, abscissa < -error)
+    singular = np.linalg.svd(J, compute_uv=False)
+    error = J.shape[-1] * np.finfo(float).eps * singular[..., 0]
+    return Spectrum(eigenvalues, abscissa, (abscissa < -error) & (singular[..., -1] > error))
 
 
 class Gershgorin(NamedTuple):
