@@ -8,6 +8,7 @@ are left out, and their number is written on the panel.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from deep_nb import stability
 from deep_nb.inference import decision_map, trajectory
 from deep_nb.results import experiment_of
+from deep_nb.statistics import wilson
 
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
 PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}
@@ -218,6 +221,78 @@ def plot_decision_map(
     ax.set_aspect("equal")
     ax.figure.colorbar(image, ax=ax, label=f"{name}, boundary in white")
     return _finish(ax, "x0", "x1", title)
+
+
+def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Draw the Lyapunov energy along both phases, certified networks only.
+
+    Summed over samples and divided by its value at each phase's first step; dotted, the bound
+    ρ^(2t) of the certificates, and above the loosest of them.
+    """
+    ax = _axes(run, ax)
+    alive = _alive(run, ax)
+    certified = alive
+    if alive.sizes["seed"]:
+        certified = alive.isel(seed=stability.report(alive)["certified"].values)
+    if certified.sizes["seed"]:
+        V = stability.energy(trajectory(certified), certified).sum("sample", skipna=False)
+        D = stability.diagonal_certificate(stability.jacobian(certified))
+        dt = experiment_of(run).hyper.dt
+        for phase, (colour, line) in PHASES.items():
+            values = V.sel(step=(V["phase"] == phase) & (V["step"] > 0))
+            steps = values["step"].values
+            curves = values.values / values.values[:, :1]
+            rho = stability.contraction_rate(stability.jacobian(certified, phase=phase), dt, D)
+            bounds = rho[:, None] ** (2 * (steps - steps[0]))
+            _median(ax, steps, curves, colour, line, f"{phase} phase")
+            ax.plot(steps, np.median(bounds, axis=0), color=colour, ls=":", label="bound, median")
+            ax.plot(steps, bounds.max(axis=0), color=colour, ls=":", lw=0.7, label="bound, largest")
+        _log_scale(ax)
+        ax.set_ylim(1e-32, 10)
+    count = f"{certified.sizes['seed']} of {run.sizes['seed']} networks certified"
+    return _finish(ax, "Euler step", "V(t) / V at the phase's start", f"Energy: {count}")
+
+
+def plot_discs(
+    run: xr.Dataset, ax: Axes | None = None, seed: int | None = None, epoch: int = -1
+) -> Axes:
+    """Draw one network's eigenvalues and its Gershgorin discs in the complex plane."""
+    ax = _axes(run, ax)
+    network, seed = _one_network(run, seed)
+    J = stability.jacobian(network, epoch)
+    discs, eigenvalues = stability.gershgorin(J), stability.spectrum(J).eigenvalues[0]
+    angle = np.linspace(0, 2 * np.pi, 200)
+    kinds = (
+        ("row discs", discs.row_radii, BLUE, "-"),
+        ("column discs", discs.column_radii, VERMILION, "--"),
+    )
+    for label, radii, colour, line in kinds:
+        for k, (centre, radius) in enumerate(zip(discs.centres[0], radii[0], strict=True)):
+            x, y = centre + radius * np.cos(angle), radius * np.sin(angle)
+            ax.plot(x, y, color=colour, ls=line, lw=0.8, label=label if k == 0 else None)
+    ax.plot(eigenvalues.real, eigenvalues.imag, "x", color="black", label="eigenvalues")
+    ax.axvline(0, color=GREY, lw=0.8)
+    ax.set_aspect("equal", adjustable="datalim")
+    when = "after training" if epoch == -1 else f"after {epoch} epochs"
+    return _finish(ax, "real part (1/τ)", "imaginary part (1/τ)", f"Seed {seed}, {when}")
+
+
+def plot_shares(
+    x: Sequence[float],
+    successes: Sequence[int],
+    total: int,
+    ax: Axes,
+    colour: str,
+    line: str,
+    label: str,
+) -> Axes:
+    """Draw shares of `total` networks over x, with 95 % Wilson intervals as a band."""
+    share, low, high = wilson(successes, total)
+    ax.plot(x, share, color=colour, ls=line, marker="o", ms=3, label=label)
+    ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+    ax.set_ylim(-0.03, 1.03)
+    ax.legend()
+    return ax
 
 
 def _axes(run: xr.Dataset, ax: Axes | None) -> Axes:

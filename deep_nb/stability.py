@@ -120,9 +120,10 @@ class Spectrum(NamedTuple):
 def spectrum(J: Any) -> Spectrum:
     r"""Return the eigenvalues of J; it is Hurwitz if all lie left of the imaginary axis.
 
-    Then, and only then, the *unclipped* linear dynamics decay to one rest point [L]_. To count, both
-    −abscissa and the least singular value must exceed :math:`n \epsilon \lVert J \rVert_2`: a
-    singular J is not Hurwitz, and its computed eigenvalue 0 may lie on either side.
+    Then, and only then, the *unclipped* linear dynamics decay to one rest point [L]_. To count,
+    −abscissa and the least singular value must both exceed
+    :math:`n \epsilon \lVert J \rVert_2`: a singular J is not Hurwitz, and its computed
+    eigenvalue 0 may lie on either side.
 
     Parameters
     ----------

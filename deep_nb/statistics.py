@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import scipy.stats
 import xarray as xr
 
 from deep_nb.inference import predict
@@ -27,6 +30,37 @@ def learned(run: xr.Dataset) -> xr.DataArray:
         As from `deep_nb.train`.
     """
     return (run["mse_free"] < MSE_LEARNED) & (run["class_error_free"] == 0)
+
+
+def wilson(successes: Any, total: int, confidence: float = 0.95) -> np.ndarray:
+    """Return shares with their Wilson score intervals (E. B. Wilson, 1927), by SciPy.
+
+    Parameters
+    ----------
+    successes : array_like of int
+        How often, each from 0 to `total`.
+    total : int
+        Out of how many, at least 1.
+    confidence : float
+        Of each interval, between 0 and 1.
+
+    Returns
+    -------
+    ndarray, shape (3, ...)
+        Estimate, lower and upper end, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a count is not between 0 and `total`, or `confidence` not between 0 and 1.
+    """
+    counts = np.asarray(successes)
+    result = np.empty((3, *counts.shape))
+    for index in np.ndindex(counts.shape):
+        test = scipy.stats.binomtest(int(counts[index]), int(total))
+        interval = test.proportion_ci(confidence, method="wilson")
+        result[(slice(None), *index)] = test.statistic, interval.low, interval.high
+    return result
 
 
 def network_table(run: xr.Dataset) -> pd.DataFrame:

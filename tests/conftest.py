@@ -1,5 +1,6 @@
 import os
 
+import hypothesis
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -7,6 +8,11 @@ import pytest
 import deep_nb
 
 mpl.use("agg")
+
+# The same cases every time; `--hypothesis-profile=long` looks for new ones.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("repeatable")
 
 # For the kernels that run the notebooks: what warns there is an error, too.
 os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning,error::UserWarning"

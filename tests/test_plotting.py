@@ -4,11 +4,15 @@ import pytest
 from matplotlib.colors import to_rgb
 
 import deep_nb
-from deep_nb import plotting
+from deep_nb import plotting, stability
 
-PANELS = {name: getattr(plotting, name) for name in dir(plotting) if name.startswith("plot_")}
+PANELS = {
+    name: getattr(plotting, name)
+    for name in dir(plotting)
+    if name.startswith("plot_") and name != "plot_shares"
+}
 panels = pytest.mark.parametrize("plot", PANELS.values(), ids=PANELS.keys())
-ONE_NETWORK = ("plot_weights", "plot_network", "plot_decision_map")
+ONE_NETWORK = ("plot_weights", "plot_network", "plot_decision_map", "plot_discs")
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +29,8 @@ def test_every_panel_draws_every_model(plot, model_run):
         assert ax.get_xlabel()
         assert ax.get_ylabel()
     ax.figure.canvas.draw()
+    if plot is plotting.plot_energy and not stability.report(model_run)["certified"].any():
+        return
     drawn = [np.ma.masked_invalid(np.asarray(line.get_ydata(), float)) for line in ax.get_lines()]
     assert all(values.count() for values in drawn)
 
@@ -118,3 +124,32 @@ def test_residual_of_networks_that_stop_early():
 def test_what_is_no_axes_is_refused(short_run):
     with pytest.raises(ValueError, match="ax must be a matplotlib Axes or None, got str"):
         plotting.plot_mse(short_run, "ax")
+
+
+def test_energy_lies_below_its_bound():
+    leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
+    hyper = {"n_epochs": 5, "T1": 300, "T2": 200}
+    run = deep_nb.train(leaky, "or", seeds=range(5), hyper=hyper)
+    ax = plotting.plot_energy(run)
+    assert ax.get_title() == "Energy: 5 of 5 networks certified"
+    lines = ax.get_lines()
+    for energy, largest in ((lines[0], lines[2]), (lines[3], lines[5])):
+        V, bound = energy.get_ydata(), largest.get_ydata()
+        assert V[0] == bound[0] == 1
+        assert (bound + 1e-25 >= V).all()
+        assert (np.diff(V) <= 0).all()
+
+
+def test_discs_are_drawn_where_they_are(short_run):
+    ax = plotting.plot_discs(short_run, seed=1, epoch=0)
+    discs = stability.gershgorin(stability.jacobian(short_run, 0))
+    x = ax.get_lines()[0].get_xdata()
+    assert (x.max() + x.min()) / 2 == pytest.approx(discs.centres[1, 0], abs=1e-3)
+    assert (x.max() - x.min()) / 2 == pytest.approx(discs.row_radii[1, 0], rel=1e-3)
+
+
+def test_shares_have_their_intervals():
+    ax = plotting.plot_shares([0, 1], [0, 22], 100, plt.subplots()[1], plotting.BLUE, "-", "DEEP")
+    assert ax.get_lines()[0].get_ydata().tolist() == [0, 0.22]
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.max() == pytest.approx(0.3107, abs=1e-4)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -102,7 +102,6 @@ def test_the_certificate_exists_exactly_for_m_matrices(J):
         assert (diagonal_certificate(J) is not None) == (abscissa < 0)
 
 
-@settings(deadline=None)
 @given(certified_network())
 def test_the_clipped_step_contracts_in_the_certificates_norm(network):
     field, J, dt, a, b = network
@@ -113,7 +112,6 @@ def test_the_clipped_step_contracts_in_the_certificates_norm(network):
     assert (after <= rho**2 * before * (1 + 1e-9) + 1e-30).all()
 
 
-@settings(deadline=None)
 @given(certified_network())
 def test_energy_falls_at_every_clipped_step_below_its_bound(network):
     field, J, dt, S, other = network

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb.statistics import learned, network_table
+from deep_nb.statistics import learned, network_table, wilson
 
 
 def test_labels_alone_never_decide(short_run):
@@ -34,3 +34,15 @@ def test_a_diverged_network_has_not_learned(diverged_run):
     assert not table["learned"].any()
     assert table["diverged"].all()
     assert np.isnan(table["MSE"]).all()
+
+
+def test_wilson_intervals_are_the_formula():
+    """(p + z²/2n ± z √(p (1 − p)/n + z²/4n²)) / (1 + z²/n), Wilson 1927."""
+    n, z = 100, 1.959963984540054
+    k = np.array([[0, 22], [50, 100]])
+    p = k / n
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    np.testing.assert_allclose(wilson(k, n), [p, middle - half, middle + half], atol=1e-12)
+    with pytest.raises(ValueError, match="k"):
+        wilson(101, 100)
