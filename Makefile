@@ -13,7 +13,7 @@ help:
 	@echo "make unit        unit tests and README only"
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
 	@echo "make figures     run the full profile and renew figures/"
-	@echo "make bench       measure every row of benchmarks/README.md"
+	@echo "make bench       measure every row of benchmarks/README.md, and rewrite them there"
 	@echo "make clean       remove .venv and caches"
 
 $(READY): pyproject.toml

@@ -12,6 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 HEADER = "| row | target | measured | met |\n|---|---|---|---|\n"
+MET = {True: "yes", False: "**no**", None: "—"}
 rows = []
 
 
@@ -28,8 +29,7 @@ def row(benchmark):
 
 def table():
     return HEADER + "".join(
-        f"| {r['row']} | {r['target']} | {r['measured']} | {'yes' if r['met'] else '**no**'} |\n"
-        for r in rows
+        f"| {r['row']} | {r['target']} | {r['measured']} | {MET[r['met']]} |\n" for r in rows
     )
 
 

@@ -81,6 +81,7 @@ def _flag_options(command: Any) -> Any:
 )
 @_flag_options
 @click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True)
+@click.option("--threads", type=int, help="Of the compiled engine.  [default: cores]")
 @click.option("--record", multiple=True, type=click.Choice(list(RECORDS)), help="Repeat for both.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="netCDF file."
@@ -91,6 +92,7 @@ def train(
     seeds: str,
     hyper: tuple[str, ...],
     engine: str,
+    threads: int | None,
     record: tuple[str, ...],
     output: Path | None,
     **flags: bool,
@@ -104,6 +106,7 @@ def train(
         seeds=_seeds(seeds),
         hyper=_assignments(hyper),
         engine=engine,
+        threads=threads,
         record=record,
         progress=sys.stderr.isatty(),
         **flags,

@@ -167,6 +167,29 @@ class Relaxation(NamedTuple):
     trajectory: np.ndarray | None = None
 
 
+def join_samples(first: Relaxation, second: Relaxation) -> Relaxation:
+    """Return the relaxations of two parts of the same networks' samples as one."""
+    M = first.S.shape[1], second.S.shape[1]
+
+    def both(a: Any, b: Any, axis: int) -> Any:
+        return None if a is None else np.concatenate([a, b], axis=axis)
+
+    def mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (M[0] * a + M[1] * b) / sum(M)
+
+    assert first.pairing is not None
+    assert second.pairing is not None
+    return Relaxation(
+        S=both(first.S, second.S, 1),
+        steps=first.steps,
+        residual=mean(first.residual, second.residual),
+        projected_residual=mean(first.projected_residual, second.projected_residual),
+        pairing=first.pairing + second.pairing,
+        change=both(first.change, second.change, 1),
+        trajectory=both(first.trajectory, second.trajectory, 2),
+    )
+
+
 def join(parts: Sequence[Relaxation]) -> Relaxation:
     """Return the relaxations of several ensembles as one, in their order."""
     columns = zip(*parts, strict=True)

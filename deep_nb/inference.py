@@ -192,7 +192,8 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
     W, B, seeds = run["W"].values, run["B"].values, run["seed"].values
     start = probe_states(seeds, len(experiment.X), experiment.layout)
     relax = get_engine(engine, experiment.layout.n_free, experiment.model.activation)
-    phases = two_phases(experiment, relax, W, B, start, trajectory=True)
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow is seen as inf or NaN
+        phases = two_phases(experiment, relax, W, B, start, trajectory=True)
     field = free_field(W, B, experiment.X, experiment.model)
     nudged = nudged_field(field, experiment.hyper.beta, experiment.Y)
     metrics = [

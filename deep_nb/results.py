@@ -155,7 +155,7 @@ def _check_memory(numbers: int) -> None:
     if 8 * numbers > installed:
         raise ValueError(
             f"this run would take {8 * numbers / 1e9:.0f} GB of {installed / 1e9:.0f} GB: ask for "
-            " fewer seeds, epochs or neurons, or record less"
+            "fewer seeds, epochs or neurons, or record less"
         )
 
 
@@ -199,8 +199,9 @@ def settings(run: xr.Dataset) -> dict[str, Any]:
             "engine": one_of(run.attrs["engine"], ENGINES, "engine"),
             "record": record,
         }
-    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
-        raise ValueError(f"this dataset is not a run of deep_nb.train: {error!r}") from None
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"this dataset is not a run of deep_nb.train: {what}") from None
 
 
 def _check_variable(run: xr.Dataset, name: str) -> None:
@@ -208,7 +209,7 @@ def _check_variable(run: xr.Dataset, name: str) -> None:
     kind = np.asarray(fill).dtype.kind
     if run[name].dims != dims or run[name].dtype.kind != kind:
         raise ValueError(
-            f"this dataset is not a run of deep_nb.train: {name} has dimensions {run[name].dims} "
+            f"{name} has dimensions {run[name].dims} "
             f"and type {run[name].dtype}, expected {dims} (choose with run.isel(seed=[0]), which "
             f"keeps them) and a type of kind {kind!r}"
         )

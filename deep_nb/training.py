@@ -64,7 +64,8 @@ def train(
     layered : bool
         Connect neighbouring layers only.
     sign : bool
-        Replace the rule's ΔW and Δb by their signs (published for DEEP).
+        Replace the rule's ΔW and Δb by their signs (published for DEEP). A ΔW that is rounding
+        noise then counts like any other, so that two engines may part.
     topology : array_like of bool, shape (N, N), or networkx.DiGraph, optional
         Which synapses exist; see `deep_nb.topology.custom`.
     engine : str

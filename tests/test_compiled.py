@@ -109,9 +109,9 @@ def test_nan_is_carried_not_clipped(rng):
     assert np.isnan(result.S[1]).any()
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True, 10**30])
 def test_bad_threads_are_refused(threads):
-    with pytest.raises(ValueError, match="threads must be None or an integer of at least 1"):
+    with pytest.raises(ValueError, match="threads must be None or an integer from 1 to 1024"):
         deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, threads=threads)
 
 
@@ -133,6 +133,32 @@ def test_compiling_is_announced_once_and_kept(tmp_path):
     second = python(TINY, NUMBA_CACHE_DIR=str(tmp_path))
     assert second.stderr == ""
     assert second.stdout == first.stdout
+
+
+def test_a_warm_start_says_nothing_however_long_it_takes(tmp_path):
+    python(TINY, NUMBA_CACHE_DIR=str(tmp_path))
+    slow = TINY.replace("'T1': 9", "'T1': 400000, 'dt': 1e-6").replace(
+        "seeds=0", "seeds=range(500)"
+    )
+    assert python(slow, NUMBA_CACHE_DIR=str(tmp_path)).stderr == ""
+
+
+def test_large_networks_do_not_depend_on_the_threads_of_blas():
+    code = (
+        "import deep_nb, numpy as np, hashlib; rng = np.random.default_rng(0);"
+        "task = deep_nb.Task('t', rng.uniform(size=(150, 7)), rng.integers(0, 2, (150, 1)));"
+        "hyper = {'n_epochs': 2, 'N_H': [130], 'T1': 30, 'T2': 30};"
+        "run = deep_nb.train('DEEP', task, seeds=0, hyper=hyper, engine='blas');"
+        "print(hashlib.sha256(run['W'].values.tobytes()).hexdigest())"
+    )
+    one, two = (python(code, OPENBLAS_NUM_THREADS=threads) for threads in ("1", "2"))
+    assert one.returncode == 0, one.stderr
+    assert one.stdout == two.stdout
+
+
+def test_a_switched_off_compiler_is_named():
+    result = python(TINY, NUMBA_DISABLE_JIT="1")
+    assert "engine 'numba' cannot run while NUMBA_DISABLE_JIT is set" in result.stderr
 
 
 def test_no_folder_for_the_cache_is_no_error():
@@ -173,5 +199,25 @@ def test_field_of_one_network_is_enough(rng):
 def test_large_sums_are_made_in_parts(rng, monkeypatch):
     field, S = problem(rng, K=5, M=3, n=4)
     whole = Compiled(1)(field, S, T=30, stdp=(0.0, 1.0), **HARD)
-    monkeypatch.setattr(compiled, "SUMS", 60)
+    monkeypatch.setattr(compiled, "SUMS", 3 * 4 * 4)
     assert same_bits(whole, Compiled(1)(field, S, T=30, stdp=(0.0, 1.0), **HARD))
+    monkeypatch.setattr(compiled, "SUMS", 4 * 4)
+    parts = Compiled(1)(field, S, T=30, stdp=(0.0, 1.0), trajectory=True, **HARD)
+    for one, other in zip(whole[:-1], parts[:-1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)  # another order of sums
+    alone = Compiled(1)(Field(*(a[:1] for a in field)), S[:1], T=30, stdp=(0.0, 1.0), **HARD)
+    assert alone.pairing[0].tobytes() == parts.pairing[0].tobytes()
+
+
+@pytest.mark.parametrize("more", [{}, {"stop": 0.0}, {"trajectory": True}])
+def test_kernels_end_when_told_to(more, rng, monkeypatch):
+    """Hours of work, all of it told to halt before it begins."""
+    field, S = problem(rng, K=2, M=3, n=4)
+    Compiled(1)(field, S, T=2, **HARD, **more)
+    monkeypatch.setattr(compiled.np, "zeros", lambda *args, **kw: ones_if_flag(*args, **kw))
+    result = Compiled(1)(field, S, T=10**6, **HARD, **more)
+    assert result.S.shape == S.shape
+
+
+def ones_if_flag(shape, *args, zeros=np.zeros, **kw):
+    return np.ones(shape, *args, **kw) if shape == 1 else zeros(shape, *args, **kw)

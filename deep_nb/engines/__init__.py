@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from deep_nb.checks import one_of
+from deep_nb.checks import one_of, plain
 from deep_nb.dynamics import Field, Relaxation
 from deep_nb.engines import blas, reference
 from deep_nb.engines.compiled import Compiled
@@ -62,6 +62,8 @@ ENGINES: dict[str, Callable[[int | None], Relax]] = {
     "numba": Compiled,
 }
 
+MAX_THREADS = 1024
+
 #: Up to how many free neurons "auto" takes the compiled engine; see benchmarks/README.md for the
 #: measured crossover. Nothing else may decide, or a network would depend on its ensemble.
 CROSSOVER = {"hard_sigmoid": 48, "sigmoid": 16, "tanh": 16}
@@ -86,8 +88,11 @@ def get_engine(name: str, n: int, activation: str, threads: int | None = None) -
     Raises
     ------
     ValueError
-        If there is no such engine, or `threads` is neither None nor an integer of at least 1.
+        If there is no such engine, or `threads` is neither None nor an integer from 1 to 1024.
     """
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"threads must be None or an integer of at least 1, got {threads!r}")
+    threads = plain(threads)
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= MAX_THREADS):
+        raise ValueError(
+            f"threads must be None or an integer from 1 to {MAX_THREADS}, got {threads!r}"
+        )
     return ENGINES[choose_engine(name, n, activation)](threads)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from deep_nb.dynamics import ACTIVATIONS, Field, Relaxation, join, vector_field
 
@@ -21,15 +24,21 @@ def relax(
     r"""Integrate T Euler steps of K networks, one after the other; see `deep_nb.engines.Relax`.
 
     With :math:`G = 1 + dt (W - \operatorname{diag} \kappa)`, a step is
-    :math:`s \leftarrow \rho(s G + dt\, I)`.
+    :math:`s \leftarrow \rho(s G + dt\, I)`. BLAS keeps to one thread: with more, it sums in an
+    order that depends on how many.
     """
-    parts = [
-        _relax_one(
-            Field(*(part[k] for part in field)), S[k], dt, T, activation, stop, stdp, trajectory
-        )
-        for k in range(len(S))
-    ]
+    settings = (dt, T, activation, stop, stdp, trajectory)
+    with _controller().limit(limits=1, user_api="blas"):
+        parts = [
+            _relax_one(Field(*network), states, *settings)
+            for *network, states in zip(*field, S, strict=True)
+        ]
     return join(parts)
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _relax_one(

@@ -20,13 +20,13 @@ from typing import Any
 import numba
 import numpy as np
 
-from deep_nb.dynamics import Field, Relaxation, join
+from deep_nb.dynamics import Field, Relaxation, join, join_samples
 from deep_nb.engines.lanes import LANES, clip, differing, fill, load, repeat, store
 
 #: Steps that lanes make together before STDP sums are updated and rest is looked for.
 BURST = 16
 
-#: Multiply–adds after which a thread comes up for air: at most a quarter of a second's work.
+#: Multiply–adds in one chunk of a thread's work, where several networks or samples make it up.
 CHUNK = 500_000_000
 
 #: STDP sums (one a trajectory and pair of neurons) held at a time: 64 MB.
@@ -171,10 +171,10 @@ def _finish(q, lane, M, A, drive, dt, betas, plastic, work, out):
 
 
 @_kernel
-def _relax_lanes(A, drive, S, first, last, T, dt, betas, plastic, out):
+def _relax_lanes(A, drive, S, first, last, halt, T, dt, betas, plastic, out):
     """Relax trajectories first … last − 1 with the hard sigmoid.
 
-    Returns the multiply–adds made in full vectors.
+    Returns the multiply–adds made; ends early, its results of no use, once ``halt[0]`` is set.
     """
     M, n = S.shape[1], S.shape[2]
     path = np.zeros(((BURST + 1) * n, LANES))
@@ -191,7 +191,7 @@ def _relax_lanes(A, drive, S, first, last, T, dt, betas, plastic, out):
             who[lane] = upcoming
             upcoming += 1
             busy += 1
-    while busy > 0:
+    while busy > 0 and not halt[0]:
         count = BURST
         for lane in range(LANES):
             if who[lane] >= 0:
@@ -226,7 +226,7 @@ def _relax_lanes(A, drive, S, first, last, T, dt, betas, plastic, out):
 
 @_kernel
 def _relax_networks(
-    A, drive, S, first, last, T, dt, activation, stop, betas, plastic, steps, states, out
+    A, drive, S, first, last, halt, T, dt, activation, stop, betas, plastic, steps, states, out
 ):
     """Relax networks first … last − 1 one by one, all samples step by step.
 
@@ -255,6 +255,8 @@ def _relax_networks(
             total = 0.0
             for m in range(M):
                 total += squares[k * M + m]
+            if halt[0]:
+                return
             if total <= stop or (resting.all() and stop < 0 and not states.shape[1]):
                 break
         if stop < 0:
@@ -284,7 +286,13 @@ def _step(s, ds, dt, activation, betas, plastic, q, out):
 
 def _sum_samples(values: np.ndarray, K: int, M: int) -> np.ndarray:
     """Return the sums over each network's samples, one after the other (no pairwise order)."""
-    return values.reshape(K, M, *values.shape[1:]).cumsum(axis=1)[:, -1]
+    values = values.reshape(K, M, *values.shape[1:])
+    if values.ndim == 2:
+        return values.cumsum(axis=1)[:, -1]
+    total = values[:, 0].copy()
+    for m in range(1, M):
+        total += values[:, m]
+    return total
 
 
 class Compiled:
@@ -294,9 +302,16 @@ class Compiled:
     ----------
     threads : int, optional
         How many; by default what Numba uses, NUMBA_NUM_THREADS or the cores of this process.
+
+    Raises
+    ------
+    ValueError
+        If Numba's compiler is switched off (NUMBA_DISABLE_JIT).
     """
 
     def __init__(self, threads: int | None = None) -> None:
+        if numba.config.DISABLE_JIT:
+            raise ValueError("engine 'numba' cannot run while NUMBA_DISABLE_JIT is set")
         self.threads = threads or numba.config.NUMBA_NUM_THREADS
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="deep_nb")
 
@@ -314,14 +329,12 @@ class Compiled:
     ) -> Relaxation:
         """Relax; see `deep_nb.engines.Relax`."""
         K, M, n = S.shape
-        if stdp and K > 1 and K * M * n * n > SUMS:
+        if stdp and K * M * n * n > SUMS and (K > 1 or (M > 1 and stop is None)):
             settings: dict[str, Any] = {
                 "dt": dt, "T": T, "activation": activation, "stop": stop, "stdp": stdp,
                 "trajectory": trajectory,
             }  # fmt: skip
-            halves = (slice(0, K // 2), slice(K // 2, K))
-            parts = [self(Field(*(a[half] for a in field)), S[half], **settings) for half in halves]
-            return join(parts)
+            return self._in_halves(field, S, settings)
         A = field.W.copy()
         A[:, np.arange(n), np.arange(n)] -= field.decay
         drive, S = np.ascontiguousarray(field.drive), np.ascontiguousarray(S)
@@ -354,6 +367,21 @@ class Compiled:
             trajectory=states if trajectory else None,
         )
 
+    def _in_halves(self, field: Field, S: np.ndarray, settings: dict[str, Any]) -> Relaxation:
+        """Relax half of the networks, then the others; or, of one network, of its samples.
+
+        Whether a network's samples are parted depends on that network alone, and so do its bits.
+        """
+        K, M, _ = S.shape
+        if K > 1:
+            halves = (slice(0, K // 2), slice(K // 2, K))
+            return join([self(Field(*(a[h] for a in field)), S[h], **settings) for h in halves])
+        halves = (slice(0, M // 2), slice(M // 2, M))
+        first, second = (
+            self(field._replace(drive=field.drive[:, h]), S[:, h], **settings) for h in halves
+        )
+        return join_samples(first, second)
+
     def _run(
         self,
         kernel: Any,
@@ -365,23 +393,27 @@ class Compiled:
     ) -> None:
         """Share the range 0 … size − 1 among the threads, in chunks of bounded cost."""
         chunk = max(least, min(-(-size // self.threads), CHUNK // cost))
-        with _notice_of_compiling(kernel):
-            ranges = [(first, min(first + chunk, size)) for first in range(0, size, chunk)]
-            futures = [self._pool.submit(kernel, *(*head, *ends, *tail)) for ends in ranges]
-            try:
-                for future in futures:
-                    future.result()
-            finally:
-                for future in futures:
-                    future.cancel()
+        halt = np.zeros(1, np.int64)
+        if not kernel.overloads:
+            with _notice_of_compiling():
+                kernel(*head, 0, 0, halt, *tail)
+        futures = [
+            self._pool.submit(kernel, *(*head, first, min(first + chunk, size), halt, *tail))
+            for first in range(0, size, chunk)
+        ]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:  # Ctrl-C among them: let the threads end at their next burst
+            halt[0] = 1
+            for future in futures:
+                future.cancel()
+            raise
 
 
 @contextlib.contextmanager
-def _notice_of_compiling(kernel: Any) -> Iterator[None]:
-    """Say on stderr that the kernel is being compiled, if that takes more than a second."""
-    if kernel.overloads:
-        yield
-        return
+def _notice_of_compiling() -> Iterator[None]:
+    """Say on stderr that a kernel is being compiled, if that takes more than a second."""
     text = "deep_nb: compiling the numba engine; the machine code is kept for the next time"
     timer = threading.Timer(1.0, print, [text], {"file": sys.stderr})
     timer.daemon = True
