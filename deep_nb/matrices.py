@@ -27,7 +27,9 @@ def square_matrices(value: Any, what: str) -> np.ndarray:
     ValueError
         If it is not numeric, not square on its last two axes, empty, or not finite.
     """
-    array = np.asanyarray(value)
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{what} must be square matrices, got a masked array")
+    array = np.asarray(value)
     if array.dtype.kind not in "biuf" or array.ndim < 2 or array.shape[-1] != array.shape[-2]:
         raise ValueError(f"{what} must be square matrices, got {array.dtype} {array.shape}")
     if array.size == 0 or not np.isfinite(array).all():
@@ -172,10 +174,14 @@ def comparison_matrix(J: np.ndarray) -> np.ndarray:
 
 
 def diagonal_certificate(J: Any) -> np.ndarray | None:
-    r"""Return a diagonal D > 0 with :math:`D J + J^\top D < 0`, in closed form.
+    r"""Return a diagonal D > 0 with :math:`D J + J^\top D < 0`, from the comparison matrix.
 
     Assumes a negative diagonal and that the comparison matrix M(J) is a nonsingular M-matrix, that
-    is, that J is strictly diagonally dominant after some scaling. Then :math:`M x = 1` and
+    is, that J is strictly diagonally dominant after some scaling. This is sufficient; it is
+    necessary where J has no negative entry off its diagonal, and other J may have a D that is not
+    found here.
+
+    Then :math:`M x = 1` and
     :math:`M^\top y = 1` have positive solutions and :math:`D = \operatorname{diag}(y / x)` serves
     [BP]_: :math:`(DM + M^\top D) x = y/x + 1 > 0`, so that :math:`DM + M^\top D` is a symmetric
     M-matrix, hence positive definite; and
@@ -193,8 +199,8 @@ def diagonal_certificate(J: Any) -> np.ndarray | None:
     Returns
     -------
     ndarray, shape (..., n), or None
-        The diagonal of D, its largest entry 1. Of one matrix, None where there is none; of a stack,
-        rows of NaN.
+        The diagonal of D, its largest entry 1. Where M(J) is no nonsingular M-matrix: None of one
+        matrix, a row of NaN in a stack.
 
     Raises
     ------
@@ -207,7 +213,7 @@ def diagonal_certificate(J: Any) -> np.ndarray | None:
 
 
 def certificates(J: np.ndarray) -> np.ndarray:
-    """Return the certificates of a stack, (..., n), NaN where there is none."""
+    """Return the diagonal certificates of a stack, (..., n), NaN where M(J) gives none."""
     shape, n = J.shape[:-1], J.shape[-1]
     J = J.reshape(-1, n, n)
     M = comparison_matrix(J)
@@ -257,11 +263,14 @@ def contraction_rate(J: Any, dt: float, D: np.ndarray | None = None) -> np.ndarr
     Raises
     ------
     ValueError
-        If J is not made of finite square matrices, or `dt` is not positive and finite.
+        If J is not made of finite square matrices, `dt` is not positive and finite, or an entry of
+        `D` is not positive (NaN stands for no D).
     """
     J = square_matrices(J, "J")
-    if not 0 < dt < np.inf:
+    if not isinstance(dt, int | float | np.number) or not 0 < dt < np.inf:
         raise ValueError(f"dt must be positive and finite, got {dt!r}")
+    if D is not None and (np.asarray(D) <= 0).any():
+        raise ValueError(f"D must be positive, got {D!r}")
     D = certificates(J) if D is None else D
     root = np.sqrt(D)
     step = root[..., :, None] * (np.eye(J.shape[-1]) + dt * J) / root[..., None, :]
@@ -292,18 +301,18 @@ def max_stable_dt(J: Any) -> np.ndarray:
     """
     eigenvalues, _, hurwitz = spectrum(J)
     with np.errstate(divide="ignore", invalid="ignore"):  # only a J that is not Hurwitz has μ = 0
-        limits = -2 * eigenvalues.real / np.abs(eigenvalues) ** 2
+        limits = -2 * (eigenvalues.real / np.abs(eigenvalues)) / np.abs(eigenvalues)
     return np.where(hurwitz, limits.min(axis=-1), 0.0)
 
 
 def certifying_leak(
     W: Any, outflow: float = 1.0, absolute_outflow: bool = False, tolerance: float = 1e-10
 ) -> np.ndarray:
-    r"""Return the smallest leak λ ≥ 0 with which the weights have a diagonal certificate.
+    r"""Return the smallest leak λ ≥ 0 at which `diagonal_certificate` certifies the weights.
 
-    By bisection: J(λ) = J(0) − λ has one exactly if its diagonal is negative and M(J(λ)) is a
-    nonsingular M-matrix, and once it has one, it has one for every larger λ [BP]_. [C25]_ of
-    `deep_nb.models` is about that leak.
+    By bisection: J(λ) = J(0) − λ is certified exactly if its diagonal is negative and M(J(λ)) is a
+    nonsingular M-matrix, and then for every larger λ, too [BP]_. Since that is only sufficient, a
+    smaller leak may have a D found otherwise. [C25]_ of `deep_nb.models` is about such leaks.
 
     Parameters
     ----------
@@ -314,7 +323,8 @@ def certifying_leak(
     absolute_outflow : bool
         Whether the outflow is Σ|W| instead of ΣW.
     tolerance : float
-        Width of the last bracket, relative to 1 + λ; its upper end is returned, which certifies.
+        Width of the last bracket, relative to 1 + λ, from 1e-14 to 1; its upper end is returned,
+        which certifies.
 
     Returns
     -------
@@ -323,15 +333,23 @@ def certifying_leak(
     Raises
     ------
     ValueError
-        If W is not made of finite square matrices.
+        If W is not made of finite square matrices without self-loops, `outflow` is negative or not
+        finite, or `tolerance` is out of range.
     """
     W = square_matrices(W, "W")
     n = W.shape[-1]
+    if np.diagonal(W, axis1=-2, axis2=-1).any():
+        raise ValueError("W must be without self-loops: its diagonal must be 0")
+    if not 0 <= outflow < np.inf or not 1e-14 <= tolerance <= 1:
+        raise ValueError(
+            f"outflow must be finite and at least 0, tolerance from 1e-14 to 1, got {outflow!r} "
+            f"and {tolerance!r}"
+        )
     outgoing = outflow * (np.abs(W) if absolute_outflow else W).sum(axis=-1)
     J = W.swapaxes(-2, -1) - outgoing[..., None] * np.eye(n)
-    rows = (np.abs(W) * ~np.eye(n, dtype=bool)).sum(axis=-2)
+    rows = np.abs(W).sum(axis=-2)
     low = np.zeros(W.shape[:-2])
-    high = np.maximum(0.0, (rows - outgoing).max(axis=-1)) + 1.0  # strictly dominant
+    high = 2 * np.maximum(0.0, (rows - outgoing).max(axis=-1)) + 1.0  # strictly dominant
 
     def certified(leak: np.ndarray) -> np.ndarray:
         return np.isfinite(certificates(J - leak[..., None, None] * np.eye(n))).all(axis=-1)

@@ -28,6 +28,8 @@ from deep_nb.statistics import wilson
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
 PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}
 
+TINY = 1e-300
+
 #: The style of every figure, for ``matplotlib.rc_context`` or ``plt.style.use``.
 STYLE: dict[Any, Any] = {
     "figure.figsize": (4.8, 3.4),
@@ -226,8 +228,8 @@ def plot_decision_map(
 def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the Lyapunov energy along both phases, certified networks only.
 
-    Summed over samples and divided by its value at each phase's first step; dotted, the bound
-    ρ^(2t) of the certificates, and above the loosest of them.
+    Summed over samples and divided by its value at each phase's first step. Dotted, the bound
+    ρ^(2t) that the certificates prove: bold of the median network, thin of the loosest.
     """
     ax = _axes(run, ax)
     alive = _alive(run, ax)
@@ -245,8 +247,21 @@ def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
             rho = stability.contraction_rate(stability.jacobian(certified, phase=phase), dt, D)
             bounds = rho[:, None] ** (2 * (steps - steps[0]))
             _median(ax, steps, curves, colour, line, f"{phase} phase")
-            ax.plot(steps, np.median(bounds, axis=0), color=colour, ls=":", label="bound, median")
-            ax.plot(steps, bounds.max(axis=0), color=colour, ls=":", lw=0.7, label="bound, largest")
+            ax.plot(
+                steps,
+                np.median(bounds, axis=0),
+                color=colour,
+                ls=":",
+                label=f"{phase}: bound, median",
+            )
+            ax.plot(
+                steps,
+                bounds.max(axis=0),
+                color=colour,
+                ls=":",
+                lw=0.7,
+                label=f"{phase}: bound, largest",
+            )
         _log_scale(ax)
         ax.set_ylim(1e-32, 10)
     count = f"{certified.sizes['seed']} of {run.sizes['seed']} networks certified"
@@ -360,7 +375,8 @@ def _median(
     low, middle, high = np.nanpercentile(values, [25, 50, 75], axis=0)
     ax.plot(x, middle, color=colour, ls=line, lw=lw, label=label)
     if len(values) > 1 and lw > 1:
-        ax.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+        # A log axis cannot show 0: a band that reaches it goes on to below the axis.
+        ax.fill_between(x, np.maximum(low, TINY), high, color=colour, alpha=0.2, lw=0)
 
 
 def _over(alive: xr.Dataset) -> str:
@@ -368,8 +384,10 @@ def _over(alive: xr.Dataset) -> str:
 
 
 def _log_scale(ax: Axes) -> None:
-    if any((np.asarray(line.get_ydata()) > 0).any() for line in ax.get_lines()):
+    drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.get_lines()])
+    if (drawn > 0).any():
         ax.set_yscale("log", nonpositive="mask")
+        ax.set_ylim(bottom=drawn[drawn > 0].min() / 3)
 
 
 def _finish(ax: Axes, xlabel: str, ylabel: str, title: str) -> Axes:

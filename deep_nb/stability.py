@@ -27,6 +27,7 @@ from deep_nb.matrices import (
     max_stable_dt,
     spectrum,
 )
+from deep_nb.randomness import probe_states
 from deep_nb.results import experiment_of
 
 __all__ = [
@@ -78,9 +79,14 @@ def field_after(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Field:
     Raises
     ------
     ValueError
-        As `weights_after`, or if `phase` is neither "free" nor "nudged".
+        As `weights_after`, or if `phase` is neither "free" nor "nudged", or the model's activation
+        is not the hard sigmoid: what this module proves is about the clip.
     """
     experiment = experiment_of(run)
+    if experiment.model.activation != "hard_sigmoid":
+        raise ValueError(
+            f"stability is about the hard sigmoid, this model has {experiment.model.activation!r}"
+        )
     field = free_field(*weights_after(run, epoch), experiment.X, experiment.model)
     if phase == "free":
         return field
@@ -131,8 +137,9 @@ def rest_point(
 ) -> RestPoint:
     r"""Look for the rest point of the clipped Euler iteration by following it.
 
-    Certified networks have exactly one and are led to it from anywhere; others may have several,
-    or none.
+    Certified networks have exactly one and are led to it from anywhere. Others have at least one
+    (L. E. J. Brouwer, 1911: a step maps the box continuously into itself), perhaps several, and the
+    iteration may come to none.
 
     Parameters
     ----------
@@ -226,25 +233,30 @@ def report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     eigen, discs, D = spectrum(J), gershgorin(J), certificates(J)
     W = weights_after(run, epoch)[0][:, N_X:, N_X:]
     leak = certifying_leak(W, model.outflow, model.absolute_outflow)
-    before = run["projected_residual_free"].isel(epoch=max(epoch - 1, -1) if epoch else 0)
-    rest = np.sqrt(before.values * len(experiment.X)) < REST_SPEED
+    M, hyper = len(experiment.X), experiment.hyper
+    start = probe_states(run["seed"].values, M, experiment.layout)
+    relax = get_engine("auto", J.shape[-1], "hard_sigmoid")
+    free = relax(field_after(run, epoch), start, dt=hyper.dt, T=hyper.T1, activation="hard_sigmoid")
+    rest = np.sqrt(free.projected_residual * M) < REST_SPEED
+    certified = np.isfinite(D).all(axis=-1)
+    proved = eigen.hurwitz | discs.rows | discs.columns | certified
     columns: dict[str, tuple[np.ndarray, str, str]] = {
         "spectral_abscissa": (eigen.abscissa, "1/τ", "largest real part of an eigenvalue of J"),
-        "hurwitz": (eigen.hurwitz, "1", "whether it is negative"),
+        "hurwitz": (proved, "1", "whether it is negative, by the spectrum or a test below"),
         "negative_diagonal": (discs.negative_diagonal, "1", "whether all J_jj are negative"),
         "gershgorin_rows": (discs.rows, "1", "whether the row test passes"),
         "gershgorin_columns": (discs.columns, "1", "whether the column test passes"),
         "failing_rows": (discs.failing_rows, "1", "row discs that fail"),
         "failing_columns": (discs.failing_columns, "1", "column discs that fail"),
-        "certified": (np.isfinite(D).all(axis=-1), "1", "whether there is a diagonal certificate"),
+        "certified": (certified, "1", "whether the comparison matrix gives a diagonal certificate"),
         "contraction_rate": (
-            contraction_rate(J, experiment.hyper.dt, D),
+            contraction_rate(J, hyper.dt, D),
             "1",
             "contraction per Euler step in the certificate's norm; NaN without one",
         ),
         "max_stable_dt": (max_stable_dt(J), "τ", "largest stable Euler step, 0 for none"),
-        "certifying_leak": (leak, "1/τ", "smallest leak λ with which W would be certified"),
-        "at_rest": (rest, "1", "whether the epoch's free phase ended at rest"),
+        "certifying_leak": (leak, "1/τ", "smallest leak λ at which W would be certified so"),
+        "at_rest": (rest, "1", "whether a free phase of T1 steps with these weights ends at rest"),
         "diverged": (run["diverged"].values, "1", "whether the network diverged in training"),
     }
     modes = [
