@@ -28,7 +28,8 @@ from deep_nb.statistics import wilson
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
 PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}
 
-TINY = 1e-300
+#: What a band is drawn down to where it reaches 0; squares of rounding errors are larger.
+TINY = 1e-40
 
 #: The style of every figure, for ``matplotlib.rc_context`` or ``plt.style.use``.
 STYLE: dict[Any, Any] = {
@@ -376,7 +377,8 @@ def _median(
     ax.plot(x, middle, color=colour, ls=line, lw=lw, label=label)
     if len(values) > 1 and lw > 1:
         # A log axis cannot show 0: a band that reaches it goes on to below the axis.
-        ax.fill_between(x, np.maximum(low, TINY), high, color=colour, alpha=0.2, lw=0)
+        low, high = np.maximum(low, TINY), np.maximum(high, TINY)
+        ax.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
 
 
 def _over(alive: xr.Dataset) -> str:
