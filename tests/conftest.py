@@ -1,5 +1,3 @@
-import os
-
 import hypothesis
 import matplotlib as mpl
 import numpy as np
@@ -14,17 +12,8 @@ hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=Tr
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("repeatable")
 
-# For the kernels that run the notebooks: what warns there is an error, too.
-os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning,error::UserWarning"
-
 #: Long enough to move weights, short enough to train in a blink.
 SHORT = {"n_epochs": 4, "T1": 40, "T2": 30}
-
-
-def pytest_collectstart(collector):
-    """Let nbval compare what cells print and show, not what they log on stderr."""
-    if hasattr(collector, "skip_compare"):
-        collector.skip_compare += ("stderr",)
 
 
 @pytest.fixture

@@ -1,0 +1,12 @@
+"""What holds for the notebooks as for the tests; nbval's hooks reach no further than their folder."""
+
+import os
+
+# For the kernels that run the notebooks: what warns there is an error, too.
+os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning,error::UserWarning"
+
+
+def pytest_collectstart(collector):
+    """Let nbval compare what cells print and show, not what they log on stderr."""
+    if hasattr(collector, "skip_compare"):
+        collector.skip_compare += ("stderr",)
