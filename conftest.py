@@ -1,4 +1,4 @@
-"""What holds for the notebooks as for the tests; nbval's hooks reach no further than their folder."""
+"""What holds for notebooks as for tests; nbval asks no conftest below theirs or beside."""
 
 import os
 

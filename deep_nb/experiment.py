@@ -11,6 +11,7 @@ import numpy as np
 
 from deep_nb import topology as topologies
 from deep_nb.checks import Frozen
+from deep_nb.dynamics import Field, free_field, nudged_field
 from deep_nb.models import Hyperparameters, Model, get_hyperparameters, get_model
 from deep_nb.tasks import Task, get_task, one_hot, predicted_labels
 from deep_nb.topology import Layout
@@ -94,6 +95,17 @@ class Experiment:
     def labels(self) -> np.ndarray:
         """True labels, shape (M, 1) if one-hot, else (M, N_Y)."""
         return predicted_labels(self.Y, self.model.one_hot)
+
+    def fields(self, W: np.ndarray, B: np.ndarray) -> tuple[Field, Field]:
+        """Return the vector fields of the free and of the nudged phase.
+
+        Parameters
+        ----------
+        W : ndarray, shape (K, N, N)
+        B : ndarray, shape (K, N)
+        """
+        free = free_field(W, B, self.X, self.model)
+        return free, nudged_field(free, self.hyper.beta, self.Y)
 
 
 def _targets(model: Model, task: Task) -> np.ndarray:

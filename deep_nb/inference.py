@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from deep_nb.checks import finite_array
-from deep_nb.dynamics import Field, Relaxation, free_field, nudged_field, vector_field
+from deep_nb.dynamics import Field, Relaxation, free_field, vector_field
 from deep_nb.engines import get_engine
 from deep_nb.experiment import Experiment
 from deep_nb.randomness import probe_states
@@ -64,14 +64,13 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     clamped = layout.clamp(X)
     start = np.repeat(probe_states(run["seed"].values, 1, layout), len(X), axis=1)
     relax = get_engine(engine, layout.n_free, experiment.model.activation)
-    with np.errstate(over="ignore", invalid="ignore"):  # NaN is reported as label -1
-        relaxation = relax(
-            free_field(run["W"].values, run["B"].values, clamped, experiment.model),
-            start,
-            dt=experiment.hyper.dt,
-            T=experiment.hyper.T1,
-            activation=experiment.model.activation,
-        )
+    relaxation = relax(
+        free_field(run["W"].values, run["B"].values, clamped, experiment.model),
+        start,
+        dt=experiment.hyper.dt,
+        T=experiment.hyper.T1,
+        activation=experiment.model.activation,
+    )
     S = np.concatenate([np.broadcast_to(clamped, (len(start), *clamped.shape)), relaxation.S], 2)
     diverged = run["diverged"].values
     if diverged.any():
@@ -185,20 +184,16 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
         Over ``step`` 0 … T1 + T2, ``phase (step)`` says which phase a step belongs to;
         ``S (seed, step, sample, neuron)`` the states; and of each step performed
         ``residual (seed, step)`` Σ ds² / M, ``projected_residual`` Σ (Δs / dt)² / M and ``mse``.
-        All are NaN for steps not performed, residuals also for the start.
+        All are NaN for steps not performed, and these three for the start.
     """
     experiment = experiment_of(run)
     T1, T2 = experiment.hyper.T1, experiment.hyper.T2
     W, B, seeds = run["W"].values, run["B"].values, run["seed"].values
     start = probe_states(seeds, len(experiment.X), experiment.layout)
     relax = get_engine(engine, experiment.layout.n_free, experiment.model.activation)
-    with np.errstate(over="ignore", invalid="ignore"):  # an overflow is seen as inf or NaN
-        phases = two_phases(experiment, relax, W, B, start, trajectory=True)
-    field = free_field(W, B, experiment.X, experiment.model)
-    nudged = nudged_field(field, experiment.hyper.beta, experiment.Y)
-    metrics = [
-        _step_metrics(p, f, experiment) for p, f in zip(phases, (field, nudged), strict=True)
-    ]
+    fields = experiment.fields(W, B)
+    phases = two_phases(experiment, relax, fields, start, trajectory=True)
+    metrics = [_step_metrics(p, f, experiment) for p, f in zip(phases, fields, strict=True)]
     free, weak = phases
     assert free.trajectory is not None
     assert weak.trajectory is not None
@@ -233,6 +228,7 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an overflow is seen as inf
 def _step_metrics(
     relaxation: Relaxation, field: Field, experiment: Experiment
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

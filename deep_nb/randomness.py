@@ -27,10 +27,8 @@ def check_seeds(seeds: int | Sequence[int]) -> list[int]:
     ValueError
         If there is none, one is no integer in [0, 2³² − 1], or one stands there twice.
     """
-    try:
-        values = [plain(seeds)] if np.ndim(seeds) == 0 else [plain(seed) for seed in seeds]  # type: ignore[union-attr]
-    except (TypeError, ValueError):
-        values = []
+    given = plain(seeds)
+    values = [plain(seed) for seed in given] if isinstance(given, Sequence) else [given]
     if not values:
         raise ValueError(f"seeds must be an int or a non-empty sequence of ints, got {seeds!r}")
     for seed in values:

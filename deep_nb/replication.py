@@ -255,7 +255,7 @@ def _execute(job: Job, folder: Path) -> None:
             )
     finally:
         if notebook.exists():
-            exporter = nbconvert.HTMLExporter()  # type: ignore[no-untyped-call]
+            exporter = nbconvert.HTMLExporter()
             html, _ = exporter.from_filename(str(notebook))
             notebook.with_suffix(".html").write_text(html, encoding="utf-8")
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from deep_nb.dynamics import Field, free_field, nudged_field
+from deep_nb.dynamics import Field
 from deep_nb.engines import get_engine
 from deep_nb.matrices import (
     Gershgorin,
@@ -87,12 +87,9 @@ def field_after(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Field:
         raise ValueError(
             f"stability is about the hard sigmoid, this model has {experiment.model.activation!r}"
         )
-    field = free_field(*weights_after(run, epoch), experiment.X, experiment.model)
-    if phase == "free":
-        return field
-    if phase == "nudged":
-        return nudged_field(field, experiment.hyper.beta, experiment.Y)
-    raise ValueError(f"phase must be 'free' or 'nudged', got {phase!r}")
+    if phase not in ("free", "nudged"):
+        raise ValueError(f"phase must be 'free' or 'nudged', got {phase!r}")
+    return experiment.fields(*weights_after(run, epoch))[phase == "nudged"]
 
 
 def jacobian(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> np.ndarray:
@@ -117,7 +114,10 @@ def jacobian(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> np.ndarra
     ValueError
         As `field_after`.
     """
-    field = field_after(run, epoch, phase)
+    return _jacobian_of(field_after(run, epoch, phase))
+
+
+def _jacobian_of(field: Field) -> np.ndarray:
     J = field.W.transpose(0, 2, 1).copy()
     diagonal = np.arange(J.shape[1])
     J[:, diagonal, diagonal] -= field.decay
@@ -227,16 +227,14 @@ def report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     ValueError
         As `weights_after`.
     """
-    J = jacobian(run, epoch)
-    experiment = experiment_of(run)
-    model, N_X = experiment.model, experiment.layout.N_X
+    experiment, field = experiment_of(run), field_after(run, epoch)
+    model, hyper, J = experiment.model, experiment.hyper, _jacobian_of(field)
     eigen, discs, D = spectrum(J), gershgorin(J), certificates(J)
-    W = weights_after(run, epoch)[0][:, N_X:, N_X:]
-    leak = certifying_leak(W, model.outflow, model.absolute_outflow)
-    M, hyper = len(experiment.X), experiment.hyper
+    leak = certifying_leak(field.W, model.outflow, model.absolute_outflow)
+    M = len(experiment.X)
     start = probe_states(run["seed"].values, M, experiment.layout)
     relax = get_engine("auto", J.shape[-1], "hard_sigmoid")
-    free = relax(field_after(run, epoch), start, dt=hyper.dt, T=hyper.T1, activation="hard_sigmoid")
+    free = relax(field, start, dt=hyper.dt, T=hyper.T1, activation="hard_sigmoid")
     rest = np.sqrt(free.projected_residual * M) < REST_SPEED
     certified = np.isfinite(D).all(axis=-1)
     proved = eigen.hurwitz | discs.rows | discs.columns | certified

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from deep_nb.dynamics import Relaxation, free_field, nudged_field
+from deep_nb.dynamics import Field, Relaxation
 from deep_nb.engines import Relax, choose_engine, get_engine
 from deep_nb.experiment import Experiment, Flags
 from deep_nb.learning import RULES, updated_weights
@@ -137,7 +137,8 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
     for epoch in tqdm(range(hyper.n_epochs), desc="epochs", disable=not progress):
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is found and reported
             start = np.array([initial_states(streams[k], len(experiment.X), layout) for k in alive])
-            free, weak = two_phases(experiment, relax, W[alive], B[alive], start, "S_epochs" in log)
+            fields = experiment.fields(W[alive], B[alive])
+            free, weak = two_phases(experiment, relax, fields, start, "S_epochs" in log)
             change = weight_change(experiment, free, weak)
             W_next, B_next = _updated(experiment, W[alive], B[alive], *change)
         finite = _finite(W_next, B_next, free.S, weak.S, free.residual, weak.residual)
@@ -159,8 +160,7 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
 def two_phases(
     experiment: Experiment,
     relax: Relax,
-    W: np.ndarray,
-    B: np.ndarray,
+    fields: tuple[Field, Field],
     start: np.ndarray,
     trajectory: bool = False,
 ) -> tuple[Relaxation, Relaxation]:
@@ -171,8 +171,8 @@ def two_phases(
     experiment : Experiment
     relax : Relax
         The engine.
-    W : ndarray, shape (K, N, N)
-    B : ndarray, shape (K, N)
+    fields : tuple of Field
+        Of both phases, as from `Experiment.fields`.
     start : ndarray, shape (K, M, n)
         Free states at the start.
     trajectory : bool
@@ -190,10 +190,8 @@ def two_phases(
         "trajectory": trajectory,
     }
     stdp = (hyper.beta_0, hyper.beta_1) if experiment.model.rule == "stdp" else None
-    field = free_field(W, B, experiment.X, experiment.model)
-    free = relax(field, start, T=hyper.T1, **common)
-    nudged = nudged_field(field, hyper.beta, experiment.Y)
-    return free, relax(nudged, free.S, T=hyper.T2, stdp=stdp, **common)
+    free = relax(fields[0], start, T=hyper.T1, **common)
+    return free, relax(fields[1], free.S, T=hyper.T2, stdp=stdp, **common)
 
 
 def weight_change(

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import deep_nb
+from deep_nb import stability
+from deep_nb.engines import ENGINES
 from deep_nb.experiment import Flags
 from deep_nb.results import EPOCH_METRICS
 
@@ -130,6 +132,20 @@ def test_the_others_of_the_ensemble_go_on():
     alone = deep_nb.train("DEEP", "xor", seeds=int(run["seed"][~diverged][0]), hyper=hyper,
                           sign=True, record=("weights",))  # fmt: skip
     assert bits(run.isel(seed=[np.argmin(diverged)])) == bits(alone)
+
+
+def test_a_look_at_networks_that_diverged_late_warns_of_nothing_raw():
+    """Their frozen weights are finite and huge: whatever follows them may overflow."""
+    hyper = {**SHORT, "n_epochs": 6, "dt_W": 1e153}
+    with pytest.warns(RuntimeWarning, match="networks diverged"):
+        run = deep_nb.train("DEEP", "xor", seeds=range(6), hyper=hyper, sign=True)
+    assert 0 < run["diverged"].sum() < 6
+    late = run["diverged"].values
+    for engine in ENGINES:
+        path = deep_nb.trajectory(run, engine)
+        assert np.isnan(path["mse"].values[late]).all()
+        assert np.isfinite(path["mse"].values[~late, 1:]).all()
+    assert stability.report(run)["diverged"].values.tolist() == late.tolist()
 
 
 def test_memory_does_not_grow_with_the_number_of_steps():

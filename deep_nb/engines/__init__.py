@@ -20,6 +20,8 @@ from deep_nb.engines.compiled import Compiled
 class Relax(Protocol):
     """Integrate T Euler steps of K networks.
 
+    An overflow is no warning here: it stands as inf or NaN in what is returned.
+
     Parameters
     ----------
     field : Field

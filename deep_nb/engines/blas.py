@@ -10,6 +10,7 @@ from threadpoolctl import ThreadpoolController
 from deep_nb.dynamics import ACTIVATIONS, Field, Relaxation, join, vector_field
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def relax(
     field: Field,
     S: np.ndarray,
@@ -58,7 +59,7 @@ def _relax_one(
     push = dt * field.drive
     S, S_next, v = S.copy(), np.empty_like(S), np.empty_like(S)
     pairing, change = np.zeros((n, n)), np.zeros((M, n))
-    product = np.empty((n, n))
+    product, scratch = np.empty((n, n)), np.empty_like(S)
     states = np.full((T + 1, M, n), np.nan) if trajectory else None
     if states is not None:
         states[0] = S
@@ -70,7 +71,7 @@ def _relax_one(
             np.subtract(S_next, S, out=v)
             np.multiply(v, stdp[1], out=v)
             if stdp[0]:
-                v += stdp[0] * S_next
+                v += np.multiply(S_next, stdp[0], out=scratch)
             change += v
             pairing += np.matmul(S_next.T, v, out=product)
         if states is not None:

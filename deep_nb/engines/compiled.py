@@ -315,6 +315,7 @@ class Compiled:
         self.threads = threads or numba.config.NUMBA_NUM_THREADS
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="deep_nb")
 
+    @np.errstate(over="ignore", invalid="ignore")
     def __call__(
         self,
         field: Field,

@@ -7,6 +7,7 @@ import numpy as np
 from deep_nb.dynamics import ACTIVATIONS, Field, Relaxation, euler_step, vector_field
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def relax(
     field: Field,
     S: np.ndarray,
