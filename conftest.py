@@ -1,4 +1,4 @@
-"""What holds for notebooks as for tests; nbval asks no conftest below theirs or beside."""
+"""For the notebooks and the tests alike: a conftest reaches what lies beside and below it."""
 
 import os
 

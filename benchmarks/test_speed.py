@@ -12,7 +12,7 @@ import pytest
 
 import deep_nb
 from deep_nb import plotting
-from deep_nb.dynamics import Field, free_field, nudged_field
+from deep_nb.dynamics import Field, Phase, free_field, nudged_field
 from deep_nb.engines import ENGINES, compiled
 from deep_nb.engines.lanes import LANES, load, store
 from deep_nb.results import experiment_of
@@ -107,8 +107,8 @@ def test_share_of_the_bound(benchmark, row):
     def epoch():
         nonlocal operations
         operations = 0
-        free = relax(field, start, T=hyper.T1, **common)
-        relax(nudged, free.S, T=hyper.T2, stdp=(0.0, 1.0), **common)
+        free = relax(field, start, Phase(T=hyper.T1, **common))
+        relax(nudged, free.S, Phase(T=hyper.T2, stdp=(0.0, 1.0), **common))
 
     rate = operations_rate(timed(benchmark, epoch, rounds=10), operations)
     factors, sums = np.array([[0.999] * LANES, [0.001] * LANES]), np.zeros((8, LANES))
@@ -224,7 +224,7 @@ def test_crossover(benchmark, row):
                 S = rng.uniform(size=(K, M, n))
                 options = {"dt": 0.01, "T": 300, "activation": activation, "stdp": (0.0, 1.0)}
                 numba_time, blas_time = (
-                    seconds(partial(ENGINES[name](None), field, S, **options))
+                    seconds(partial(ENGINES[name](None), field, S, Phase(**options)))
                     for name in ("numba", "blas")
                 )
                 ratios[f"{activation} n={n} K={K} M={M}"] = blas_time / numba_time

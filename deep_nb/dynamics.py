@@ -136,6 +136,33 @@ def euler_step(
     return rho(S + dt * dS)
 
 
+class Phase(NamedTuple):
+    """How a phase is integrated.
+
+    Attributes
+    ----------
+    dt : float
+        Euler step.
+    T : int
+        Number of steps.
+    activation : str
+        A name in `ACTIVATIONS`.
+    stop : float or None
+        A network ends after its first step with Σ ds² ≤ stop over samples and free neurons.
+    stdp : tuple of float or None
+        (β_0, β_1), to accumulate ``pairing`` and ``change``.
+    trajectory : bool
+        Whether to keep every state.
+    """
+
+    dt: float
+    T: int
+    activation: str = "hard_sigmoid"
+    stop: float | None = None
+    stdp: tuple[float, float] | None = None
+    trajectory: bool = False
+
+
 class Relaxation(NamedTuple):
     """What an engine returns of one phase of K networks.
 

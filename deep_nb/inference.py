@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from deep_nb.checks import finite_array
-from deep_nb.dynamics import Field, Relaxation, free_field, vector_field
+from deep_nb.dynamics import Field, Phase, Relaxation, free_field, vector_field
 from deep_nb.engines import get_engine
 from deep_nb.experiment import Experiment
 from deep_nb.randomness import probe_states
@@ -67,9 +67,7 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     relaxation = relax(
         free_field(run["W"].values, run["B"].values, clamped, experiment.model),
         start,
-        dt=experiment.hyper.dt,
-        T=experiment.hyper.T1,
-        activation=experiment.model.activation,
+        Phase(experiment.hyper.dt, experiment.hyper.T1, experiment.model.activation),
     )
     S = np.concatenate([np.broadcast_to(clamped, (len(start), *clamped.shape)), relaxation.S], 2)
     diverged = run["diverged"].values

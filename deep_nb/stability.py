@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from deep_nb.dynamics import Field
+from deep_nb.dynamics import Field, Phase
 from deep_nb.engines import get_engine
 from deep_nb.matrices import (
     Gershgorin,
@@ -160,7 +160,7 @@ def rest_point(
     S = np.full(field.drive.shape, 0.5) if start is None else start
     relax = get_engine("auto", S.shape[-1], "hard_sigmoid")
     for _ in range(20):
-        relaxation = relax(field, S, dt=dt, T=10_000, activation="hard_sigmoid")
+        relaxation = relax(field, S, Phase(dt, T=10_000))
         S = relaxation.S
         speed = np.sqrt(relaxation.projected_residual * S.shape[1])
         if (speed == 0).all():
@@ -234,7 +234,7 @@ def report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     M = len(experiment.X)
     start = probe_states(run["seed"].values, M, experiment.layout)
     relax = get_engine("auto", J.shape[-1], "hard_sigmoid")
-    free = relax(field, start, dt=hyper.dt, T=hyper.T1, activation="hard_sigmoid")
+    free = relax(field, start, Phase(hyper.dt, hyper.T1))
     rest = np.sqrt(free.projected_residual * M) < REST_SPEED
     certified = np.isfinite(D).all(axis=-1)
     proved = eigen.hurwitz | discs.rows | discs.columns | certified

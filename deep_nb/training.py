@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from deep_nb.dynamics import Field, Relaxation
+from deep_nb.dynamics import Field, Phase, Relaxation
 from deep_nb.engines import Relax, choose_engine, get_engine
 from deep_nb.experiment import Experiment, Flags
 from deep_nb.learning import RULES, updated_weights
@@ -183,15 +183,16 @@ def two_phases(
     free, weak : Relaxation
     """
     hyper = experiment.hyper
-    common: dict[str, Any] = {
-        "dt": hyper.dt,
-        "activation": experiment.model.activation,
-        "stop": hyper.stop if experiment.flags.stop_criterion else None,
-        "trajectory": trajectory,
-    }
+    free = Phase(
+        dt=hyper.dt,
+        T=hyper.T1,
+        activation=experiment.model.activation,
+        stop=hyper.stop if experiment.flags.stop_criterion else None,
+        trajectory=trajectory,
+    )
     stdp = (hyper.beta_0, hyper.beta_1) if experiment.model.rule == "stdp" else None
-    free = relax(fields[0], start, T=hyper.T1, **common)
-    return free, relax(fields[1], free.S, T=hyper.T2, stdp=stdp, **common)
+    settled = relax(fields[0], start, free)
+    return settled, relax(fields[1], settled.S, free._replace(T=hyper.T2, stdp=stdp))
 
 
 def weight_change(

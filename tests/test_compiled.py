@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb.dynamics import Field
+from deep_nb.dynamics import Field, Phase
 from deep_nb.engines import compiled
 from deep_nb.engines.compiled import BURST, Compiled
 
@@ -51,7 +51,7 @@ def test_same_seed_same_bits_over_ensembles_and_threads(model, flags):
 def test_lanes_are_plain_double_precision_arithmetic(n, stdp, T, rng):
     """Python's floats round every product and every sum once, in the order written: so do lanes."""
     field, S = problem(rng, K=2, M=3, n=n)
-    result = Compiled(1)(field, S, T=T, stdp=stdp, **HARD)
+    result = Compiled(1)(field, S, Phase(T=T, stdp=stdp, **HARD))
     beta_0, beta_1 = stdp or (0.0, 0.0)
     for k in range(2):
         A = field.W[k].tolist()
@@ -84,10 +84,10 @@ def test_lanes_are_plain_double_precision_arithmetic(n, stdp, T, rng):
 def test_one_lane_is_as_good_as_eight(stdp, rng):
     """The kernel that keeps trajectories goes network by network, in scalars."""
     field, S = problem(rng, K=9, M=4, n=6)
-    lanes = Compiled(2)(field, S, T=500, stdp=stdp, **HARD)
-    scalars = Compiled(2)(field, S, T=500, stdp=stdp, trajectory=True, **HARD)
+    lanes = Compiled(2)(field, S, Phase(T=500, stdp=stdp, **HARD))
+    scalars = Compiled(2)(field, S, Phase(T=500, stdp=stdp, trajectory=True, **HARD))
     assert same_bits(lanes[:-1], scalars[:-1])
-    never = Compiled(2)(field, S, T=500, stdp=stdp, stop=0.0, **HARD)
+    never = Compiled(2)(field, S, Phase(T=500, stdp=stdp, stop=0.0, **HARD))
     assert same_bits(lanes, never)
 
 
@@ -95,8 +95,8 @@ def test_stopping_at_rest_is_exact(rng):
     """A contracting network rests long before step 2000; what is left out would add nothing."""
     field, S = problem(rng, K=3, M=4, n=5)
     field = field._replace(W=0.1 * field.W)
-    short = Compiled(1)(field, S, T=2_000, stdp=(0.0, 1.0), **HARD)
-    long = Compiled(1)(field, S, T=1_000_000, stdp=(0.0, 1.0), **HARD)
+    short = Compiled(1)(field, S, Phase(T=2_000, stdp=(0.0, 1.0), **HARD))
+    long = Compiled(1)(field, S, Phase(T=1_000_000, stdp=(0.0, 1.0), **HARD))
     assert same_bits(short._replace(steps=long.steps), long)
     assert not short.projected_residual.any()
 
@@ -104,7 +104,7 @@ def test_stopping_at_rest_is_exact(rng):
 def test_nan_is_carried_not_clipped(rng):
     field, S = problem(rng, K=2, M=2, n=5)
     field.W[1, 0, 1] = np.nan
-    result = Compiled(1)(field, S, T=40, stdp=(0.0, 1.0), **HARD)
+    result = Compiled(1)(field, S, Phase(T=40, stdp=(0.0, 1.0), **HARD))
     assert np.isfinite(result.S[0]).all()
     assert np.isnan(result.S[1]).any()
 
@@ -192,20 +192,20 @@ def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
 
 def test_field_of_one_network_is_enough(rng):
     field, S = problem(rng, K=1, M=1, n=1)
-    result = Compiled(4)(Field(*field), S, T=10, **HARD)
+    result = Compiled(4)(Field(*field), S, Phase(T=10, **HARD))
     assert result.S.shape == (1, 1, 1)
 
 
 def test_large_sums_are_made_in_parts(rng, monkeypatch):
     field, S = problem(rng, K=5, M=3, n=4)
-    whole = Compiled(1)(field, S, T=30, stdp=(0.0, 1.0), **HARD)
+    whole = Compiled(1)(field, S, Phase(T=30, stdp=(0.0, 1.0), **HARD))
     monkeypatch.setattr(compiled, "SUMS", 3 * 4 * 4)
-    assert same_bits(whole, Compiled(1)(field, S, T=30, stdp=(0.0, 1.0), **HARD))
+    assert same_bits(whole, Compiled(1)(field, S, Phase(T=30, stdp=(0.0, 1.0), **HARD)))
     monkeypatch.setattr(compiled, "SUMS", 4 * 4)
-    parts = Compiled(1)(field, S, T=30, stdp=(0.0, 1.0), trajectory=True, **HARD)
+    parts = Compiled(1)(field, S, Phase(T=30, stdp=(0.0, 1.0), trajectory=True, **HARD))
     for one, other in zip(whole[:-1], parts[:-1], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)  # another order of sums
-    alone = Compiled(1)(Field(*(a[:1] for a in field)), S[:1], T=30, stdp=(0.0, 1.0), **HARD)
+    alone = Compiled(1)(Field(*(a[:1] for a in field)), S[:1], Phase(T=30, stdp=(0.0, 1.0), **HARD))
     assert alone.pairing[0].tobytes() == parts.pairing[0].tobytes()
 
 
@@ -213,9 +213,9 @@ def test_large_sums_are_made_in_parts(rng, monkeypatch):
 def test_kernels_end_when_told_to(more, rng, monkeypatch):
     """Hours of work, all of it told to halt before it begins."""
     field, S = problem(rng, K=2, M=3, n=4)
-    Compiled(1)(field, S, T=2, **HARD, **more)
+    Compiled(1)(field, S, Phase(T=2, **HARD, **more))
     monkeypatch.setattr(compiled.np, "zeros", lambda *args, **kw: ones_if_flag(*args, **kw))
-    result = Compiled(1)(field, S, T=10**6, **HARD, **more)
+    result = Compiled(1)(field, S, Phase(T=10**6, **HARD, **more))
     assert result.S.shape == S.shape
 
 

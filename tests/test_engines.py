@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb.dynamics import Field, euler_step, hard_sigmoid, vector_field
+from deep_nb.dynamics import Field, Phase, euler_step, hard_sigmoid, vector_field
 from deep_nb.engines import ENGINES, get_engine
 
 engines = pytest.mark.parametrize("relax", [make(2) for make in ENGINES.values()], ids=ENGINES)
@@ -21,8 +21,8 @@ def problem(rng, K=3, M=4, n=5):
 def test_a_phase_is_its_steps_one_by_one(relax, rng):
     field, S = problem(rng)
     beta_0, beta_1, T, dt = 0.3, 0.7, 50, 0.1
-    result = relax(field, S, dt=dt, T=T, activation="hard_sigmoid", stdp=(beta_0, beta_1),
-                   trajectory=True)  # fmt: skip
+    result = relax(field, S, Phase(dt=dt, T=T, activation="hard_sigmoid", stdp=(beta_0, beta_1),
+                   trajectory=True))  # fmt: skip
     pairing, states = np.zeros_like(field.W), [S]
     for _ in range(T):
         dS = vector_field(field, states[-1])
@@ -48,11 +48,11 @@ def test_early_stop_ends_after_the_first_quiet_step(relax, activation, rng):
     field, S = problem(rng)
     field = field._replace(W=0.1 * field.W)
     common = {"dt": 0.1, "activation": activation, "stdp": (0.5, 1.0), "trajectory": True}
-    full = relax(field, S, T=200, **common)
+    full = relax(field, S, Phase(T=200, **common))
     squares = np.array([(vector_field(field, full.trajectory[:, t]) ** 2).sum(axis=(1, 2))
                         for t in range(200)])  # fmt: skip
     stop = 1.001 * squares[120].max()  # clear of rounding
-    stopped = relax(field, S, T=200, stop=stop, **common)
+    stopped = relax(field, S, Phase(T=200, stop=stop, **common))
     first = [int(np.argmax(squares[:, k] <= stop)) + 1 if (squares[:, k] <= stop).any() else 200
              for k in range(3)]  # fmt: skip
     assert stopped.steps.tolist() == first
@@ -62,7 +62,7 @@ def test_early_stop_ends_after_the_first_quiet_step(relax, activation, rng):
         )
         assert np.isnan(stopped.trajectory[k, steps + 1 :]).all()
         one = Field(*(part[k : k + 1] for part in field))
-        alone = relax(one, S[k : k + 1], T=steps, **common)
+        alone = relax(one, S[k : k + 1], Phase(T=steps, **common))
         np.testing.assert_array_equal(stopped.S[k], alone.S[0])
         np.testing.assert_array_equal(stopped.pairing[k], alone.pairing[0])
         np.testing.assert_array_equal(stopped.change[k], alone.change[0])
@@ -73,7 +73,7 @@ def test_early_stop_ends_after_the_first_quiet_step(relax, activation, rng):
 def test_inputs_are_left_as_they_were(relax, rng):
     field, S = problem(rng)
     before = [part.copy() for part in (*field, S)]
-    relax(field, S, dt=0.1, T=3, activation="hard_sigmoid", stdp=(0.0, 1.0), stop=0.1)
+    relax(field, S, Phase(dt=0.1, T=3, activation="hard_sigmoid", stdp=(0.0, 1.0), stop=0.1))
     for old, new in zip(before, (*field, S), strict=True):
         np.testing.assert_array_equal(old, new)
 

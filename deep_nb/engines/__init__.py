@@ -12,13 +12,13 @@ from typing import Protocol
 import numpy as np
 
 from deep_nb.checks import one_of, plain
-from deep_nb.dynamics import Field, Relaxation
+from deep_nb.dynamics import Field, Phase, Relaxation
 from deep_nb.engines import blas, reference
 from deep_nb.engines.compiled import Compiled
 
 
 class Relax(Protocol):
-    """Integrate T Euler steps of K networks.
+    """Integrate the Euler steps of one phase of K networks.
 
     An overflow is no warning here: it stands as inf or NaN in what is returned.
 
@@ -28,31 +28,15 @@ class Relax(Protocol):
         The vector field, constant during the phase.
     S : ndarray, shape (K, M, n)
         States at the start.
-    dt : float
-        Step.
-    T : int
-        Number of steps.
-    activation : str
-        A name in `deep_nb.dynamics.ACTIVATIONS`.
-    stop : float or None
-        A network ends after its first step with Σ ds² ≤ stop over samples and free neurons.
-    stdp : tuple of float or None
-        (β_0, β_1), to accumulate ``pairing`` and ``change``.
-    trajectory : bool
-        Whether to keep every state.
+    phase : Phase
+        Step, number of steps, activation, and what to stop at, accumulate and keep.
     """
 
     def __call__(
         self,
         field: Field,
         S: np.ndarray,
-        *,
-        dt: float,
-        T: int,
-        activation: str,
-        stop: float | None = None,
-        stdp: tuple[float, float] | None = None,
-        trajectory: bool = False,
+        phase: Phase,
     ) -> Relaxation:
         """Relax; see the class."""
 

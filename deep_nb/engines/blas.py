@@ -7,31 +7,20 @@ import functools
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from deep_nb.dynamics import ACTIVATIONS, Field, Relaxation, join, vector_field
+from deep_nb.dynamics import ACTIVATIONS, Field, Phase, Relaxation, join, vector_field
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def relax(
-    field: Field,
-    S: np.ndarray,
-    *,
-    dt: float,
-    T: int,
-    activation: str,
-    stop: float | None = None,
-    stdp: tuple[float, float] | None = None,
-    trajectory: bool = False,
-) -> Relaxation:
-    r"""Integrate T Euler steps of K networks, one after the other; see `deep_nb.engines.Relax`.
+def relax(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
+    r"""Integrate one phase of K networks, one after the other; see `deep_nb.engines.Relax`.
 
     With :math:`G = 1 + dt (W - \operatorname{diag} \kappa)`, a step is
     :math:`s \leftarrow \rho(s G + dt\, I)`. BLAS keeps to one thread: with more, it sums in an
     order that depends on how many.
     """
-    settings = (dt, T, activation, stop, stdp, trajectory)
     with _controller().limit(limits=1, user_api="blas"):
         parts = [
-            _relax_one(Field(*network), states, *settings)
+            _relax_one(Field(*network), states, phase)
             for *network, states in zip(*field, S, strict=True)
         ]
     return join(parts)
@@ -42,16 +31,8 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _relax_one(
-    field: Field,
-    S: np.ndarray,
-    dt: float,
-    T: int,
-    activation: str,
-    stop: float | None,
-    stdp: tuple[float, float] | None,
-    trajectory: bool,
-) -> Relaxation:
+def _relax_one(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
+    dt, T, activation, stop, stdp, trajectory = phase
     rho = ACTIVATIONS[activation]
     M, n = S.shape
     G = dt * field.W

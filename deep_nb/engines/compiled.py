@@ -20,7 +20,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from deep_nb.dynamics import Field, Relaxation, join, join_samples
+from deep_nb.dynamics import Field, Phase, Relaxation, join, join_samples
 from deep_nb.engines.lanes import LANES, clip, differing, fill, load, repeat, store
 
 #: Steps that lanes make together before STDP sums are updated and rest is looked for.
@@ -316,26 +316,12 @@ class Compiled:
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="deep_nb")
 
     @np.errstate(over="ignore", invalid="ignore")
-    def __call__(
-        self,
-        field: Field,
-        S: np.ndarray,
-        *,
-        dt: float,
-        T: int,
-        activation: str,
-        stop: float | None = None,
-        stdp: tuple[float, float] | None = None,
-        trajectory: bool = False,
-    ) -> Relaxation:
+    def __call__(self, field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
         """Relax; see `deep_nb.engines.Relax`."""
+        dt, T, activation, stop, stdp, trajectory = phase
         K, M, n = S.shape
         if stdp and K * M * n * n > SUMS and (K > 1 or (M > 1 and stop is None)):
-            settings: dict[str, Any] = {
-                "dt": dt, "T": T, "activation": activation, "stop": stop, "stdp": stdp,
-                "trajectory": trajectory,
-            }  # fmt: skip
-            return self._in_halves(field, S, settings)
+            return self._in_halves(field, S, phase)
         A = field.W.copy()
         A[:, np.arange(n), np.arange(n)] -= field.decay
         drive, S = np.ascontiguousarray(field.drive), np.ascontiguousarray(S)
@@ -368,7 +354,7 @@ class Compiled:
             trajectory=states if trajectory else None,
         )
 
-    def _in_halves(self, field: Field, S: np.ndarray, settings: dict[str, Any]) -> Relaxation:
+    def _in_halves(self, field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
         """Relax half of the networks, then the others; or, of one network, of its samples.
 
         Whether a network's samples are parted depends on that network alone, and so do its bits.
@@ -376,10 +362,10 @@ class Compiled:
         K, M, _ = S.shape
         if K > 1:
             halves = (slice(0, K // 2), slice(K // 2, K))
-            return join([self(Field(*(a[h] for a in field)), S[h], **settings) for h in halves])
+            return join([self(Field(*(a[h] for a in field)), S[h], phase) for h in halves])
         halves = (slice(0, M // 2), slice(M // 2, M))
         first, second = (
-            self(field._replace(drive=field.drive[:, h]), S[:, h], **settings) for h in halves
+            self(field._replace(drive=field.drive[:, h]), S[:, h], phase) for h in halves
         )
         return join_samples(first, second)
 

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from deep_nb.dynamics import ACTIVATIONS, Field, Relaxation, euler_step, vector_field
+from deep_nb.dynamics import ACTIVATIONS, Field, Phase, Relaxation, euler_step, vector_field
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def relax(
-    field: Field,
-    S: np.ndarray,
-    *,
-    dt: float,
-    T: int,
-    activation: str,
-    stop: float | None = None,
-    stdp: tuple[float, float] | None = None,
-    trajectory: bool = False,
-) -> Relaxation:
-    """Integrate T Euler steps of K networks; see `deep_nb.engines.Relax`."""
+def relax(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
+    """Integrate one phase of K networks; see `deep_nb.engines.Relax`."""
+    dt, T, activation, stop, stdp, trajectory = phase
     rho = ACTIVATIONS[activation]
     K, M, n = S.shape
     running = np.ones(K, dtype=bool)
