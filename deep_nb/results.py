@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import xarray as xr
 
 from deep_nb.checks import one_of
@@ -151,7 +152,7 @@ def _variables(record: Sequence[str]) -> list[str]:
 
 def _check_memory(numbers: int) -> None:
     """Refuse a run that this machine cannot hold, rather than have the system kill it."""
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    installed = psutil.virtual_memory().total
     if 8 * numbers > installed:
         raise ValueError(
             f"this run would take {8 * numbers / 1e9:.0f} GB of {installed / 1e9:.0f} GB: ask for "
