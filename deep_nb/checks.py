@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+T = TypeVar("T")
 
 
 def one_of(value: object, allowed: Iterable[str], what: str) -> str:
@@ -131,3 +134,18 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(f"{what} must be a mapping from names to values, got {value!r}")
     return dict(value)
+
+
+def select(items: list[T], key: str, only: str | None, what: str) -> list[T]:
+    """Return the items whose attribute `key` matches a shell pattern; all without one.
+
+    Raises
+    ------
+    ValueError
+        If none matches.
+    """
+    chosen = [i for i in items if only is None or fnmatch.fnmatchcase(getattr(i, key), only)]
+    if not chosen:
+        names = ", ".join(getattr(item, key) for item in items)
+        raise ValueError(f"no {what} matches {only!r}; there are: {names}")
+    return chosen

@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 import deep_nb
 from deep_nb import replication
+from deep_nb.checks import select
+from deep_nb.claims import evaluate, measure_all, read_claims
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Flags
 from deep_nb.results import RECORDS, check_target
@@ -114,6 +116,22 @@ def train(
     click.echo(network_table(run).to_string(float_format="{:.4f}".format))
     if output:
         click.echo(f"saved {deep_nb.save(run, output)}")
+
+
+@main.command()
+@click.option("--only", metavar="PATTERN", help="Ids of claims, such as '1a' or '2*'.")
+@click.option("--seeds", default="0-99", show_default=True, help="One network each: 0-9,12.")
+def claims(only: str | None, seeds: str) -> None:
+    """Put the paper's claims to the test at its own settings."""
+    chosen = select(read_claims(), "id", only, "claim")
+    table = evaluate(chosen, measure_all(chosen, _seeds(seeds)))
+    for _, row in table.iterrows():
+        numbers = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+        click.echo(
+            f"{row['id']:<3} {row['task']:<4} {row['statement']}\n"
+            f"         {row['quantity']}: {numbers}, {row['networks']} networks\n"
+            f"         reproduced if {row['rule']}: {row['verdict'].upper()}"
+        )
 
 
 _experiments = click.option(

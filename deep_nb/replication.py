@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import multiprocessing
 import os
@@ -25,7 +24,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from pydantic import Field
 from traitlets.config import Config
 
-from deep_nb.checks import Frozen, did_you_mean, mapping, one_of
+from deep_nb.checks import Frozen, did_you_mean, mapping, one_of, select
 
 PROFILES = ("quick", "full")
 KERNEL = "python3"
@@ -119,9 +118,7 @@ def read_jobs(
             raise ValueError(f"{experiments} has two experiments named {name!r}")
     if not jobs:
         raise ValueError(f"{experiments} describes no experiment")
-    chosen = [job for job in jobs if only is None or fnmatch.fnmatchcase(job.name, only)]
-    if not chosen:
-        raise ValueError(f"no experiment matches {only!r}; there are: {', '.join(names)}")
+    chosen = select(jobs, "name", only, "experiment")
     for job in chosen:
         _check_parameters(job)
     return chosen

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy.stats
 import xarray as xr
+from numpy.typing import ArrayLike
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from deep_nb.inference import predict
 from deep_nb.results import experiment_of
@@ -30,6 +32,110 @@ def learned(run: xr.Dataset) -> xr.DataArray:
         As from `deep_nb.train`.
     """
     return (run["mse_free"] < MSE_LEARNED) & (run["class_error_free"] == 0)
+
+
+def epochs_to_criterion(run: xr.Dataset, n_epochs: int | None = None) -> np.ndarray:
+    """Return how many epochs each network trained until it first had learned its task.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        As from `deep_nb.train`.
+    n_epochs : int, optional
+        Look at the first so many epochs only.
+
+    Returns
+    -------
+    ndarray, shape (seed,)
+        The first epoch, from 0, in which `learned` holds; NaN (censored) where there is none.
+    """
+    reached = learned(run).values[:, :n_epochs]
+    return np.where(reached.any(axis=1), reached.argmax(axis=1), np.nan)
+
+
+class Estimate(NamedTuple):
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def share(successes: int, total: int) -> Estimate:
+    """Return a share with its 95 % Wilson score interval, as `wilson`."""
+    return Estimate(*(float(number) for number in wilson(successes, total)))
+
+
+def difference_of_shares(first: tuple[int, int], second: tuple[int, int]) -> Estimate:
+    """Return the first share minus the second, by R. G. Newcombe (1998), from statsmodels.
+
+    Parameters
+    ----------
+    first, second : tuple of int
+        (successes, total) of two independent samples. For the same seeds in both it errs on the
+        wide side, since networks that start alike fare alike.
+    """
+    low, high = confint_proportions_2indep(*first, *second, compare="diff", method="newcomb")
+    return Estimate(first[0] / first[1] - second[0] / second[1], float(low), float(high))
+
+
+def median(values: ArrayLike) -> Estimate:
+    """Return the median with its 95 % percentile-bootstrap interval, from SciPy.
+
+    The resamples are drawn with a fixed seed: the same values give the same interval.
+    """
+    return _bootstrap((np.asarray(values, dtype=float),), np.median)
+
+
+def difference_of_medians(first: ArrayLike, second: ArrayLike) -> Estimate:
+    """Return the first median minus the second, with an interval as of `median`."""
+    samples = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    return _bootstrap(samples, _median_minus_median)
+
+
+def _median_minus_median(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
+    return np.median(first, axis=axis) - np.median(second, axis=axis)
+
+
+def _bootstrap(samples: tuple[np.ndarray, ...], statistic: Any) -> Estimate:
+    for values in samples:
+        if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
+            raise ValueError("a bootstrap needs two or more finite values in one dimension")
+    interval = scipy.stats.bootstrap(
+        samples,
+        statistic,
+        n_resamples=4999,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    value = float(statistic(*samples, axis=0))
+    return Estimate(value, float(interval.low), float(interval.high))
+
+
+def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
+    """Return the two-sided p-value of the log-rank test between two samples of epochs, by SciPy.
+
+    Parameters
+    ----------
+    first, second : array_like
+        As from `epochs_to_criterion`: NaN is censored at `n_epochs`.
+    n_epochs : int
+        For how long every network was watched.
+
+    Returns
+    -------
+    float
+        1 if no network of either sample reached the criterion.
+    """
+    samples = []
+    for values in (np.asarray(first, dtype=float), np.asarray(second, dtype=float)):
+        censored = np.isnan(values)
+        times = np.where(censored, n_epochs, values)
+        samples.append(scipy.stats.CensoredData.right_censored(times, censored))
+    if not any(sample.num_censored() < len(sample) for sample in samples):
+        return 1.0
+    return float(scipy.stats.logrank(samples[0], samples[1]).pvalue)
 
 
 def wilson(successes: Any, total: int, confidence: float = 0.95) -> np.ndarray:
@@ -61,6 +167,37 @@ def wilson(successes: Any, total: int, confidence: float = 0.95) -> np.ndarray:
         interval = test.proportion_ci(confidence, method="wilson")
         result[(slice(None), *index)] = test.statistic, interval.low, interval.high
     return result
+
+
+def turnover(run: xr.Dataset) -> xr.Dataset:
+    """Return how many synapses were pruned and how many grew back in each epoch.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        As from `deep_nb.train` with ``record=("weights",)``.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over (seed, epoch): ``removed``, from W ≠ 0 to 0; ``regrown``, from 0 to W ≠ 0.
+
+    Raises
+    ------
+    ValueError
+        If the run did not record its weights.
+    """
+    experiment_of(run)
+    if "W_epochs" not in run:
+        raise ValueError("turnover needs a run made with record=('weights',)")
+    present = run["W_epochs"].values != 0
+    before, after = present[:, :-1], present[:, 1:]
+    counts = {"removed": before & ~after, "regrown": ~before & after}
+    return xr.Dataset(
+        {name: (("seed", "epoch"), where.sum(axis=(2, 3))) for name, where in counts.items()},
+        coords={"seed": run["seed"].values, "epoch": run["epoch"].values},
+        attrs=run.attrs,
+    )
 
 
 def network_table(run: xr.Dataset) -> pd.DataFrame:

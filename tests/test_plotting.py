@@ -1,15 +1,21 @@
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from PIL import Image
 
 import deep_nb
 from deep_nb import plotting, stability
 
+#: These draw numbers of many ensembles, not a run.
+COMPARISONS = ("plot_shares", "plot_reached", "plot_robustness")
 PANELS = {
     name: getattr(plotting, name)
     for name in dir(plotting)
-    if name.startswith("plot_") and name != "plot_shares"
+    if name.startswith("plot_") and name not in COMPARISONS
 }
 panels = pytest.mark.parametrize("plot", PANELS.values(), ids=PANELS.keys())
 ONE_NETWORK = ("plot_weights", "plot_network", "plot_decision_map", "plot_discs")
@@ -107,10 +113,13 @@ def test_saved_figures_are_the_same_bytes(short_run, tmp_path):
     written = []
     for folder in ("a", "b"):
         figure = plotting.plot_mse(short_run).figure
-        written.append(plotting.save_figure(figure, tmp_path / folder, "mse"))
+        written.append(plotting.save_figure(figure, tmp_path / folder, "mse", "MSE & so on"))
     assert [p.suffix for p in written[0]] == [".svg", ".png"]
     for first, second in zip(*written, strict=True):
         assert first.read_bytes() == second.read_bytes()
+    assert "MSE &amp; so on" in written[0][0].read_text()
+    with Image.open(written[0][1]) as image:
+        assert image.info["Description"] == "MSE & so on"
 
 
 def test_residual_of_networks_that_stop_early():
@@ -153,3 +162,38 @@ def test_shares_have_their_intervals():
     assert ax.get_lines()[0].get_ydata().tolist() == [0, 0.22]
     band = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert band.max() == pytest.approx(0.3107, abs=1e-4)
+
+
+def test_reached_rises_where_networks_reach_the_criterion():
+    ax = plotting.plot_reached([2, np.nan, 0, 2], 4, plt.subplots()[1], plotting.BLUE, "-", "four")
+    line = ax.get_lines()[0]
+    assert line.get_xdata().tolist() == [0, 1, 2, 3]
+    assert line.get_ydata().tolist() == [0.25, 0.25, 0.75, 0.75]
+
+
+def test_survivors_are_shares_of_networks(short_run):
+    run = short_run.copy(deep=True)
+    run["W"].loc[{"seed": [0, 1], "pre": "h0", "post": "h1"}] = 0
+    ax = plotting.plot_survivors(run)
+    edges = list(zip(*np.nonzero(run["mask"].values), strict=True))
+    labels = run["pre"].values.tolist()
+    colours = [tuple(patch.get_edgecolor()) for patch in ax.patches]
+    shade = plt.get_cmap("viridis_r")
+    changed = edges.index((labels.index("h0"), labels.index("h1")))
+    assert colours[changed] == pytest.approx(shade(1 / 3))
+    assert all(c == pytest.approx(shade(1.0)) for k, c in enumerate(colours) if k != changed)
+
+
+def test_heat_maps_show_the_share_of_each_setting():
+    rows = itertools.product(("xor", "id"), (2, 5), (1.0, 10.0), (0.1, 1.0), (50, 200), range(4))
+    names = ["task", "N_H", "beta", "dt_W_factor", "n_epochs", "seed"]
+    grid = pd.DataFrame(rows, columns=names).assign(model="DEEP")
+    at = (grid[["task", "N_H", "beta", "dt_W_factor", "n_epochs"]] == ["id", 5, 10, 1, 200]).all(1)
+    grid["learned"] = at & (grid["seed"] < 3)
+    figure = plotting.plot_robustness(grid, "DEEP", (5, 10.0, 200))
+    panels = figure.axes[:8]
+    shares = [panel.get_images()[0].get_array() for panel in panels]
+    assert [share.sum() for share in shares] == [0] * 7 + [0.75]
+    assert shares[7][1, 1] == 0.75  # β = 10 is the second row, dt_W_factor 1 the second column
+    assert [len(panel.patches) for panel in panels] == [0, 0, 0, 1] * 2
+    assert panels[7].patches[0].get_xy() == (0.5, 0.5)

@@ -40,7 +40,9 @@ FLOORS = [
     ["training"],
     ["inference"],
     ["stability", "statistics"],
-    ["plotting"],
+    ["plotting.style"],
+    ["plotting.runs", "plotting.networks", "plotting.comparisons"],
+    ["plotting", "claims"],
     ["replication"],
     ["cli"],
 ]

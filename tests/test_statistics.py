@@ -1,8 +1,20 @@
 import numpy as np
 import pytest
+import scipy.stats
 
 import deep_nb
-from deep_nb.statistics import learned, network_table, wilson
+from deep_nb.statistics import (
+    difference_of_medians,
+    difference_of_shares,
+    epochs_to_criterion,
+    learned,
+    log_rank,
+    median,
+    network_table,
+    share,
+    turnover,
+    wilson,
+)
 
 
 def test_labels_alone_never_decide(short_run):
@@ -46,3 +58,52 @@ def test_wilson_intervals_are_the_formula():
     np.testing.assert_allclose(wilson(k, n), [p, middle - half, middle + half], atol=1e-12)
     with pytest.raises(ValueError, match="k"):
         wilson(101, 100)
+
+
+def test_epochs_to_criterion_are_the_first_and_censored_where_there_is_none(short_run):
+    run = short_run.copy(deep=True)
+    run["mse_free"][:] = [[0.1, 0.009, 0.1, 0.009], [0.1, 0.1, 0.1, 0.009], [0.1] * 4]
+    run["class_error_free"][:] = 0.0
+    np.testing.assert_array_equal(epochs_to_criterion(run), [1, 3, np.nan])
+    np.testing.assert_array_equal(epochs_to_criterion(run, 3), [1, np.nan, np.nan])
+
+
+def test_difference_of_shares_is_newcombes_own_example():
+    """Newcombe 1998, Statistics in Medicine 17:873, table II (a): 56/70 − 48/80, method 10."""
+    estimate = difference_of_shares((56, 70), (48, 80))
+    assert estimate == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+    assert difference_of_shares((0, 100), (0, 100)).low < 0 < share(0, 100).high
+
+
+def test_bootstrap_intervals_are_repeatable_and_cover():
+    """Of 200 samples of a known median, 95 % intervals hold it 95 % of the time, ± 4 σ."""
+    rng = np.random.default_rng(1)
+    samples = rng.exponential(size=(200, 50))
+    intervals = [median(sample) for sample in samples]
+    covered = sum(low < np.log(2) < high for _, low, high in intervals)
+    assert 200 * 0.95 - 4 * 3.1 <= covered <= 200
+    assert median(samples[0]) == median(samples[0])
+    shifted = difference_of_medians(samples[0] + 5, samples[0])
+    assert shifted.value == pytest.approx(5)
+    assert shifted.low < 5 < shifted.high
+    for bad in ([1.0], [1.0, np.nan], [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match="two or more finite values"):
+            median(bad)
+
+
+def test_log_rank_counts_censored_networks():
+    """By hand: events at 1 and 2 against none; O − E = 2 − (1/2 + 1/3), V = 1/4 + 2/9."""
+    z = (2 - 5 / 6) / np.sqrt(1 / 4 + 2 / 9)
+    p = 2 * scipy.stats.norm.sf(z)
+    assert log_rank([1, 2], [np.nan, np.nan], 10) == pytest.approx(p)
+    assert log_rank([np.nan] * 3, [np.nan] * 3, 10) == 1.0
+
+
+def test_turnover_counts_what_is_removed_and_what_grows_back(short_run):
+    run = short_run.isel(seed=[0]).copy(deep=True)
+    run["W_epochs"].loc[{"pre": "h0", "post": "h1", "snapshot": [2, 3]}] = 0
+    counts = turnover(run)
+    assert counts["removed"].values.tolist() == [[0, 1, 0, 0]]
+    assert counts["regrown"].values.tolist() == [[0, 0, 0, 1]]
+    with pytest.raises(ValueError, match="weights"):
+        turnover(run.drop_vars("W_epochs").assign_attrs(record="[]"))

@@ -1,0 +1,176 @@
+"""Figures of networks: weights, graph, decision map, Gershgorin discs."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import networkx as nx
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from deep_nb import stability
+from deep_nb.inference import decision_map
+from deep_nb.plotting.style import (
+    BLUE,
+    GREY,
+    PALE,
+    VERMILION,
+    alive_networks,
+    finish,
+    new_axes,
+    one_network,
+)
+from deep_nb.results import experiment_of
+
+
+def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
+    """Draw one network's weights, the bias first; grey where there can be no synapse."""
+    ax = new_axes(run, ax)
+    network, seed = one_network(run, seed)
+    labels = sorted(run["pre"].values.tolist(), key=lambda label: label != "bias")
+    W = network["W"].isel(seed=0).sel(pre=labels, post=labels).values
+    mask = network["mask"].sel(pre=labels, post=labels).values
+    limit = np.abs(W).max() or 1.0
+    cmap = plt.get_cmap("RdBu_r").with_extremes(bad=PALE)
+    image = ax.imshow(np.where(mask, W, np.nan), cmap=cmap, vmin=-limit, vmax=limit)
+    ax.set_xticks(range(len(labels)), labels, rotation=90)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    ax.figure.colorbar(image, ax=ax, label="weight")
+    return finish(ax, "to", "from", f"Weights, seed {seed} (grey: no such synapse)")
+
+
+def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
+    """Draw one network as a directed graph; strength is opacity, sign is colour."""
+    ax = new_axes(run, ax)
+    network, seed = one_network(run, seed)
+    experiment = experiment_of(run)
+    labels, W = experiment.layout.labels, network["W"].values[0]
+    graph = nx.DiGraph()
+    graph.add_nodes_from(labels)
+    edges = [(labels[i], labels[j], W[i, j]) for i, j in np.argwhere(W)]
+    graph.add_weighted_edges_from(edges)
+    position = _positions(experiment.layout.layer, labels)
+    limit = np.abs(W).max() or 1.0
+    _draw_nodes(graph, position, ax)
+    nx.draw_networkx_edges(
+        graph,
+        position,
+        ax=ax,
+        node_size=330,
+        arrowsize=8,
+        connectionstyle="arc3,rad=0.12",
+        edge_color=[VERMILION if w > 0 else BLUE for *_, w in edges],
+        alpha=[abs(w) / limit for *_, w in edges],
+    )
+    ax.set_axis_off()
+    sparsity = 1 - len(edges) / experiment.mask.sum()
+    ax.set_title(f"Seed {seed}: sparsity {sparsity:.0%} (red W > 0, blue W < 0)")
+    return ax
+
+
+def plot_survivors(run: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Draw how often each synapse is left after training, over networks, as a directed graph."""
+    ax = new_axes(run, ax)
+    alive = alive_networks(run, ax)
+    if alive.sizes["seed"]:
+        layout = experiment_of(run).layout
+        present = (alive["W"].values != 0).mean(axis=0)
+        edges = [(layout.labels[i], layout.labels[j]) for i, j in np.argwhere(run["mask"].values)]
+        frequency = present[run["mask"].values]
+        graph = nx.DiGraph(edges)
+        position = _positions(layout.layer, layout.labels)
+        _draw_nodes(graph, position, ax)
+        arrows = nx.draw_networkx_edges(
+            graph,
+            position,
+            ax=ax,
+            edgelist=edges,
+            node_size=330,
+            arrowsize=7,
+            connectionstyle="arc3,rad=0.12",
+            edge_color=frequency,
+            edge_cmap=plt.get_cmap("viridis_r"),
+            edge_vmin=0,
+            edge_vmax=1,
+            width=1.2,
+        )
+        assert arrows
+        colours = mpl.cm.ScalarMappable(norm=mpl.colors.Normalize(0, 1), cmap="viridis_r")
+        ax.figure.colorbar(colours, ax=ax, label="share of networks that keep the synapse")
+    ax.set_axis_off()
+    ax.set_title(f"Synapses left in {alive.sizes['seed']} networks")
+    return ax
+
+
+def plot_decision_map(
+    run: xr.Dataset, ax: Axes | None = None, seed: int | None = None, n: int = 100
+) -> Axes:
+    """Draw one network's output over its inputs, with the boundary at 0.5 and the samples."""
+    ax = new_axes(run, ax)
+    network, seed = one_network(run, seed)
+    experiment = experiment_of(run)
+    score = decision_map(network, n)["score"].isel(seed=0)
+    X, labels = experiment.task.X, experiment.labels[:, 0]
+    axis = score["x0"].values
+    name = "(1 + y1 − y0) / 2" if experiment.model.one_hot else "output"
+    title = f"Decision map, seed {seed}"
+    if score.ndim == 1:
+        ax.plot(axis, score, color=BLUE, label=name)
+        ax.axhline(0.5, color="black", lw=0.8, ls=":", label="boundary")
+        ax.plot(X[:, 0], labels, "o", color=VERMILION, label="target", clip_on=False)
+        ax.set_ylim(-0.03, 1.03)
+        return finish(ax, "x0", name, title)
+    cmap = plt.get_cmap("cividis")
+    image = ax.pcolormesh(axis, axis, score.T, cmap=cmap, vmin=0, vmax=1, rasterized=True)
+    if score.min() < 0.5 < score.max():
+        ax.contour(axis, axis, score.T, levels=[0.5], colors="white", linewidths=2)
+    for x, label in zip(X, labels, strict=True):
+        box = {"boxstyle": "circle", "fc": "white", "ec": "black"}
+        ax.annotate(str(label), x, ha="center", va="center", bbox=box, fontsize=8)
+    ax.set_aspect("equal")
+    ax.figure.colorbar(image, ax=ax, label=f"{name}, boundary in white")
+    return finish(ax, "x0", "x1", title)
+
+
+def plot_discs(
+    run: xr.Dataset, ax: Axes | None = None, seed: int | None = None, epoch: int = -1
+) -> Axes:
+    """Draw one network's eigenvalues and its Gershgorin discs in the complex plane."""
+    ax = new_axes(run, ax)
+    network, seed = one_network(run, seed)
+    J = stability.jacobian(network, epoch)
+    discs, eigenvalues = stability.gershgorin(J), stability.spectrum(J).eigenvalues[0]
+    angle = np.linspace(0, 2 * np.pi, 200)
+    kinds = (
+        ("row discs", discs.row_radii, BLUE, "-"),
+        ("column discs", discs.column_radii, VERMILION, "--"),
+    )
+    for label, radii, colour, line in kinds:
+        for k, (centre, radius) in enumerate(zip(discs.centres[0], radii[0], strict=True)):
+            x, y = centre + radius * np.cos(angle), radius * np.sin(angle)
+            ax.plot(x, y, color=colour, ls=line, lw=0.8, label=label if k == 0 else None)
+    ax.plot(eigenvalues.real, eigenvalues.imag, "x", color="black", label="eigenvalues")
+    ax.axvline(0, color=GREY, lw=0.8)
+    ax.set_aspect("equal", adjustable="datalim")
+    when = "after training" if epoch == -1 else f"after {epoch} epochs"
+    return finish(ax, "real part (1/τ)", "imaginary part (1/τ)", f"Seed {seed}, {when}")
+
+
+def _draw_nodes(graph: nx.DiGraph, position: dict[str, tuple[float, float]], ax: Axes) -> None:
+    nx.draw_networkx_nodes(
+        graph, position, ax=ax, node_color="white", edgecolors="black", node_size=330
+    )
+    nx.draw_networkx_labels(graph, position, ax=ax, font_size=7)
+
+
+def _positions(layer: np.ndarray, labels: list[str]) -> dict[str, tuple[float, float]]:
+    """Place layers from left to right; bow each one, so that synapses within it can be seen."""
+    position = {}
+    for column in np.unique(layer):
+        members = np.flatnonzero(layer == column)
+        height = np.linspace(1, -1, len(members) + 2)[1:-1]
+        for y, neuron in zip(height, members, strict=True):
+            position[labels[neuron]] = (column + 0.35 * (1 - y**2) * (-1) ** neuron, y)
+    return position
