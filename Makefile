@@ -12,7 +12,7 @@ help:
 	@echo "make lint        ruff and mypy only"
 	@echo "make unit        unit tests and README only"
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
-	@echo "make figures     run the full profile and renew figures/"
+	@echo "make figures     run the full profile, renew figures/, its report, and the README's claims table"
 	@echo "make bench       measure every row of benchmarks/README.md, and rewrite them there"
 	@echo "make clean       remove .venv and caches"
 
@@ -42,6 +42,7 @@ notebooks: $(READY)
 
 figures: $(READY)
 	$(BIN)/deep-nb replicate --profile full --figures figures
+	$(BIN)/deep-nb report replication/full -o figures/report.html --readme README.md
 
 bench: $(READY)
 	$(BIN)/pytest benchmarks --quiet -o addopts= --benchmark-columns=min,median,rounds

@@ -18,6 +18,7 @@ from deep_nb.checks import select
 from deep_nb.claims import evaluate, measure_all, read_claims
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Flags
+from deep_nb.report import insert_claims, read_table, write_report
 from deep_nb.results import RECORDS, check_target
 from deep_nb.statistics import network_table
 
@@ -199,3 +200,24 @@ def replicate(
         click.echo(f"\n{outcome.name} failed: {outcome.error.strip()}", err=True)
     if failed:
         sys.exit(1)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Page.  [default: FOLDER/report.html]"
+)
+@click.option(
+    "--readme",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Also renew the claims table of this Markdown page.",
+)
+def report(folder: Path, output: Path | None, readme: Path | None) -> None:
+    """Build one self-contained HTML page from the finished replicate in FOLDER."""
+    page = write_report(folder, output)
+    if readme:
+        table = read_table(folder)
+        if table is None:
+            raise ValueError(f"{folder} has no claims table: replicate the experiment 'claims'")
+        insert_claims(readme, table)
+    click.echo(f"wrote {page}")

@@ -25,12 +25,13 @@ from pydantic import Field
 from traitlets.config import Config
 
 from deep_nb.checks import Frozen, did_you_mean, mapping, one_of, select
+from deep_nb.provenance import provenance
 
 PROFILES = ("quick", "full")
 KERNEL = "python3"
 
-#: Endings of figures, and of everything that an experiment leaves in its folder.
-FIGURES = (".svg", ".png")
+#: Endings of what belongs into the repository's figures, and of all that an experiment leaves.
+FIGURES = (".svg", ".png", ".csv", ".gz", ".md")
 OUTPUTS = (*FIGURES, ".nc", ".ipynb", ".html")
 
 
@@ -252,8 +253,11 @@ def _execute(job: Job, folder: Path) -> None:
             )
     finally:
         if notebook.exists():
+            content = nbformat.read(notebook, as_version=4)
+            content.metadata["deep_nb"] = provenance()
+            nbformat.write(content, notebook)
             exporter = nbconvert.HTMLExporter()
-            html, _ = exporter.from_filename(str(notebook))
+            html, _ = exporter.from_notebook_node(content)
             notebook.with_suffix(".html").write_text(html, encoding="utf-8")
 
 
@@ -265,7 +269,7 @@ def _kernel_config(folder: str) -> Config:
 
 
 def collect_figures(outcomes: list[Outcome], target: Path) -> list[Path]:
-    """Copy the figures of the jobs that went well to ``target / job.name``.
+    """Copy figures and tables of the jobs that went well to ``target / job.name``.
 
     Returns
     -------

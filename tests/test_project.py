@@ -29,7 +29,7 @@ def test_environment_yml_equals_pyproject():
 
 #: From the ground up; a room may import from rooms before its own only.
 FLOORS = [
-    ["checks", "matrices"],
+    ["checks", "matrices", "provenance"],
     ["tasks", "topology", "models"],
     ["randomness", "dynamics", "pruning"],
     ["experiment"],
@@ -43,7 +43,7 @@ FLOORS = [
     ["plotting.style"],
     ["plotting.runs", "plotting.networks", "plotting.comparisons"],
     ["plotting", "claims"],
-    ["replication"],
+    ["replication", "report"],
     ["cli"],
 ]
 

@@ -1,0 +1,185 @@
+"""The report: one self-contained HTML page of a finished replicate."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import jinja2
+import nbformat
+import pandas as pd
+
+from deep_nb.claims import markdown
+
+_DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
+_MARKS = "<!-- claims: begin -->\n", "<!-- claims: end -->\n"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its caption; `source` is a data URI."""
+
+    name: str
+    caption: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One experiment of a replicate, as its executed notebook tells it."""
+
+    name: str
+    title: str
+    notebook: Path
+    html: Path
+    parameters: dict[str, Any]
+    started: str
+    seconds: float
+    error: str
+    provenance: dict[str, Any]
+    figures: list[Figure]
+
+
+def read_sections(folder: str | Path) -> list[Section]:
+    """Read every experiment of a replicate.
+
+    Parameters
+    ----------
+    folder : path-like
+        As `deep_nb.replication.replicate` leaves it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no executed notebook in it.
+    ValueError
+        If a notebook is not one that was executed by `replicate`.
+    """
+    notebooks = sorted(Path(folder).glob("*/*.ipynb"))
+    if not notebooks:
+        raise FileNotFoundError(
+            f"no executed notebooks in {folder}: make them with deep-nb replicate"
+        )
+    return [_section(path) for path in notebooks]
+
+
+def _section(path: Path) -> Section:
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        run, provenance = notebook.metadata["papermill"], notebook.metadata["deep_nb"]
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, KeyError) as error:
+        raise ValueError(f"{path} was not executed by deep-nb replicate: {error!r}") from None
+    headings = [
+        match[1]
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for match in re.finditer(r"^# (.+)$", cell.source, re.MULTILINE)
+    ]
+    errors = [
+        f"{output.ename}: {output.evalue}"
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error"
+    ]
+    return Section(
+        name=path.parent.name,
+        title=headings[0] if headings else path.stem,
+        notebook=path,
+        html=path.with_suffix(".html"),
+        parameters={k: v for k, v in run["parameters"].items() if k != "output"},
+        started=run["start_time"],
+        seconds=run["duration"] or 0.0,
+        error="; ".join(errors),
+        provenance=provenance,
+        figures=[_figure(figure) for figure in sorted(path.parent.glob("*.svg"))],
+    )
+
+
+def _figure(path: Path) -> Figure:
+    content = path.read_bytes()
+    caption = ElementTree.fromstring(content).findtext(f".//{_DESCRIPTION}") or path.stem
+    encoded = base64.b64encode(content).decode("ascii")
+    return Figure(path.stem, caption, f"data:image/svg+xml;base64,{encoded}")
+
+
+def read_table(folder: str | Path) -> pd.DataFrame | None:
+    """Return a replicate's claims table, or None where its claims were not run."""
+    path = Path(folder) / "claims" / "claims.csv"
+    return pd.read_csv(path, dtype={"id": str}, na_filter=True) if path.is_file() else None
+
+
+def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
+    """Write the report of a finished replicate, readable offline.
+
+    Parameters
+    ----------
+    folder : path-like
+        The replicate.
+    target : path-like, optional
+        By default ``report.html`` in the folder. Links to the executed notebooks are relative.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_sections`.
+    """
+    folder = Path(folder)
+    sections = read_sections(folder)
+    target = Path(target) if target else folder / "report.html"
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("deep_nb", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    table = read_table(folder)
+    root = target.resolve().parent
+    page = environment.get_template("report.html.j2").render(
+        claims=[] if table is None else table.to_dict("records"),
+        sections=sections,
+        origins=_origins(sections),
+        link=lambda path: Path(os.path.relpath(path.resolve(), root)).as_posix(),
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page, encoding="utf-8")
+    return target
+
+
+def _origins(sections: list[Section]) -> list[tuple[dict[str, Any], list[str]]]:
+    """Return each provenance with the experiments that have it: one, if all ran alike."""
+    origins: list[tuple[dict[str, Any], list[str]]] = []
+    for section in sections:
+        for provenance, names in origins:
+            if provenance == section.provenance:
+                names.append(section.name)
+                break
+        else:
+            origins.append((section.provenance, [section.name]))
+    return origins
+
+
+def insert_claims(page: Path, table: pd.DataFrame) -> None:
+    """Put the claims table between the marks of a Markdown page.
+
+    Raises
+    ------
+    ValueError
+        If the page does not have both marks.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(_MARKS[0])
+    _, end, after = rest.partition(_MARKS[1])
+    if not begin or not end:
+        raise ValueError(f"{page} has no lines {_MARKS[0].strip()!r} and {_MARKS[1].strip()!r}")
+    page.write_text(f"{before}{begin}\n{markdown(table)}\n{end}{after}", encoding="utf-8")
