@@ -1,10 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import deep_nb
 from deep_nb import claims
+from deep_nb.cli import main
 from deep_nb.statistics import Estimate
+
+FIGURES = Path(__file__).parent.parent / "figures"
 
 SMALL = {"n_epochs": 12}
 
@@ -165,3 +171,33 @@ def test_markdown_has_a_row_a_claim_and_a_column_a_task():
     assert lines[0].count("|") == lines[5].count("|") == 9
     assert "90 % [83, 94]<br>**reproduced**" in lines[2]
     assert "90 % [83, 94]<br>**not reproduced**" in lines[3]
+
+
+def test_one_claim_is_decided_on_the_command_line():
+    result = CliRunner().invoke(main, ["claims", "--only", "1b", "--seeds", "0-3"])
+    assert result.exit_code == 0, result.output
+    assert "Asymmetric EP does not learn XOR" in result.output
+    assert "0 [0, 0.49], 4 networks" in result.output
+    assert "REPRODUCED" in result.output
+    result = CliRunner().invoke(main, ["claims", "--only", "9"])
+    assert result.exit_code == 1
+    assert "no claim matches '9'; there are: 1a, 1b" in result.output
+
+
+def test_the_tables_shown_are_what_the_stored_networks_say():
+    """Nothing in README, CSV or Markdown is typed by hand."""
+    stored = FIGURES / "claims"
+    networks = pd.read_csv(stored / "networks.csv")
+    grid = pd.read_csv(stored / "robustness.csv.gz")
+    assert networks.groupby(["model", "task", "pruned"])["seed"].apply(list).map(len).min() >= 100
+    table = claims.evaluate(claims.read_claims(), networks, grid)
+    shown = pd.read_csv(stored / "claims.csv", dtype={"id": str}).fillna({"at_best": ""})
+    pd.testing.assert_frame_equal(table, shown, rtol=1e-9)
+    assert (stored / "claims.md").read_text() == claims.markdown(table)
+    assert claims.markdown(table) in (FIGURES.parent / "README.md").read_text()
+
+
+def test_stored_networks_are_what_training_gives():
+    stored = pd.read_csv(FIGURES / "claims" / "networks.csv").query("pruned and task == 'id'")
+    again = claims.measure("DEEP", "id", range(5), pruned=True)
+    pd.testing.assert_frame_equal(stored.head(5).reset_index(drop=True), again, rtol=1e-9)

@@ -1,0 +1,113 @@
+"""The report of a real little replicate: a figure, a failure, and a claims table."""
+
+import re
+from html.parser import HTMLParser
+
+import nbformat
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from deep_nb.cli import main
+from deep_nb.provenance import provenance
+from deep_nb.replication import read_jobs, replicate
+from deep_nb.report import read_sections
+from tests.test_replication import write_notebook
+
+FIGURE = """
+import matplotlib.pyplot as plt
+from deep_nb.plotting import save_figure
+figure, axis = plt.subplots()
+save_figure(figure, output, "empty", "An <empty> figure")
+print(1 / n)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("report")
+    write_notebook(root / "drawing.ipynb", FIGURE)
+    experiments = root / "experiments.yml"
+    experiments.write_text(
+        "experiments:\n  - {name: 'n{n}', notebook: drawing.ipynb, matrix: {n: [0, 7]}}\n"
+    )
+    assert len(list(replicate(read_jobs(experiments), root / "out", 2))) == 2
+    claims = root / "out" / "claims"
+    claims.mkdir()
+    row = {"id": "1a", "statement": "DEEP learns <XOR>", "source": "s", "task": "xor"}
+    row |= {"quantity": "share", "estimate": 0.22, "low": 0.15, "high": 0.31, "p": None}
+    row |= {"networks": 100, "rule": "above 0.5", "verdict": "not reproduced", "settings": 9}
+    row |= {"reproduced_at": 0, "not_reproduced_at": 8, "at_best": None, "command": "deep-nb c"}
+    pd.DataFrame([row]).to_csv(claims / "claims.csv", index=False)
+    return root / "out"
+
+
+class Page(HTMLParser):
+    """Addresses and text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.addresses, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_report_is_whole_and_names_what_ran(folder, tmp_path):
+    readme = tmp_path / "page.md"
+    readme.write_text("before\n<!-- claims: begin -->\nold\n<!-- claims: end -->\nafter\n")
+    page = tmp_path / "report.html"
+    arguments = ["report", str(folder), "-o", str(page), "--readme", str(readme)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    text = page.read_text()
+    parsed = Page(text)
+    words = re.sub(r"\s+", " ", " ".join(parsed.words))
+    outside = [a for a in parsed.addresses if not a.startswith(("data:image/svg+xml;base64,", "#"))]
+    assert len(outside) == 6  # page and notebook of two experiments, and each page once more
+    assert all((page.parent / link).is_file() for link in outside)
+    assert "http" not in text.replace("http://www.w3.org", "")
+    assert "DEEP learns <XOR>" in words
+    assert "not reproduced" in words
+    assert "An <empty> figure" in words
+    assert "failed: ZeroDivisionError: division by zero" in words
+    origin = provenance()
+    for name in ("deep_nb", "python", "platform", "cpu"):
+        assert origin[name] in words
+    for version in origin["versions"].values():
+        assert version in words
+    assert "n = 7" in words
+    written = readme.read_text()
+    assert "old" not in written
+    assert "22 % [15, 31]<br>**not reproduced**" in written
+    assert written.startswith("before\n")
+    assert written.endswith("after\n")
+
+
+def test_experiments_on_different_code_are_pointed_out(folder, tmp_path):
+    notebook = nbformat.read(folder / "n7" / "drawing.ipynb", as_version=4)
+    kept = (folder / "n7" / "drawing.ipynb").read_text()
+    notebook.metadata["deep_nb"]["commit"] = "0" * 40 + "+"
+    nbformat.write(notebook, folder / "n7" / "drawing.ipynb")
+    result = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / "r.html")])
+    (folder / "n7" / "drawing.ipynb").write_text(kept)
+    assert result.exit_code == 0
+    text = (tmp_path / "r.html").read_text()
+    assert "did not all run on the same code" in text
+    assert "with uncommitted changes" in text
+
+
+def test_what_is_no_replicate_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="deep-nb replicate"):
+        read_sections(tmp_path)
+    (tmp_path / "a").mkdir()
+    write_notebook(tmp_path / "a" / "plain.ipynb", "1")
+    with pytest.raises(ValueError, match="not executed by deep-nb replicate"):
+        read_sections(tmp_path)
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert "no executed notebooks" in result.output
