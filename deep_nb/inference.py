@@ -15,7 +15,7 @@ from deep_nb.experiment import Experiment
 from deep_nb.randomness import probe_states
 from deep_nb.results import experiment_of
 from deep_nb.tasks import mean_squared_error, predicted_labels
-from deep_nb.training import two_phases
+from deep_nb.training import free_phase
 
 #: A million points are the most that a decision map asks of each network.
 MAX_INTERVALS = 1000
@@ -167,7 +167,8 @@ _STEP_METRICS = {
 def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
     """Follow both phases once more with the final weights, keeping every state.
 
-    Starts from states drawn from U(0, 0.1) by each network's seed. Diverged networks are NaN.
+    Starts from states drawn from U(0, 0.1) by each network's seed. The nudged phase is the model's
+    own at +β, without what a rule may add to it. Diverged networks are NaN.
 
     Parameters
     ----------
@@ -190,9 +191,10 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
     start = probe_states(seeds, len(experiment.X), experiment.layout)
     relax = get_engine(engine, experiment.layout.n_free, experiment.model.activation)
     fields = experiment.fields(W, B)
-    phases = two_phases(experiment, relax, fields, start, trajectory=True)
-    metrics = [_step_metrics(p, f, experiment) for p, f in zip(phases, fields, strict=True)]
-    free, weak = phases
+    phase = free_phase(experiment, trajectory=True)
+    free = relax(fields[0], start, phase)
+    weak = relax(fields[1], free.S, phase._replace(T=T2))
+    metrics = [_step_metrics(p, f, experiment) for p, f in zip((free, weak), fields, strict=True)]
     assert free.trajectory is not None
     assert weak.trajectory is not None
     moving = np.concatenate([free.trajectory, weak.trajectory[:, 1:]], axis=1)

@@ -1,45 +1,113 @@
-r"""What one epoch's two phases change: the learning rules.
+r"""Learning rules: what K networks do to their weights after a free phase.
+
+Every rule is a function of a `Lesson`. It runs its own nudged phases and returns a `Change`. The
+loss is :math:`C = \frac12 \lVert y - s \rVert^2` of the outputs at the free rest point, averaged
+over samples; the rules differ in how near ΔW comes to the gradient of −C:
+
+============== ======================================================= ===== =========
+rule           nudged phases                                           local gradient
+============== ======================================================= ===== =========
+stdp           one at +β, all of its path                              yes   no
+contrastive    one at +β                                               yes   no
+vector_field   ±β                                                      yes   if J = Jᵀ
+exact          ±β, with the antisymmetric part of J turned round       yes   as β → 0
+adjoint        none: a linear solve                                    no    yes
+============== ======================================================= ===== =========
 
 References
 ----------
 [P]_ and [S18]_ of `deep_nb.models`; contrastive Hebbian form after B. Scellier and Y. Bengio,
 "Equilibrium Propagation", 2017, arXiv:1602.05179.
+
+.. [A26] Scurria et al., "Equilibrium Propagation for Non-Conservative Systems", 2026,
+   arXiv:2602.03670.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from deep_nb.dynamics import Relaxation, ordered_product
-from deep_nb.models import Hyperparameters
+from deep_nb.dynamics import Field, Phase, Relaxation, nudged_field, ordered_product
+from deep_nb.dynamics import vector_field as velocity
+from deep_nb.engines import Relax
+from deep_nb.models import Hyperparameters, Model
+
+#: Singular values below this, relative to the largest, count as 0 where the adjoint is solved for.
+RANK_TOLERANCE = 1e-12
 
 
-def stdp(
-    free: Relaxation, weak: Relaxation, X: np.ndarray, hyper: Hyperparameters
-) -> tuple[np.ndarray, np.ndarray]:
+class Lesson(NamedTuple):
+    """What K networks have been shown, and how they have settled.
+
+    Attributes
+    ----------
+    model : Model
+    hyper : Hyperparameters
+    W : ndarray, shape (K, N, N)
+    X : ndarray, shape (M, N_X)
+        Clamped states.
+    Y : ndarray, shape (M, N_Y)
+        Targets of the last N_Y neurons.
+    field : Field
+        Of the free phase.
+    free : Relaxation
+        The free phase.
+    phase : Phase
+        How a nudged phase is integrated.
+    relax : Relax
+        The engine.
+    """
+
+    model: Model
+    hyper: Hyperparameters
+    W: np.ndarray
+    X: np.ndarray
+    Y: np.ndarray
+    field: Field
+    free: Relaxation
+    phase: Phase
+    relax: Relax
+
+    def nudge(
+        self, field: Field, beta: float, stdp: tuple[float, float] | None = None
+    ) -> Relaxation:
+        """Go on from the free states with β on the outputs."""
+        return self.relax(
+            nudged_field(field, beta, self.Y), self.free.S, self.phase._replace(stdp=stdp)
+        )
+
+
+class Change(NamedTuple):
+    """What a rule returns.
+
+    Attributes
+    ----------
+    weak : Relaxation
+        The nudged phase at +β.
+    dW : ndarray, shape (K, N, N)
+        ΔW, not yet masked; 0 onto inputs.
+    db : ndarray, shape (K, N)
+        Δb; 0 for inputs.
+    """
+
+    weak: Relaxation
+    dW: np.ndarray
+    db: np.ndarray
+
+
+def stdp(lesson: Lesson) -> Change:
     r"""Spike-timing-dependent plasticity along the nudged phase, DEEP's rule [P]_.
 
     .. math:: \Delta W_{ij} = \frac{1}{M T_2} \sum_{t=1}^{T_2} \sum_m s_i(t)
               \big(\beta_0 s_j(t) + \beta_1 (s_j(t) - s_j(t-1))\big)
 
-    Parameters
-    ----------
-    free, weak : Relaxation
-        The two phases of K networks.
-    X : ndarray, shape (M, N_X)
-        Clamped states.
-    hyper : Hyperparameters
-        For T2.
-
-    Returns
-    -------
-    dW : ndarray, shape (K, N, N)
-        ΔW, not yet masked; 0 onto inputs.
-    db : ndarray, shape (K, N)
-        Δb = 0: the bias is a neuron.
+    and the same with :math:`s_i = 1` for a bias.
     """
+    hyper, X = lesson.hyper, lesson.X
+    weak = lesson.nudge(lesson.field, hyper.beta, (hyper.beta_0, hyper.beta_1))
     assert weak.pairing is not None
     assert weak.change is not None
     M, N_X = X.shape
@@ -47,52 +115,166 @@ def stdp(
     dW = np.zeros((K, N_X + n, N_X + n))
     dW[:, N_X:, N_X:] = weak.pairing
     dW[:, :N_X, N_X:] = ordered_product(X.T, weak.change)
-    return dW / (M * hyper.T2), np.zeros((K, N_X + n))
+    db = np.zeros((K, N_X + n))
+    db[:, N_X:] = weak.change.sum(axis=1)
+    return Change(weak, dW / (M * hyper.T2), db / (M * hyper.T2))
 
 
-def contrastive(
-    free: Relaxation, weak: Relaxation, X: np.ndarray, hyper: Hyperparameters
-) -> tuple[np.ndarray, np.ndarray]:
+def contrastive(lesson: Lesson) -> Change:
     r"""Contrast of the two rest points, the rule of asymmetric EP [S18]_.
 
     .. math:: \Delta W_{ij} = \frac{1}{\beta M} \sum_m
               s_i^\text{free} (s_j^\text{weak} - s_j^\text{free}),
               \qquad
               \Delta b_j = \frac{1}{\beta M} \sum_m (s_j^\text{weak} - s_j^\text{free})
+    """
+    weak = lesson.nudge(lesson.field, lesson.hyper.beta)
+    delta = (weak.S - lesson.free.S) / (lesson.hyper.beta * len(lesson.X))
+    return Change(weak, *_hebbian(lesson, delta))
+
+
+def vector_field(lesson: Lesson) -> Change:
+    r"""Symmetric nudging without a correction, the vector-field estimate [S18]_.
+
+    :math:`\delta = (s^{+\beta} - s^{-\beta}) / 2\beta` tends to :math:`-J^{-1} (y - s^*)` as β → 0,
+    where the gradient has :math:`J^\top`. ΔW as of `descent`.
+    """
+    weak, delta = _symmetric(lesson, lesson.field)
+    return Change(weak, *descent(lesson, delta))
+
+
+def exact(lesson: Lesson) -> Change:
+    r"""Symmetric nudging with the antisymmetric part of J turned round [A26]_.
+
+    With :math:`A = (J - J^\top) / 2` at the free rest point :math:`s^*`, both nudged phases follow
+
+    .. math:: \dot s = F(s) \mp \beta \nabla C - 2 A (s - s^*),
+
+    whose linearisation is :math:`J^\top`: δ tends to the adjoint as β → 0. Each synapse needs the
+    activity of its own two neurons and the weight of the opposite synapse. ΔW as of `descent`.
+    """
+    weak, delta = _symmetric(lesson, transposed_field(lesson.field, lesson.free.S))
+    return Change(weak, *descent(lesson, delta))
+
+
+def adjoint(lesson: Lesson) -> Change:
+    r"""Gradient of −C at the free rest point, by a linear solve; not local, the yardstick.
+
+    :math:`J^\top \delta = -(y - s^*)` on the outputs, over the neurons that are not saturated
+    (δ = 0 for the others). Where J is singular, so that the rest point is not isolated, the
+    solution of least norm. ΔW as of `descent`. The nudged phase is run to be recorded, no more.
+    """
+    weak = lesson.nudge(lesson.field, lesson.hyper.beta)
+    return Change(weak, *descent(lesson, adjoint_states(lesson.field, lesson.free.S, lesson.Y)))
+
+
+Rule = Callable[[Lesson], Change]
+
+#: The rules by their names.
+RULES: dict[str, Rule] = {
+    "stdp": stdp,
+    "contrastive": contrastive,
+    "vector_field": vector_field,
+    "exact": exact,
+    "adjoint": adjoint,
+}
+
+
+def transposed_field(field: Field, S: np.ndarray) -> Field:
+    r"""Return :math:`F(s) - 2 A (s - s^*)`: its linear part is :math:`J^\top`, its rest point s*.
 
     Parameters
     ----------
-    free, weak : Relaxation
-        The two phases of K networks.
-    X : ndarray, shape (M, N_X)
-        Clamped states.
-    hyper : Hyperparameters
-        For β.
+    field : Field
+        F, of K networks.
+    S : ndarray, shape (K, M, n)
+        s*, where F = 0 but for saturated neurons.
+    """
+    W = field.W.transpose(0, 2, 1)
+    return Field(
+        np.ascontiguousarray(W), field.drive + ordered_product(S, field.W - W), field.decay
+    )
+
+
+def saturated(field: Field, S: np.ndarray) -> np.ndarray:
+    """Return which neurons rest at a bound of [0, 1] and push against it, shape (K, M, n)."""
+    dS = velocity(field, S)
+    return ((S <= 0) & (dS < 0)) | ((S >= 1) & (dS > 0))
+
+
+def adjoint_states(field: Field, S: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    r"""Return δ with :math:`J^\top \delta = -(y - s)` over unsaturated neurons, else 0.
+
+    Parameters
+    ----------
+    field : Field
+        Of the free phase.
+    S : ndarray, shape (K, M, n)
+        Free rest points.
+    Y : ndarray, shape (M, N_Y)
+        Targets of the last N_Y neurons.
+
+    Returns
+    -------
+    ndarray, shape (K, M, n)
+    """
+    n, N_Y = S.shape[2], Y.shape[1]
+    moving = ~saturated(field, S)
+    transposed = field.W - field.decay[:, :, None] * np.eye(n)
+    pairs = moving[..., :, None] & moving[..., None, :]
+    system = np.where(pairs, transposed[:, None], -np.eye(n))
+    pull = np.zeros(S.shape)
+    pull[..., -N_Y:] = Y - S[..., -N_Y:]
+    inverse = np.linalg.pinv(system, rcond=RANK_TOLERANCE)
+    return -(inverse @ (pull * moving)[..., None])[..., 0] * moving
+
+
+def descent(lesson: Lesson, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return the gradient of −C that belongs to adjoint states δ.
+
+    .. math:: \Delta W_{ij} = \frac1M \sum_m s_i (\delta_j - \gamma \delta_i), \qquad
+              \Delta b_j = \frac1M \sum_m \delta_j
+
+    :math:`-\gamma\delta_i` (times sign(W_ij) where the outflow is absolute), since W_ij also stands
+    in i's own decay; an input, being clamped, has δ_i = 0.
+
+    Parameters
+    ----------
+    lesson : Lesson
+    delta : ndarray, shape (K, M, n)
 
     Returns
     -------
     dW : ndarray, shape (K, N, N)
-        ΔW, not yet masked; 0 onto inputs.
     db : ndarray, shape (K, N)
-        Δb; 0 for inputs.
     """
-    M, N_X = X.shape
-    K, _, n = free.S.shape
-    difference = (weak.S - free.S) / (hyper.beta * M)
-    pre = np.concatenate([np.broadcast_to(X, (K, M, N_X)), free.S], axis=2)
-    dW = np.zeros((K, N_X + n, N_X + n))
-    dW[:, :, N_X:] = ordered_product(pre.transpose(0, 2, 1), difference)
-    db = np.zeros((K, N_X + n))
-    db[:, N_X:] = difference.sum(axis=1)
+    delta = delta / len(lesson.X)
+    dW, db = _hebbian(lesson, delta)
+    N_X = lesson.X.shape[1]
+    own = lesson.model.outflow * (lesson.free.S * delta).sum(axis=1)[:, :, None]
+    outgoing = lesson.W[:, N_X:, N_X:]
+    sign = np.sign(outgoing) if lesson.model.absolute_outflow else np.ones_like(outgoing)
+    dW[:, N_X:, N_X:] -= own * sign
     return dW, db
 
 
-Rule = Callable[
-    [Relaxation, Relaxation, np.ndarray, Hyperparameters], tuple[np.ndarray, np.ndarray]
-]
+def _hebbian(lesson: Lesson, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Σ_m s_i δ_j and Σ_m δ_j, 0 onto inputs."""
+    M, N_X = lesson.X.shape
+    K, _, n = delta.shape
+    S = np.concatenate([np.broadcast_to(lesson.X, (K, M, N_X)), lesson.free.S], axis=2)
+    dW = np.zeros((K, N_X + n, N_X + n))
+    dW[:, :, N_X:] = ordered_product(S.transpose(0, 2, 1), delta)
+    db = np.zeros((K, N_X + n))
+    db[:, N_X:] = delta.sum(axis=1)
+    return dW, db
 
-#: The rules by their names.
-RULES: dict[str, Rule] = {"stdp": stdp, "contrastive": contrastive}
+
+def _symmetric(lesson: Lesson, field: Field) -> tuple[Relaxation, np.ndarray]:
+    """Return the phase at +β, and (s at +β − s at −β) / 2β."""
+    beta = lesson.hyper.beta
+    plus, minus = lesson.nudge(field, beta), lesson.nudge(field, -beta)
+    return plus, (plus.S - minus.S) / (2 * beta)
 
 
 def updated_weights(W: np.ndarray, dW: np.ndarray, dt_W: float, reg_W: float) -> np.ndarray:

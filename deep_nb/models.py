@@ -93,7 +93,9 @@ class Model(Frozen):
     bias_neuron: bool = Field(description="whether a last input, always 1, carries the biases")
     learned_bias: bool = Field(description="whether each neuron has a learned bias b")
     one_hot: bool = Field(False, description="one output a class instead of one a label")
-    rule: Literal["stdp", "contrastive"] = Field(description="what changes the weights")
+    rule: Literal["stdp", "contrastive", "vector_field", "exact", "adjoint"] = Field(
+        description="what changes the weights, see `deep_nb.learning`"
+    )
     activation: Literal["hard_sigmoid", "sigmoid", "tanh"] = Field(
         "hard_sigmoid", description="ρ, applied to the state after each Euler step"
     )
@@ -107,9 +109,9 @@ class Model(Frozen):
         return Hyperparameters(**mapping(hyper, "hyper"))
 
     @model_validator(mode="after")
-    def _bias_is_learned_by_its_rule(self) -> Self:
-        if self.rule == "stdp" and self.learned_bias:
-            raise ValueError("the rule 'stdp' learns no bias b: use a bias neuron instead")
+    def _gradients_are_of_a_clipped_rest_point(self) -> Self:
+        if self.rule in ("exact", "adjoint") and self.activation != "hard_sigmoid":
+            raise ValueError(f"the rule {self.rule!r} needs the activation 'hard_sigmoid'")
         return self
 
 

@@ -110,7 +110,9 @@ def _figure(path: Path) -> Figure:
 def read_table(folder: str | Path) -> pd.DataFrame | None:
     """Return a replicate's claims table, or None where its claims were not run."""
     path = Path(folder) / "claims" / "claims.csv"
-    return pd.read_csv(path, dtype={"id": str}, na_filter=True) if path.is_file() else None
+    if not path.is_file():
+        return None
+    return pd.read_csv(path, dtype={"id": str}).fillna({"at_best": ""})
 
 
 def write_report(folder: str | Path, target: str | Path | None = None) -> Path:

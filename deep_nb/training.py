@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from deep_nb.dynamics import Field, Phase, Relaxation
+from deep_nb.dynamics import Phase, Relaxation
 from deep_nb.engines import Relax, choose_engine, get_engine
 from deep_nb.experiment import Experiment, Flags
-from deep_nb.learning import RULES, updated_weights
+from deep_nb.learning import RULES, Change, Lesson, updated_weights
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.pruning import prune
 from deep_nb.randomness import check_seeds, initial_states, initial_weights, pruning_draws
@@ -137,11 +137,9 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
     for epoch in tqdm(range(hyper.n_epochs), desc="epochs", disable=not progress):
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is found and reported
             start = np.array([initial_states(streams[k], len(experiment.X), layout) for k in alive])
-            fields = experiment.fields(W[alive], B[alive])
-            free, weak = two_phases(experiment, relax, fields, start, "S_epochs" in log)
-            change = weight_change(experiment, free, weak)
-            W_next, B_next = _updated(experiment, W[alive], B[alive], *change)
-        finite = _finite(W_next, B_next, free.S, weak.S, free.residual, weak.residual)
+            free, change = learn(experiment, relax, W[alive], B[alive], start, "S_epochs" in log)
+            W_next, B_next = _updated(experiment, W[alive], B[alive], change)
+        finite = _finite(W_next, B_next, free.S, change.weak.S, free.residual, change.weak.residual)
         log["diverged"][alive[~finite]] = True
         log["diverged_epoch"][alive[~finite]] = epoch
         alive = alive[finite]
@@ -151,28 +149,29 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
         else:
             W[alive] = W_next[finite]
         B[alive] = B_next[finite]
-        _write(log, experiment, epoch, alive, finite, free, weak, change)
+        _write(log, experiment, epoch, alive, finite, free, change)
         if not alive.size:
             break
     _freeze(log)
 
 
-def two_phases(
+def learn(
     experiment: Experiment,
     relax: Relax,
-    fields: tuple[Field, Field],
+    W: np.ndarray,
+    B: np.ndarray,
     start: np.ndarray,
     trajectory: bool = False,
-) -> tuple[Relaxation, Relaxation]:
-    """Relax K networks freely, then nudged, from given states.
+) -> tuple[Relaxation, Change]:
+    """Let K networks settle freely, then change as their rule says.
 
     Parameters
     ----------
     experiment : Experiment
     relax : Relax
         The engine.
-    fields : tuple of Field
-        Of both phases, as from `Experiment.fields`.
+    W : ndarray, shape (K, N, N)
+    B : ndarray, shape (K, N)
     start : ndarray, shape (K, M, n)
         Free states at the start.
     trajectory : bool
@@ -180,38 +179,55 @@ def two_phases(
 
     Returns
     -------
-    free, weak : Relaxation
+    free : Relaxation
+        The free phase.
+    change : Change
+        The nudged phase, ΔW on existing synapses and Δb where biases are learned; the signs of
+        both with the flag ``sign``.
     """
+    model, hyper = experiment.model, experiment.hyper
+    phase = free_phase(experiment, trajectory)
+    field = experiment.fields(W, B)[0]
+    free = relax(field, start, phase)
+    weak, dW, db = RULES[model.rule](
+        Lesson(
+            model=model,
+            hyper=hyper,
+            W=W,
+            X=experiment.X,
+            Y=experiment.Y,
+            field=field,
+            free=free,
+            phase=phase._replace(T=hyper.T2),
+            relax=relax,
+        )
+    )
+    dW = constrain_weights(dW, experiment.mask)
+    if not model.learned_bias:
+        db = np.zeros_like(db)
+    if experiment.flags.sign:
+        dW, db = np.sign(dW), np.sign(db)
+    return free, Change(weak, dW, db)
+
+
+def free_phase(experiment: Experiment, trajectory: bool = False) -> Phase:
+    """Return how the experiment's free phase is integrated."""
     hyper = experiment.hyper
-    free = Phase(
+    return Phase(
         dt=hyper.dt,
         T=hyper.T1,
         activation=experiment.model.activation,
         stop=hyper.stop if experiment.flags.stop_criterion else None,
         trajectory=trajectory,
     )
-    stdp = (hyper.beta_0, hyper.beta_1) if experiment.model.rule == "stdp" else None
-    settled = relax(fields[0], start, free)
-    return settled, relax(fields[1], settled.S, free._replace(T=hyper.T2, stdp=stdp))
-
-
-def weight_change(
-    experiment: Experiment, free: Relaxation, weak: Relaxation
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rule's ΔW (K, N, N) on existing synapses and Δb (K, N), signs if ``sign``."""
-    dW, db = RULES[experiment.model.rule](free, weak, experiment.X, experiment.hyper)
-    dW = constrain_weights(dW, experiment.mask)
-    if not experiment.model.learned_bias:
-        db = np.zeros_like(db)
-    return (np.sign(dW), np.sign(db)) if experiment.flags.sign else (dW, db)
 
 
 def _updated(
-    experiment: Experiment, W: np.ndarray, B: np.ndarray, dW: np.ndarray, db: np.ndarray
+    experiment: Experiment, W: np.ndarray, B: np.ndarray, change: Change
 ) -> tuple[np.ndarray, np.ndarray]:
     hyper = experiment.hyper
     reg_W = hyper.reg_W if experiment.flags.regularized else 0.0
-    return updated_weights(W, dW, hyper.dt_W, reg_W), B + hyper.dt_W * db
+    return updated_weights(W, change.dW, hyper.dt_W, reg_W), B + hyper.dt_W * change.db
 
 
 def _finite(*arrays: np.ndarray) -> np.ndarray:
@@ -226,12 +242,11 @@ def _write(
     alive: np.ndarray,
     finite: np.ndarray,
     free: Relaxation,
-    weak: Relaxation,
-    change: tuple[np.ndarray, np.ndarray],
+    change: Change,
 ) -> None:
     """Write one epoch of the networks that are still finite."""
     N_X, N_Y, one_hot = experiment.layout.N_X, experiment.layout.N_Y, experiment.model.one_hot
-    for phase, relaxation in (("free", free), ("weak", weak)):
+    for phase, relaxation in (("free", free), ("weak", change.weak)):
         S = relaxation.S[finite]
         outputs = S[..., -N_Y:]
         labels = predicted_labels(outputs, one_hot)
@@ -242,16 +257,16 @@ def _write(
         log[f"steps_{phase}"][alive, epoch] = relaxation.steps[finite]
         log[f"S_{phase}"][alive, :, :N_X] = experiment.X
         log[f"S_{phase}"][alive, :, N_X:] = S
-    log["dW_norm"][alive, epoch] = np.abs(change[0][finite]).sum(axis=(1, 2))
-    log["dB_norm"][alive, epoch] = np.abs(change[1][finite]).sum(axis=1)
+    log["dW_norm"][alive, epoch] = np.abs(change.dW[finite]).sum(axis=(1, 2))
+    log["dB_norm"][alive, epoch] = np.abs(change.db[finite]).sum(axis=1)
     log["n_connections"][alive, epoch] = np.count_nonzero(log["W"][alive], axis=(1, 2))
     if "W_epochs" in log:
         log["W_epochs"][alive, epoch + 1] = log["W"][alive]
         log["B_epochs"][alive, epoch + 1] = log["B"][alive]
     if "S_epochs" in log:
         assert free.trajectory is not None
-        assert weak.trajectory is not None
-        states = np.concatenate([free.trajectory, weak.trajectory[:, 1:]], axis=1)[finite]
+        assert change.weak.trajectory is not None
+        states = np.concatenate([free.trajectory, change.weak.trajectory[:, 1:]], axis=1)[finite]
         log["S_epochs"][alive, epoch, ..., N_X:] = states
         performed = np.isfinite(states).all(axis=-1, keepdims=True)
         log["S_epochs"][alive, epoch, ..., :N_X] = np.where(performed, experiment.X, np.nan)

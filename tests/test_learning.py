@@ -1,51 +1,204 @@
+import itertools
+
+import hypothesis.strategies as st
 import numpy as np
+import pytest
+from hypothesis import assume, given
 
-from deep_nb.dynamics import Relaxation
-from deep_nb.learning import contrastive, stdp, updated_weights
-from deep_nb.models import DEEP, EP_asym
+import deep_nb
+from deep_nb.dynamics import Phase, free_field
+from deep_nb.engines import get_engine
+from deep_nb.learning import RULES, Lesson, adjoint_states, saturated, updated_weights
+from deep_nb.topology import Layout, complete
+
+LEAKY = deep_nb.DEEP.replace(name="leaky DEEP", leak=1.0)
+MODELS = {
+    "leaky DEEP": LEAKY,
+    "absolute outflow": LEAKY.replace(absolute_outflow=True),
+    "one-hot": deep_nb.DEEP_oh.replace(leak=1.0),
+    "EP_asym": deep_nb.EP_asym,
+}
+#: Long enough for every network here to come to rest to the last bits.
+REST = Phase(dt=0.1, T=20_000)
 
 
-def relaxation(S, **more):
-    none = np.zeros(len(S))
-    return Relaxation(S, none, none, none, **more)
+def lesson_of(model, seed, beta=1e-3, scale=0.35, phase=REST, T2=1000, M=3):
+    """One random network at its free rest point, some neurons saturated, some not."""
+    rng = np.random.default_rng(seed)
+    hyper = model.hyper.replace(N_H=[int(rng.integers(1, 6))], beta=beta, T2=T2)
+    layout = Layout(2, model.bias_neuron, hyper.N_H, 2)
+    W = np.where(complete(layout), rng.normal(0.05, scale, (1, layout.N, layout.N)), 0.0)
+    b = np.zeros((1, layout.N))
+    if model.learned_bias:
+        b[:, layout.N_X :] = rng.normal(0.3, scale, layout.n_free)
+    X = layout.clamp(rng.uniform(-0.5, 1.5, (M, 2)))
+    Y = rng.uniform(0, 1, (M, 2))
+    relax = get_engine("numba", layout.n_free, "hard_sigmoid")
+    field = free_field(W, b, X, model)
+    free = relax(field, np.full((1, M, layout.n_free), 0.5), REST)
+    return Lesson(model, hyper, W, X, Y, field, free, phase, relax), b
 
 
-def test_stdp_is_its_sum_written_out(rng):
-    M, N_X, n, T2 = 3, 2, 4, 7
-    hyper = DEEP.hyper.replace(T2=T2, beta_0=0.4, beta_1=0.9)
-    X, path = rng.uniform(size=(M, N_X)), rng.uniform(size=(T2 + 1, M, n))
-    s = np.concatenate([np.broadcast_to(X, (T2 + 1, M, N_X)), path], axis=2)
-    expected = np.zeros((N_X + n, N_X + n))
-    for t in range(1, T2 + 1):
+def loss(lesson, W, b):
+    field = free_field(W, b, lesson.X, lesson.model)
+    S = lesson.relax(field, lesson.free.S, REST).S
+    return ((S[0, :, -2:] - lesson.Y) ** 2).sum() / 2 / len(lesson.Y)
+
+
+def assume_isolated(lesson):
+    """At rest, and no neuron within reach of changing between saturated and not."""
+    assume(lesson.free.projected_residual[0] < 1e-24)
+    S, held = lesson.free.S, saturated(lesson.field, lesson.free.S)
+    push = S @ lesson.field.W + lesson.field.drive - S * lesson.field.decay[:, None]
+    assume((np.abs(push[held]) > 1e-2).all())
+    assume(((S[~held] > 1e-2) & (S[~held] < 1 - 1e-2)).all())
+    J = lesson.field.W[0].T - np.diag(lesson.field.decay[0])
+    assume(np.linalg.eigvals(J).real.max() < -0.05)
+    assume(not held[..., -2:].all())
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@given(seed=st.integers(0, 10**6))
+def test_the_adjoint_is_the_gradient_by_finite_differences(model, seed):
+    """Central differences with h = 1e-5: their own error is h² and 1e-16 / h."""
+    lesson, b = lesson_of(model, seed)
+    assume_isolated(lesson)
+    change = RULES["adjoint"](lesson)
+    h, mask = 1e-5, lesson.W[0] != 0
+    numeric = np.zeros_like(lesson.W)
+    for i, j in np.argwhere(mask):
+        for sign in (1, -1):
+            W = lesson.W.copy()
+            W[0, i, j] += sign * h
+            numeric[0, i, j] -= sign * loss(lesson, W, b) / (2 * h)
+    size = np.linalg.norm(numeric)
+    assume(size > 1e-3)
+    assert np.linalg.norm(change.dW * mask - numeric) <= 1e-6 * size
+    for j in range(lesson.X.shape[1], lesson.W.shape[1]):
+        up, down = b.copy(), b.copy()
+        up[0, j] += h
+        down[0, j] -= h
+        slope = (loss(lesson, lesson.W, down) - loss(lesson, lesson.W, up)) / (2 * h)
+        assert change.db[0, j] == pytest.approx(slope, abs=1e-6 * max(size, 1))
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@given(seed=st.integers(0, 10**6))
+def test_exact_tends_to_the_adjoint_at_least_linearly(model, seed):
+    """Ten times less β, at least about ten times less error, until rounding (1e-16 / β) is left."""
+    lesson, _ = lesson_of(model, seed)
+    assume_isolated(lesson)
+    gradient = RULES["adjoint"](lesson).dW
+    size = np.linalg.norm(gradient)
+    assume(size > 1e-3)
+    errors = []
+    for beta in (1e-2, 1e-3, 1e-4):
+        at = lesson._replace(hyper=lesson.hyper.replace(beta=beta))
+        errors.append(np.linalg.norm(RULES["exact"](at).dW - gradient) / size)
+    assert errors[0] < 0.2
+    assert all(after < before / 8 + 1e-9 for before, after in itertools.pairwise(errors))
+
+
+def test_only_the_correction_finds_the_gradient_of_an_asymmetric_network():
+    """In a symmetric one without outflow, vector_field and contrastive find it as well."""
+    lesson, b = lesson_of(deep_nb.EP_asym, 5, beta=1e-4, scale=0.2)
+    errors = {}
+    for name, symmetric in (("asymmetric", False), ("symmetric", True)):
+        W = lesson.W.copy()
+        if symmetric:
+            W[0, 2:, 2:] = (W[0, 2:, 2:] + W[0, 2:, 2:].T) / 2
+        field = free_field(W, b, lesson.X, lesson.model)
+        free = lesson.relax(field, lesson.free.S, REST)
+        at = lesson._replace(W=W, field=field, free=free)
+        gradient = RULES["adjoint"](at).dW
+        for rule in ("contrastive", "vector_field", "exact"):
+            difference = RULES[rule](at).dW - gradient
+            errors[name, rule] = np.linalg.norm(difference) / np.linalg.norm(gradient)
+    assert errors["asymmetric", "exact"] < 1e-3
+    assert errors["asymmetric", "vector_field"] > 0.05
+    assert errors["asymmetric", "contrastive"] > 0.05
+    assert all(errors["symmetric", rule] < 1e-3 for rule in ("contrastive", "vector_field"))
+
+
+def test_saturated_neurons_learn_nothing_and_pass_nothing_on():
+    lesson, _ = lesson_of(LEAKY, 3)
+    N_X, n = lesson.X.shape[1], lesson.free.S.shape[2]
+    S = lesson.free.S.copy()
+    S[0, 0] = 1.0
+    drive = lesson.field.drive.copy()
+    drive[0, 0] = 10.0  # every neuron pushes against 1 in the first sample
+    field = lesson.field._replace(drive=drive)
+    delta = adjoint_states(field, S, lesson.Y)
+    assert not delta[0, 0].any()
+    assert delta[0, 1:].any()
+    assert delta.shape == (1, 3, n)
+    assert N_X == 3
+
+
+def test_a_rest_point_that_is_not_isolated_has_the_gradient_of_least_norm():
+    """Published DEEP without saturation: 1ᵀ J = 0, and no δ solves the equation."""
+    lesson, _ = lesson_of(deep_nb.DEEP, 0)
+    S = np.full_like(lesson.free.S, 0.5)
+    delta = adjoint_states(lesson.field, S, lesson.Y)
+    transposed = lesson.field.W[0] - np.diag(lesson.field.decay[0])
+    pull = np.zeros_like(S)
+    pull[..., -2:] = lesson.Y - 0.5
+    expected = np.linalg.lstsq(transposed, -pull[0].T, rcond=1e-10)[0].T
+    assert np.isfinite(delta).all()
+    np.testing.assert_allclose(delta[0], expected, atol=1e-9)
+
+
+def test_stdp_is_its_sum_written_out():
+    phase = Phase(dt=0.1, T=7, trajectory=True)
+    model = deep_nb.DEEP.replace(hyper=deep_nb.DEEP.hyper.replace(beta_0=0.4, beta_1=0.9), leak=1.0)
+    lesson, _ = lesson_of(model, 1, beta=5.0, phase=phase, T2=7)
+    change = RULES["stdp"](lesson)
+    M, N_X = lesson.X.shape
+    path = change.weak.trajectory[0]
+    s = np.concatenate([np.broadcast_to(lesson.X, (8, M, N_X)), path], axis=2)
+    expected, of_bias = np.zeros_like(lesson.W[0]), np.zeros(len(lesson.W[0]))
+    for t in range(1, 8):
         for m in range(M):
-            for i in range(N_X + n):
-                for j in range(N_X, N_X + n):
-                    change = s[t, m, j] - s[t - 1, m, j]
-                    expected[i, j] += s[t, m, i] * (0.4 * s[t, m, j] + 0.9 * change)
-    v = 0.4 * path[1:] + 0.9 * np.diff(path, axis=0)
-    weak = relaxation(
-        path[-1:],
-        pairing=np.einsum("tmi,tmj->ij", path[1:], v)[None],
-        change=v.sum(axis=0)[None],
-    )
-    dW, db = stdp(relaxation(path[:1]), weak, X, hyper)
-    np.testing.assert_allclose(dW[0], expected / (M * T2), atol=1e-13)
-    assert not db.any()
+            v = 0.4 * s[t, m] + 0.9 * (s[t, m] - s[t - 1, m])
+            v[:N_X] = 0
+            expected += np.outer(s[t, m], v)
+            of_bias += v
+    np.testing.assert_allclose(change.dW[0], expected / (M * 7), atol=1e-13)
+    np.testing.assert_allclose(change.db[0], of_bias / (M * 7), atol=1e-13)
 
 
-def test_contrastive_is_its_sum_written_out(rng):
-    M, N_X, n = 3, 1, 4
-    hyper = EP_asym.hyper.replace(beta=2.0)
-    X, free, weak = (rng.uniform(size=(M, size)) for size in (N_X, n, n))
-    s_free = np.hstack([X, free])
-    dW, db = contrastive(relaxation(free[None]), relaxation(weak[None]), X, hyper)
-    for i in range(N_X + n):
-        for j in range(n):
-            expected = sum(s_free[m, i] * (weak[m, j] - free[m, j]) for m in range(M)) / (2 * M)
+def test_contrastive_is_its_sum_written_out():
+    lesson, _ = lesson_of(deep_nb.EP_asym, 2, beta=2.0, phase=REST._replace(T=50))
+    weak, dW, db = RULES["contrastive"](lesson)
+    M, N_X = lesson.X.shape
+    before = np.hstack([lesson.X, lesson.free.S[0]])
+    difference = weak.S[0] - lesson.free.S[0]
+    assert difference.any()
+    for i in range(before.shape[1]):
+        for j in range(difference.shape[1]):
+            expected = sum(before[m, i] * difference[m, j] for m in range(M)) / (2 * M)
             np.testing.assert_allclose(dW[0, i, N_X + j], expected, atol=1e-14)
-    np.testing.assert_allclose(db[0, N_X:], (weak - free).sum(axis=0) / (2 * M), atol=1e-14)
+    np.testing.assert_allclose(db[0, N_X:], difference.sum(axis=0) / (2 * M), atol=1e-14)
     assert not dW[0, :, :N_X].any()
     assert not db[0, :N_X].any()
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("model", ["DEEP", "DEEP_oh", "EP_asym"])
+def test_every_rule_trains_every_model(rule, model):
+    changed = deep_nb.MODELS[model].replace(name="changed", rule=rule)
+    run = deep_nb.train(changed, "and", seeds=range(2), hyper={"n_epochs": 3, "beta": 0.5})
+    assert not run["diverged"].any()
+    if rule != "adjoint":  # an output saturated at 0 has gradient 0; nudging may free it
+        assert (run["dW_norm"] > 0).any()
+        assert (run["dB_norm"] > 0).any() == changed.learned_bias
+    again = deep_nb.train(**deep_nb.settings(run))
+    assert again.identical(run)
+
+
+def test_gradients_need_a_clipped_rest_point():
+    with pytest.raises(ValueError, match="'exact' needs the activation 'hard_sigmoid'"):
+        deep_nb.EP_asym.replace(rule="exact", activation="tanh")
 
 
 def test_l1_shrinks_weights_towards_zero():

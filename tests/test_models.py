@@ -95,7 +95,7 @@ def test_models_survive_json():
     ("change", "message"),
     [
         ({"leak": -1.0}, "leak = -1.0: it should be greater than or equal to 0"),
-        ({"rule": "hebb"}, "rule = 'hebb': it should be 'stdp' or 'contrastive'"),
+        ({"rule": "hebb"}, "rule = 'hebb': it should be 'stdp', 'contrastive'"),
         ({"leaks": 1.0}, "unknown name 'leaks'.*did you mean 'leak'"),
         ({"activation": "relu"}, "activation = 'relu'.*'hard_sigmoid', 'sigmoid' or 'tanh'"),
     ],

@@ -83,7 +83,8 @@ def test_the_report_is_whole_and_names_what_ran(folder, tmp_path):
     assert "n = 7" in words
     written = readme.read_text()
     assert "old" not in written
-    assert "22 % [15, 31]<br>**not reproduced**" in written
+    assert "| 22 % [15, 31]<br>**not reproduced**<br>9 settings: yes 0, no 8 |" in written
+    assert not re.search(r"\bnan\b", text.split("<body>")[1].split("<figure>")[0])
     assert written.startswith("before\n")
     assert written.endswith("after\n")
 

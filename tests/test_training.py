@@ -43,8 +43,8 @@ def test_biases_are_learned_only_where_the_model_says_so():
     assert not run["B"].any()
     assert not run["dB_norm"].any()
     assert deep_nb.train("EP_asym", "or", seeds=0, hyper=SHORT)["B"].any()
-    with pytest.raises(ValueError, match="the rule 'stdp' learns no bias b"):
-        deep_nb.DEEP.replace(learned_bias=True)
+    biased = deep_nb.DEEP.replace(name="biased", learned_bias=True)
+    assert deep_nb.train(biased, "or", seeds=0, hyper=SHORT)["B"].any()
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
