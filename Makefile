@@ -42,7 +42,7 @@ notebooks: $(READY)
 
 figures: $(READY)
 	$(BIN)/deep-nb replicate --profile full --figures figures
-	$(BIN)/deep-nb report replication/full -o figures/report.html --readme README.md
+	$(BIN)/deep-nb report figures --readme README.md
 
 bench: $(READY)
 	$(BIN)/pytest benchmarks --quiet -o addopts= --benchmark-columns=min,median,rounds

@@ -28,6 +28,7 @@ from deep_nb.statistics import (
     learned,
     log_rank,
     median,
+    network_table,
     share,
 )
 from deep_nb.tasks import TASKS
@@ -36,9 +37,34 @@ from deep_nb.training import train
 SOURCE = "Farinha et al. 2020, arXiv:2006.08798"
 SIGNIFICANT = 0.05
 
+#: Makes the whole table; ``deep-nb claims --only ID`` decides one claim at the published settings.
+COMMAND = "deep-nb replicate --profile full --only claims"
+
 #: What names a setting of the grid: hidden neurons, β, dt_W over the model's published value, and
 #: epochs.
 SETTING = ("N_H", "beta", "dt_W_factor", "n_epochs")
+
+#: Columns of the claims table.
+COLUMNS = (
+    "id",
+    "statement",
+    "source",
+    "task",
+    "quantity",
+    "estimate",
+    "low",
+    "high",
+    "bound",
+    "p",
+    "networks",
+    "rule",
+    "verdict",
+    "settings",
+    "reproduced_at",
+    "not_reproduced_at",
+    "at_best",
+    "command",
+)
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
 TaskName = Literal["xor", "and", "or", "not", "id"]
@@ -84,7 +110,7 @@ class Claim(Frozen):
     id: str
     statement: str
     quantity: Literal["share", "difference", "median", "earlier"]
-    measure: Literal["learned", "gershgorin", "sparsity"] = "learned"
+    measure: Literal["learned", "learned_after", "gershgorin", "sparsity"] = "learned"
     of: Networks
     against: Networks | None = None
     tasks: list[TaskName] = Field(min_length=1)
@@ -161,7 +187,9 @@ def measure(
     pandas.DataFrame
         One row a network: model, task, pruned, seed, n_epochs; ``learned`` in the last epoch;
         ``epochs`` to the criterion, NaN if censored; ``mse`` of the last epoch's free phase;
-        ``sparsity``; ``gershgorin``, whether the row or the column test passes; ``diverged``.
+        ``learned_after`` with the weights that are left in the end, as of
+        `deep_nb.statistics.network_table`; their ``sparsity``; ``gershgorin``, whether the row or
+        the column test passes; ``diverged``.
     """
     run = train(model, task, seeds=seeds, hyper=hyper, regularized=pruned, sparse=pruned)
     report = stability.report(run)
@@ -175,6 +203,7 @@ def measure(
             "n_epochs": run.sizes["epoch"],
             "learned": learned(run).values[:, -1],
             "epochs": epochs_to_criterion(run),
+            "learned_after": network_table(run)["learned"].values,
             "mse": run["mse_free"].values[:, -1],
             "sparsity": 1 - run["n_connections"].values[:, -1] / possible,
             "gershgorin": (report["gershgorin_rows"] | report["gershgorin_columns"]).values,
@@ -253,11 +282,16 @@ def sweep(
 
 
 class Evidence(NamedTuple):
-    """What one claim's quantity came out as: p is 0 where no test belongs to it."""
+    """What one claim's quantity came out as.
+
+    p is 0 where no test belongs to it. `bound` is "≤" or "≥" where a median is censored, so that
+    the estimate is one for it, else empty.
+    """
 
     estimate: Estimate
     p: float
     networks: int
+    bound: str = ""
 
 
 def _share(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Evidence:
@@ -276,12 +310,15 @@ def _median(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Evi
 
 def _earlier(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Evidence:
     assert against is not None
-    horizon = int(of["n_epochs"].iloc[0])
-    first, second = (side["epochs"].to_numpy(float) for side in (of, against))
+    horizon = int(min(of["n_epochs"].iloc[0], against["n_epochs"].iloc[0]))
+    sides = [side["epochs"].to_numpy(float) for side in (of, against)]
+    first, second = (np.where(side < horizon, side, np.nan) for side in sides)
     difference = difference_of_medians(
         np.nan_to_num(first, nan=horizon), np.nan_to_num(second, nan=horizon)
     )
-    return Evidence(difference, log_rank(first, second, horizon), len(of) + len(against))
+    censored = [bool(np.isnan(side).mean() >= 0.5) for side in (first, second)]
+    bound = {(True, False): "≥", (False, True): "≤"}.get((censored[0], censored[1]), "")
+    return Evidence(difference, log_rank(first, second, horizon), len(of) + len(against), bound)
 
 
 _QUANTITIES: dict[str, Callable[[Claim, pd.DataFrame, pd.DataFrame | None], Evidence]] = {
@@ -308,8 +345,9 @@ def evaluate(
     Returns
     -------
     pandas.DataFrame
-        One row a claim and task: id, statement, source, task, quantity, estimate, low, high, p
-        (NaN without a test), networks, rule, verdict; of the grid, how many settings were asked
+        One row a claim and task: id, statement, source, task, quantity, estimate, low, high,
+        bound ("≤" or "≥" where a median is censored), p (NaN without a test), networks (of both
+        sides), rule, verdict; of the grid, how many settings were asked
         (0 without a grid), at how many the claim is ``reproduced_at`` and ``not_reproduced_at``,
         and the verdict where two models are compared ``at_best``, each at its own best setting as
         in `best_settings`; and the command that makes the row.
@@ -336,15 +374,16 @@ def evaluate(
                 "estimate": evidence.estimate.value,
                 "low": evidence.estimate.low,
                 "high": evidence.estimate.high,
+                "bound": evidence.bound,
                 "p": evidence.p if claim.quantity == "earlier" else np.nan,
                 "networks": evidence.networks,
                 "rule": str(claim.holds),
                 "verdict": _in_words(claim, verdict, over_grid),
                 **over_grid._asdict(),
-                "command": f"deep-nb claims --only {claim.id}",
+                "command": COMMAND,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _pairs(claims: Iterable[Claim]) -> list[tuple[Claim, str]]:
@@ -416,7 +455,8 @@ def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row a task and model: the columns of `SETTING`, ``learned`` the share and ``epochs``
         the median epochs to the criterion of the networks with odd seeds, those that never reach
-        it counted with the last epoch.
+        it counted with the last epoch; ``edge`` which of N_H, β and dt_W lie at an end of the
+        grid, so that a better setting may lie beyond it.
     """
     rows = []
     for (task, model), of in grid.groupby(["task", "model"], sort=False):
@@ -424,7 +464,12 @@ def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
         setting = fresh.iloc[0][list(SETTING)].to_dict()
         epochs = fresh["epochs"].fillna(setting["n_epochs"]).median()
         row = {"task": task, "model": model, **setting, "learned": fresh["learned"].mean()}
-        rows.append({**row, "epochs": epochs})
+        ends = [
+            name
+            for name in SETTING[:3]
+            if grid[name].nunique() > 1 and setting[name] in (grid[name].min(), grid[name].max())
+        ]
+        rows.append({**row, "epochs": epochs, "edge": ", ".join(ends)})
     return pd.DataFrame(rows)
 
 
@@ -444,17 +489,18 @@ def _best(settings: dict[Any, pd.DataFrame]) -> pd.DataFrame:
 def _in_words(claim: Claim, verdict: Verdict, over: OverGrid) -> str:
     if not over.settings:
         return verdict
-    beyond = {
-        "most": over.reproduced_at > over.not_reproduced_at,
-        "every": over.not_reproduced_at == 0,
-        "best": over.at_best == "reproduced",
-    }
-    if verdict == "reproduced":
-        holds = beyond[claim.grid or "most"]
-        return verdict if holds else "reproduced at the published setting; not beyond it"
-    if over.reproduced_at:
-        return f"{verdict} at the published setting; reproduced at others"
-    return verdict
+    if verdict != "reproduced":
+        others = " at the published setting; reproduced at others" if over.reproduced_at else ""
+        return verdict + others
+    holds, fails = {
+        "most": (over.reproduced_at > over.not_reproduced_at, True),
+        "every": (over.not_reproduced_at == 0, True),
+        "best": (over.at_best == "reproduced", over.at_best == "not reproduced"),
+    }[claim.grid or "most"]
+    if holds:
+        return verdict
+    beyond = "not beyond it" if fails else "beyond it inconclusive"
+    return f"reproduced at the published setting; {beyond}"
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -476,8 +522,8 @@ def _cell(row: Any) -> str:
     """Return estimate, interval, verdict and what the grid says, in a cell of a table."""
     epochs = row["quantity"].startswith("median epochs")
     factor, unit = (1, " epochs") if epochs else (100, " %")
-    low, high = (f"{factor * row[end]:.0f}" for end in ("low", "high"))
-    text = f"{factor * row['estimate']:.0f}{unit} [{low}, {high}]"
+    estimate, low, high = (f"{factor * row[n]:.3g}" for n in ("estimate", "low", "high"))
+    text = f"{row['bound']} {estimate}{unit} [{low}, {high}]".strip()
     if epochs:
         text += f", p = {row['p']:.0e}" if row["p"] >= 1e-6 else ", p < 1e-6"
     text += f"<br>**{row['verdict']}**"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 from tqdm import tqdm
 
 import deep_nb
@@ -123,11 +124,13 @@ def train(
 @click.option("--only", metavar="PATTERN", help="Ids of claims, such as '1a' or '2*'.")
 @click.option("--seeds", default="0-99", show_default=True, help="One network each: 0-9,12.")
 def claims(only: str | None, seeds: str) -> None:
-    """Put the paper's claims to the test at its own settings."""
+    """Put the paper's claims to the test at its own settings, without the grid."""
     chosen = select(read_claims(), "id", only, "claim")
     table = evaluate(chosen, measure_all(chosen, _seeds(seeds)))
     for _, row in table.iterrows():
-        numbers = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+        numbers = f"{row['bound']}{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+        if pd.notna(row["p"]):
+            numbers += f", log-rank p = {row['p']:.1e}"
         click.echo(
             f"{row['id']:<3} {row['task']:<4} {row['statement']}\n"
             f"         {row['quantity']}: {numbers}, {row['networks']} networks\n"
@@ -214,10 +217,10 @@ def replicate(
 )
 def report(folder: Path, output: Path | None, readme: Path | None) -> None:
     """Build one self-contained HTML page from the finished replicate in FOLDER."""
+    table = read_table(folder)
+    if readme and table is None:
+        raise ValueError(f"{folder} has no claims table: replicate the experiment 'claims'")
     page = write_report(folder, output)
-    if readme:
-        table = read_table(folder)
-        if table is None:
-            raise ValueError(f"{folder} has no claims table: replicate the experiment 'claims'")
+    if readme and table is not None:
         insert_claims(readme, table)
     click.echo(f"wrote {page}")

@@ -12,7 +12,18 @@ from typing import Any
 import psutil
 
 #: The libraries whose versions may change a result.
-LIBRARIES = ("numpy", "scipy", "numba", "xarray", "netcdf4", "matplotlib", "papermill")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "numba",
+    "xarray",
+    "pandas",
+    "statsmodels",
+    "networkx",
+    "netcdf4",
+    "matplotlib",
+    "papermill",
+)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import multiprocessing
 import os
@@ -31,8 +32,8 @@ PROFILES = ("quick", "full")
 KERNEL = "python3"
 
 #: Endings of what belongs into the repository's figures, and of all that an experiment leaves.
-FIGURES = (".svg", ".png", ".csv", ".gz", ".md")
-OUTPUTS = (*FIGURES, ".nc", ".ipynb", ".html")
+FIGURES = (".svg", ".png", ".csv", ".gz", ".md", ".ipynb")
+OUTPUTS = (*FIGURES, ".nc", ".html")
 
 
 class Entry(Frozen):
@@ -244,7 +245,8 @@ def _execute(job: Job, folder: Path) -> None:
             papermill.execute_notebook(
                 job.notebook,
                 notebook,
-                {**job.parameters, "output": str(folder)},
+                {**job.parameters, "output": "."},
+                cwd=folder,
                 kernel_name=KERNEL,
                 progress_bar=False,
                 start_timeout=120,
@@ -254,11 +256,22 @@ def _execute(job: Job, folder: Path) -> None:
     finally:
         if notebook.exists():
             content = nbformat.read(notebook, as_version=4)
-            content.metadata["deep_nb"] = provenance()
+            content.metadata["papermill"] |= {  # no paths of this machine
+                "input_path": job.notebook.name,
+                "output_path": notebook.name,
+            }
+            content.metadata["deep_nb"] = {**provenance(), "parameters": _parameters(job)}
             nbformat.write(content, notebook)
             exporter = nbconvert.HTMLExporter()
             html, _ = exporter.from_notebook_node(content)
             notebook.with_suffix(".html").write_text(html, encoding="utf-8")
+
+
+def _parameters(job: Job) -> dict[str, Any]:
+    """Return every parameter that the notebook ran with, its own defaults included."""
+    known = papermill.inspect_notebook(str(job.notebook))
+    defaults = {name: ast.literal_eval(given["default"]) for name, given in known.items()}
+    return {n: v for n, v in {**defaults, **job.parameters}.items() if n != "output"}
 
 
 def _kernel_config(folder: str) -> Config:
@@ -269,7 +282,7 @@ def _kernel_config(folder: str) -> Config:
 
 
 def collect_figures(outcomes: list[Outcome], target: Path) -> list[Path]:
-    """Copy figures and tables of the jobs that went well to ``target / job.name``.
+    """Copy figures, tables and notebooks of the jobs that went well to ``target / job.name``.
 
     Returns
     -------

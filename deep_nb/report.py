@@ -14,9 +14,13 @@ import jinja2
 import nbformat
 import pandas as pd
 
-from deep_nb.claims import markdown
+from deep_nb.claims import COLUMNS, markdown
+from deep_nb.models import MODELS
 
 _DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
+#: What a provenance must tell to be shown.
+ORIGIN = ("deep_nb", "commit", "python", "versions", "platform", "cpu", "cores")
+
 _MARKS = "<!-- claims: begin -->\n", "<!-- claims: end -->\n"
 
 
@@ -35,8 +39,7 @@ class Section:
 
     name: str
     title: str
-    notebook: Path
-    html: Path
+    pages: list[Path]
     parameters: dict[str, Any]
     started: str
     seconds: float
@@ -71,38 +74,46 @@ def read_sections(folder: str | Path) -> list[Section]:
 def _section(path: Path) -> Section:
     try:
         notebook = nbformat.read(path, as_version=4)
-        run, provenance = notebook.metadata["papermill"], notebook.metadata["deep_nb"]
+        run, provenance = notebook.metadata["papermill"], dict(notebook.metadata["deep_nb"])
+        parameters = provenance.pop("parameters")
+        started, seconds = str(run["start_time"]), float(run["duration"])
+        origin = {name: provenance[name] for name in ORIGIN}
+        cells = notebook.cells
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, KeyError) as error:
         raise ValueError(f"{path} was not executed by deep-nb replicate: {error!r}") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not an executed notebook: {error}") from None
     headings = [
         match[1]
-        for cell in notebook.cells
+        for cell in cells
         if cell.cell_type == "markdown"
         for match in re.finditer(r"^# (.+)$", cell.source, re.MULTILINE)
     ]
     errors = [
         f"{output.ename}: {output.evalue}"
-        for cell in notebook.cells
+        for cell in cells
         for output in cell.get("outputs", [])
         if output.output_type == "error"
     ]
     return Section(
         name=path.parent.name,
         title=headings[0] if headings else path.stem,
-        notebook=path,
-        html=path.with_suffix(".html"),
-        parameters={k: v for k, v in run["parameters"].items() if k != "output"},
-        started=run["start_time"],
-        seconds=run["duration"] or 0.0,
+        pages=[page for page in (path.with_suffix(".html"), path) if page.is_file()],
+        parameters=parameters,
+        started=started,
+        seconds=seconds,
         error="; ".join(errors),
-        provenance=provenance,
+        provenance=origin,
         figures=[_figure(figure) for figure in sorted(path.parent.glob("*.svg"))],
     )
 
 
 def _figure(path: Path) -> Figure:
     content = path.read_bytes()
-    caption = ElementTree.fromstring(content).findtext(f".//{_DESCRIPTION}") or path.stem
+    try:
+        caption = ElementTree.fromstring(content).findtext(f".//{_DESCRIPTION}") or path.stem
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path} is not a whole SVG figure: {error}") from None
     encoded = base64.b64encode(content).decode("ascii")
     return Figure(path.stem, caption, f"data:image/svg+xml;base64,{encoded}")
 
@@ -112,7 +123,11 @@ def read_table(folder: str | Path) -> pd.DataFrame | None:
     path = Path(folder) / "claims" / "claims.csv"
     if not path.is_file():
         return None
-    return pd.read_csv(path, dtype={"id": str}).fillna({"at_best": ""})
+    try:
+        table = pd.read_csv(path, dtype={"id": str})
+        return table[list(COLUMNS)].fillna({"at_best": "", "bound": ""})
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not a claims table: {error}") from None
 
 
 def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
@@ -150,6 +165,7 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
     page = environment.get_template("report.html.j2").render(
         claims=[] if table is None else table.to_dict("records"),
         sections=sections,
+        models={name: dict(model) | dict(model.hyper) for name, model in MODELS.items()},
         origins=_origins(sections),
         link=lambda path: Path(os.path.relpath(path.resolve(), root)).as_posix(),
     )

@@ -19,6 +19,7 @@ def frame(model, task="xor", pruned=False, **columns):
     """Made-up networks, as of `claims.measure`."""
     rows = len(next(iter(columns.values())))
     base = {"learned": False, "epochs": np.nan, "sparsity": 0.0, "gershgorin": False}
+    base |= {"learned_after": columns.get("learned", False)}
     fixed = {"model": model, "task": task, "pruned": pruned, "seed": range(rows), "n_epochs": 200}
     return pd.DataFrame({**fixed, **base, **columns})
 
@@ -107,12 +108,81 @@ def test_networks_that_never_learn_count_as_censored_not_as_missing():
     half = frame("DEEP", epochs=[*np.arange(5.0, 50.0), *[np.nan] * 55])
     row = claims.evaluate(claim, pd.concat([half, slow])).iloc[0]
     assert row["estimate"] == 200 - np.median(np.arange(60, 160))
+    assert row["bound"] == "≥"
     assert row["verdict"] != "reproduced"
     quick = frame("DEEP", epochs=np.arange(5.0, 105.0))
     row = claims.evaluate(claim, pd.concat([quick, slow])).iloc[0]
     assert row["estimate"] == -55
+    assert row["bound"] == ""
     assert row["p"] < 1e-6
     assert row["verdict"] == "reproduced"
+
+
+def test_both_sides_are_watched_equally_long():
+    """DEEP after 50 epochs against EP after 500: what happens later than 50 is not seen."""
+    claim = one_claim("earlier", "against: {model: EP_asym}", "below", 0, "null")
+    short = frame("DEEP", epochs=[40.0] * 20).assign(n_epochs=50)
+    long = frame("EP_asym", epochs=[5.0] * 5 + [300.0] * 15).assign(n_epochs=500)
+    row = claims.evaluate(claim, pd.concat([short, long])).iloc[0]
+    assert row["estimate"] == -10
+    assert row["bound"] == "≤"
+
+
+def setting(model, beta, learned, epochs):
+    """Twenty networks of one setting; values alternate between even and odd seeds."""
+    columns = {"learned": list(learned) * 10, "epochs": list(epochs) * 10}
+    return frame(model, **columns).assign(N_H=5, beta=beta, dt_W_factor=1.0)
+
+
+def test_the_best_setting_is_chosen_by_even_seeds_and_judged_by_odd_ones():
+    """At β = 1 even seeds are lucky; at β = 2 all learn but late."""
+    grid = pd.concat(
+        [
+            setting("DEEP", 1.0, (True, False), (3.0, np.nan)),
+            setting("DEEP", 2.0, (True, True), (30.0, 30.0)),
+            setting("EP_asym", 1.0, (True, True), (20.0, 20.0)),
+            setting("EP_asym", 2.0, (False, False), (np.nan, np.nan)),
+        ]
+    )
+    best = claims.best_settings(grid).set_index("model")
+    assert best.loc["DEEP", ["beta", "learned", "epochs"]].tolist() == [1.0, 0.0, 200.0]
+    assert best.loc["EP_asym", ["beta", "learned", "epochs"]].tolist() == [1.0, 1.0, 20.0]
+    assert (best["edge"] == "beta").all()
+
+
+@pytest.mark.parametrize(
+    ("rival", "words"),
+    [
+        ((False, False), "reproduced"),
+        ((True, True), "reproduced at the published setting; beyond it inconclusive"),
+    ],
+)
+def test_two_models_are_compared_each_at_its_best(rival, words):
+    claim = one_claim("difference", "against: {model: EP_asym}", "above", 0, "best")
+    grid = pd.concat(
+        [
+            setting("DEEP", 1.0, (True, True), (3.0, 3.0)),
+            setting("DEEP", 2.0, (False, False), (np.nan, np.nan)),
+            setting("EP_asym", 1.0, (False, False), (np.nan, np.nan)),
+            setting("EP_asym", 2.0, rival, (3.0, 3.0)),
+        ]
+    )
+    published = pd.concat([frame(m, learned=[m == "DEEP"] * 100) for m in ("DEEP", "EP_asym")])
+    assert claims.evaluate(claim, published, grid)["verdict"].tolist() == [words]
+    worse = grid.assign(learned=grid["model"] == "EP_asym")
+    row = claims.evaluate(claim, published, worse).iloc[0]
+    assert row["verdict"] == "reproduced at the published setting; not beyond it"
+
+
+def test_stored_settings_are_what_training_gives():
+    stored = pd.read_csv(FIGURES / "claims" / "robustness.csv.gz").query(
+        "model == 'EP_asym' and task == 'xor' and N_H == 5 and beta == 10 and dt_W_factor == 10"
+        " and n_epochs == 200 and seed < 5"
+    )
+    hyper = {"N_H": [5], "beta": 10.0, "dt_W": 10.0, "n_epochs": 200}
+    again = claims.measure("EP_asym", "xor", range(5), hyper=hyper)
+    assert stored["learned"].tolist() == again["learned"].tolist()
+    np.testing.assert_array_equal(stored["epochs"], again["epochs"])
 
 
 def test_measure_is_about_its_networks():
@@ -169,8 +239,8 @@ def test_markdown_has_a_row_a_claim_and_a_column_a_task():
     lines = claims.markdown(table).splitlines()
     assert len(lines) == 2 + 4
     assert lines[0].count("|") == lines[5].count("|") == 9
-    assert "90 % [83, 94]<br>**reproduced**" in lines[2]
-    assert "90 % [83, 94]<br>**not reproduced**" in lines[3]
+    assert "90 % [82.6, 94.5]<br>**reproduced**" in lines[2]
+    assert "90 % [82.6, 94.5]<br>**not reproduced**" in lines[3]
 
 
 def test_one_claim_is_decided_on_the_command_line():
@@ -191,7 +261,9 @@ def test_the_tables_shown_are_what_the_stored_networks_say():
     grid = pd.read_csv(stored / "robustness.csv.gz")
     assert networks.groupby(["model", "task", "pruned"])["seed"].apply(list).map(len).min() >= 100
     table = claims.evaluate(claims.read_claims(), networks, grid)
-    shown = pd.read_csv(stored / "claims.csv", dtype={"id": str}).fillna({"at_best": ""})
+    shown = pd.read_csv(stored / "claims.csv", dtype={"id": str}).fillna(
+        {"at_best": "", "bound": ""}
+    )
     pd.testing.assert_frame_equal(table, shown, rtol=1e-9)
     assert (stored / "claims.md").read_text() == claims.markdown(table)
     assert claims.markdown(table) in (FIGURES.parent / "README.md").read_text()

@@ -1,6 +1,7 @@
 """The report of a real little replicate: a figure, a failure, and a claims table."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 
 import nbformat
@@ -35,7 +36,14 @@ def folder(tmp_path_factory):
     claims = root / "out" / "claims"
     claims.mkdir()
     row = {"id": "1a", "statement": "DEEP learns <XOR>", "source": "s", "task": "xor"}
-    row |= {"quantity": "share", "estimate": 0.22, "low": 0.15, "high": 0.31, "p": None}
+    row |= {
+        "quantity": "share",
+        "estimate": 0.22,
+        "low": 0.15,
+        "high": 0.31,
+        "bound": None,
+        "p": None,
+    }
     row |= {"networks": 100, "rule": "above 0.5", "verdict": "not reproduced", "settings": 9}
     row |= {"reproduced_at": 0, "not_reproduced_at": 8, "at_best": None, "command": "deep-nb c"}
     pd.DataFrame([row]).to_csv(claims / "claims.csv", index=False)
@@ -68,7 +76,9 @@ def test_the_report_is_whole_and_names_what_ran(folder, tmp_path):
     parsed = Page(text)
     words = re.sub(r"\s+", " ", " ".join(parsed.words))
     outside = [a for a in parsed.addresses if not a.startswith(("data:image/svg+xml;base64,", "#"))]
-    assert len(outside) == 6  # page and notebook of two experiments, and each page once more
+    assert (
+        len(outside) == 8
+    )  # page and notebook of two experiments, in the table and above the figures
     assert all((page.parent / link).is_file() for link in outside)
     assert "http" not in text.replace("http://www.w3.org", "")
     assert "DEEP learns <XOR>" in words
@@ -81,6 +91,7 @@ def test_the_report_is_whole_and_names_what_ran(folder, tmp_path):
     for version in origin["versions"].values():
         assert version in words
     assert "n = 7" in words
+    assert str(folder.parent) not in (folder / "n7" / "drawing.ipynb").read_text()
     written = readme.read_text()
     assert "old" not in written
     assert "| 22 % [15, 31]<br>**not reproduced**<br>9 settings: yes 0, no 8 |" in written
@@ -100,6 +111,28 @@ def test_experiments_on_different_code_are_pointed_out(folder, tmp_path):
     text = (tmp_path / "r.html").read_text()
     assert "did not all run on the same code" in text
     assert "with uncommitted changes" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("n7/empty.svg", "<svg><g>", "not a whole SVG figure"),
+        ("n7/drawing.ipynb", "[]", "not an executed notebook|not executed"),
+        ("n7/drawing.ipynb", '{"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": '
+         '{"papermill": {"start_time": null, "duration": null}, "deep_nb": {"parameters": {}}}}',
+         "not an executed notebook"),
+        ("claims/claims.csv", "id,task\n1a,xor\n", "not a claims table"),
+    ],
+)  # fmt: skip
+def test_broken_files_are_named(folder, tmp_path, file, content, message):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / file).write_text(content)
+    result = CliRunner().invoke(main, ["report", str(copy)])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert file.split("/")[1] in result.output
+    assert re.search(message, result.output)
 
 
 def test_what_is_no_replicate_is_refused(tmp_path):
