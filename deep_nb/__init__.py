@@ -1,5 +1,6 @@
 """Equilibrium propagation for complete directed neural networks (DEEP), reproducibly."""
 
+from deep_nb.classifier import DEEPClassifier
 from deep_nb.experiment import Flags
 from deep_nb.inference import decision_map, predict, trajectory
 from deep_nb.models import DEEP, MODELS, DEEP_oh, EP_asym, Hyperparameters, Model
@@ -11,6 +12,7 @@ __all__ = [
     "DEEP",
     "MODELS",
     "TASKS",
+    "DEEPClassifier",
     "DEEP_oh",
     "EP_asym",
     "Flags",

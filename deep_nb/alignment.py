@@ -1,0 +1,127 @@
+"""Alignment: the angle between what a rule does to the weights and the gradient."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from deep_nb.checks import one_of
+from deep_nb.engines import get_engine
+from deep_nb.learning import RULES, Change
+from deep_nb.randomness import probe_states
+from deep_nb.results import experiment_of
+from deep_nb.stability import weights_after
+from deep_nb.training import learn
+
+
+def rule_change(
+    run: xr.Dataset, rule: str, epoch: int = -1, hyper: Mapping[str, Any] | None = None
+) -> Change:
+    """Return what a rule would do to a run's networks, whatever rule they were trained with.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        As from `deep_nb.train`, of a model with the hard sigmoid.
+    rule : str
+        A name in `deep_nb.learning.RULES`.
+    epoch : int
+        Epochs trained, −1 for all; others need ``record=("weights",)``.
+    hyper : mapping, optional
+        Hyperparameters laid over the run's, such as another β or longer phases.
+
+    Returns
+    -------
+    Change
+        ΔW on existing synapses and Δb where biases are learned.
+
+    Raises
+    ------
+    ValueError
+        If `rule` is unknown, a hyperparameter is out of range, or the weights were not recorded.
+    """
+    one_of(rule, RULES, "rule")
+    trained = experiment_of(run)
+    experiment = dataclasses.replace(
+        trained,
+        model=trained.model.replace(rule=rule),
+        hyper=trained.hyper.replace(**(hyper or {})),
+        flags=trained.flags.replace(sign=False),
+    )
+    W, B = weights_after(run, epoch)
+    start = probe_states(run["seed"].values, len(experiment.X), experiment.layout)
+    relax = get_engine("auto", experiment.layout.n_free, experiment.model.activation)
+    return learn(experiment, relax, W, B, start)[1]
+
+
+def alignment(
+    run: xr.Dataset,
+    rules: Sequence[str] = ("stdp", "contrastive", "vector_field", "exact"),
+    epochs: Sequence[int] = (-1,),
+    hyper: Mapping[str, Any] | None = None,
+) -> xr.DataArray:
+    r"""Return the angle between each rule's change and that of `adjoint`, the gradient.
+
+    .. math:: \theta = \arccos \frac{\langle \Delta, g \rangle}{\lVert \Delta \rVert \lVert g \rVert}
+
+    over all weights and biases together. Below 90° a small step lowers the loss.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        As from `deep_nb.train`.
+    rules : sequence of str
+        Names in `deep_nb.learning.RULES`.
+    epochs : sequence of int
+        Epochs trained, −1 for all.
+    hyper : mapping, optional
+        As in `rule_change`.
+
+    Returns
+    -------
+    xarray.DataArray, over (rule, snapshot, seed)
+        In degrees; NaN where the gradient or the change is 0, or the network diverged.
+
+    Raises
+    ------
+    ValueError
+        As `rule_change`.
+    """
+    if isinstance(rules, str) or not rules:
+        raise ValueError(f"rules must be a sequence of names such as ('exact',), got {rules!r}")
+    angles = np.full((len(rules), len(epochs), run.sizes["seed"]), np.nan)
+    for column, epoch in enumerate(epochs):
+        gradient = _flat(rule_change(run, "adjoint", epoch, hyper))
+        for row, rule in enumerate(rules):
+            angles[row, column] = _angle(_flat(rule_change(run, rule, epoch, hyper)), gradient)
+    angles[..., run["diverged"].values] = np.nan
+    return xr.DataArray(
+        angles,
+        dims=("rule", "snapshot", "seed"),
+        coords={"rule": list(rules), "snapshot": list(epochs), "seed": run["seed"].values},
+        attrs={"units": "degree", "long_name": "angle between the rule's change and the gradient"},
+    )
+
+
+def _flat(change: Change) -> np.ndarray:
+    """Return all of a change, shape (K, N² + N)."""
+    return np.concatenate([change.dW.reshape(len(change.dW), -1), change.db], axis=1)
+
+
+def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the angle between the rows in degrees, NaN where one is 0.
+
+    By atan2 of the two diagonals of the rhombus of unit vectors: arccos loses half of the digits
+    near 0 (W. Kahan, "How Futile are Mindless Assessments of Roundoff", 2006).
+    """
+    sizes = [np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b)]
+    a, b = (
+        np.divide(x, s, out=np.full_like(x, np.nan), where=s > 0)
+        for x, s in zip((a, b), sizes, strict=True)
+    )
+    halves = np.linalg.norm(a - b, axis=1), np.linalg.norm(a + b, axis=1)
+    return np.degrees(2 * np.arctan2(*halves))

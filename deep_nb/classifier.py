@@ -1,0 +1,281 @@
+r"""A scikit-learn classifier: one complete directed network, learning in mini-batches.
+
+The same field, phases and rules as everywhere in this package, one output neuron a class. What
+differs from `deep_nb.train` is what larger data ask for: mini-batches in random order, a
+learning rate that falls along a half cosine, and, if wanted, noise on the inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import Field
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from deep_nb.checks import Frozen
+from deep_nb.dynamics import Phase, free_field
+from deep_nb.engines import Relax, get_engine
+from deep_nb.learning import RULES, Lesson
+from deep_nb.models import (
+    Count,
+    Hyperparameters,
+    Model,
+    NonNegative,
+    Positive,
+    get_model,
+)
+from deep_nb.topology import Layout, complete
+
+#: Where every free neuron starts: the mean of the published U(0, 0.1).
+START = 0.05
+
+
+class _Batches(Frozen):
+    """What the classifier is told besides a model and its hyperparameters."""
+
+    batch_size: Count
+    W_scale: Positive
+    noise: NonNegative = Field(description="standard deviation, in units of the inputs")
+
+
+class DEEPClassifier(ClassifierMixin, BaseEstimator):
+    r"""Classify with one complete directed network that learns by two local phases.
+
+    Scale the features before (`sklearn.preprocessing`): the states of the neurons live in [0, 1].
+
+    Parameters
+    ----------
+    model : str or Model
+        The dynamics: a name in `deep_nb.MODELS` or a model of your own.
+    rule : str
+        A name in `deep_nb.learning.RULES`.
+    N_H : int or tuple of int
+        Hidden neurons.
+    beta : float
+        Nudging strength β.
+    dt_W : float
+        Learning rate at the start; in `fit` it falls to 0 along a half cosine.
+    n_epochs : int
+        Passes over the samples in `fit`.
+    batch_size : int
+        Samples a weight change.
+    T1, T2 : int
+        Euler steps of the free and of each nudged phase.
+    dt : float
+        Euler step.
+    W_scale : float
+        Standard deviation of the initial weights.
+    noise : float
+        Standard deviation of Gaussian noise on the inputs, drawn anew for each batch.
+    random_state : int, RandomState or None
+        For initial weights, order of samples and noise. With an int, the same bits each time.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+    n_features_in_ : int
+    n_iter_ : int
+        Passes made.
+    layout_ : Layout
+    W_ : ndarray, shape (N, N)
+        Weights, from the first axis to the second.
+    b_ : ndarray, shape (N,)
+        Biases.
+
+    Raises
+    ------
+    ValueError
+        In `fit` and `partial_fit`, if a parameter or the data are out of range.
+    FloatingPointError
+        If weights stop being finite: dt_W or the features are too large.
+    """
+
+    def __init__(
+        self,
+        model: str | Model = "EP_asym",
+        rule: str = "exact",
+        N_H: int | tuple[int, ...] = 100,
+        beta: float = 0.5,
+        dt_W: float = 0.2,
+        n_epochs: int = 50,
+        batch_size: int = 16,
+        T1: int = 25,
+        T2: int = 10,
+        dt: float = 0.5,
+        W_scale: float = 0.05,
+        noise: float = 0.0,
+        random_state: Any = None,
+    ) -> None:
+        self.model = model
+        self.rule = rule
+        self.N_H = N_H
+        self.beta = beta
+        self.dt_W = dt_W
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.T1 = T1
+        self.T2 = T2
+        self.dt = dt
+        self.W_scale = W_scale
+        self.noise = noise
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Learn from new weights on, for `n_epochs` passes.
+
+        Parameters
+        ----------
+        X : array_like, shape (M, n_features)
+        y : array_like, shape (M,)
+            Labels of any kind, of two classes or more.
+        """
+        samples, labels = validate_data(self, X, y, dtype=float)
+        check_classification_targets(labels)
+        model, hyper, batches = self._settings()
+        self._start(np.unique(labels), model, hyper, batches)
+        per_epoch = -(-len(samples) // batches.batch_size)
+        total = hyper.n_epochs * per_epoch
+        for epoch in range(hyper.n_epochs):
+            done = epoch * per_epoch + np.arange(per_epoch)
+            self._pass(samples, labels, hyper.dt_W * (1 + np.cos(np.pi * done / total)) / 2)
+        return self
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
+        """Learn by one more pass, at the full learning rate.
+
+        Parameters
+        ----------
+        X, y : array_like
+            As in `fit`.
+        classes : array_like, optional
+            All classes there will be; needed in the first call.
+        """
+        first = not hasattr(self, "W_")
+        samples, labels = validate_data(self, X, y, dtype=float, reset=first)
+        check_classification_targets(labels)
+        model, hyper, batches = self._settings()
+        if first:
+            if classes is None:
+                raise ValueError("the first call of partial_fit needs all classes")
+            self._start(np.unique(np.asarray(classes)), model, hyper, batches)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes must stay {self.classes_}, got {classes!r}")
+        unknown = np.setdiff1d(labels, self.classes_)
+        if unknown.size:
+            raise ValueError(f"y holds {unknown[:5]}, which is not among the classes")
+        n_batches = -(-len(samples) // batches.batch_size)
+        self._pass(samples, labels, np.full(n_batches, hyper.dt_W))
+        return self
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Return the outputs at rest, shape (M, classes); for two classes y1 − y0, shape (M,)."""
+        outputs = self._outputs(X)
+        return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return the outputs over their sum, shape (M, classes); equal shares where all are 0."""
+        outputs = self._outputs(X)
+        total = outputs.sum(axis=1, keepdims=True)
+        share = 1 / outputs.shape[1]
+        return np.divide(outputs, total, out=np.full_like(outputs, share), where=total > 0)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return the class of the largest output, shape (M,)."""
+        outputs = self._outputs(X)
+        return self.classes_[outputs.argmax(axis=1)]
+
+    def _settings(self) -> tuple[Model, Hyperparameters, _Batches]:
+        """Return the parameters, checked."""
+        model = get_model(self.model).replace(rule=self.rule, one_hot=True)
+        hyper = model.hyper.replace(
+            N_H=self.N_H,
+            beta=self.beta,
+            dt_W=self.dt_W,
+            n_epochs=self.n_epochs,
+            T1=self.T1,
+            T2=self.T2,
+            dt=self.dt,
+        )
+        batches = _Batches(batch_size=self.batch_size, W_scale=self.W_scale, noise=self.noise)
+        return model, hyper, batches
+
+    def _start(
+        self, classes: np.ndarray, model: Model, hyper: Hyperparameters, batches: _Batches
+    ) -> None:
+        """Draw new weights."""
+        if len(classes) < 2:
+            raise ValueError(f"a classifier needs two classes or more, got one class: {classes}")
+        self.classes_ = classes
+        self.layout_ = Layout(self.n_features_in_, model.bias_neuron, hyper.N_H, len(classes))
+        self._stream = check_random_state(self.random_state)
+        N = self.layout_.N
+        self.W_ = np.where(
+            complete(self.layout_), self._stream.normal(0, batches.W_scale, (N, N)), 0.0
+        )
+        self.b_ = np.zeros(N)
+        self.n_iter_ = 0
+
+    @np.errstate(over="ignore", invalid="ignore")  # divergence is found and reported
+    def _pass(self, X: np.ndarray, y: np.ndarray, rates: np.ndarray) -> None:
+        """Learn from every sample once; one learning rate a batch."""
+        model, hyper, batches = self._settings()
+        relax, mask = self._relax(model), complete(self.layout_)
+        targets = np.eye(len(self.classes_))[np.searchsorted(self.classes_, y)]
+        clamped = self.layout_.clamp(X)
+        phase = Phase(hyper.dt, hyper.T1, model.activation)
+        for chosen, rate in zip(self._order(len(X), batches.batch_size), rates, strict=True):
+            shown = clamped[chosen].copy()
+            if batches.noise:
+                n_inputs = X.shape[1]
+                shown[:, :n_inputs] += self._stream.normal(
+                    0, batches.noise, (len(chosen), n_inputs)
+                )
+            field = free_field(self.W_[None], self.b_[None], shown, model)
+            free = relax(field, self._at_start(len(chosen)), phase)
+            lesson = Lesson(
+                model=model,
+                hyper=hyper,
+                W=self.W_[None],
+                X=shown,
+                Y=targets[chosen],
+                field=field,
+                free=free,
+                phase=phase._replace(T=hyper.T2),
+                relax=relax,
+            )
+            _, dW, db = RULES[model.rule](lesson)
+            self.W_ = self.W_ + rate * np.where(mask, dW[0], 0.0)
+            if model.learned_bias:
+                self.b_ = self.b_ + rate * db[0]
+            if not (np.isfinite(self.W_).all() and np.isfinite(self.b_).all()):
+                raise FloatingPointError(
+                    f"weights are no longer finite in pass {self.n_iter_}: "
+                    f"lower dt_W (now {self.dt_W}) or scale the features"
+                )
+        self.n_iter_ += 1
+
+    def _order(self, M: int, size: int) -> Iterator[np.ndarray]:
+        order = self._stream.permutation(M)
+        return (order[first : first + size] for first in range(0, M, size))
+
+    def _relax(self, model: Model) -> Relax:
+        return get_engine("blas", self.layout_.n_free, model.activation)
+
+    def _at_start(self, M: int) -> np.ndarray:
+        return np.full((1, M, self.layout_.n_free), START)
+
+    def _outputs(self, X: ArrayLike) -> np.ndarray:
+        """Return the outputs after a free phase, shape (M, classes)."""
+        check_is_fitted(self, "W_")
+        model, hyper, _ = self._settings()
+        clamped = self.layout_.clamp(validate_data(self, X, dtype=float, reset=False))
+        field = free_field(self.W_[None], self.b_[None], clamped, model)
+        phase = Phase(hyper.dt, hyper.T1, model.activation)
+        S = self._relax(model)(field, self._at_start(len(clamped)), phase).S
+        return S[0, :, -self.layout_.N_Y :]
