@@ -66,7 +66,8 @@ def alignment(
 ) -> xr.DataArray:
     r"""Return the angle between each rule's change and that of `adjoint`, the gradient.
 
-    .. math:: \theta = \arccos \frac{\langle \Delta, g \rangle}{\lVert \Delta \rVert \lVert g \rVert}
+    .. math:: \theta = \arccos \frac{\langle \Delta, g \rangle}
+                                     {\lVert \Delta \rVert \lVert g \rVert}
 
     over all weights and biases together. Below 90° a small step lowers the loss.
 

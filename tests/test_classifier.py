@@ -108,7 +108,7 @@ def test_bad_parameters_are_named(iris, parameters, message):
 def test_divergence_is_an_error_not_an_answer(iris):
     X, y = iris
     with pytest.raises(FloatingPointError, match="lower dt_W"):
-        DEEPClassifier(rule="contrastive", dt_W=1e307, N_H=5, random_state=0).fit(1e9 * X, y)
+        DEEPClassifier(dt_W=1e307, W_scale=1e-3, N_H=5, random_state=0).fit(1000 * X, y)
     with pytest.raises(ValueError, match="two classes or more"):
         SMALL.fit(X[:20], y[:20])
 
