@@ -124,7 +124,7 @@ def read_table(folder: str | Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype={"id": str})
+        table = pd.read_csv(path, dtype={"id": str, "at_best": str, "bound": str})
         return table[list(COLUMNS)].fillna({"at_best": "", "bound": ""})
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a claims table: {error}") from None
