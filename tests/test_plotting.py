@@ -188,7 +188,9 @@ def test_heat_maps_show_the_share_of_each_setting():
     rows = itertools.product(("xor", "id"), (2, 5), (1.0, 10.0), (0.1, 1.0), (50, 200), range(4))
     names = ["task", "N_H", "beta", "dt_W_factor", "n_epochs", "seed"]
     grid = pd.DataFrame(rows, columns=names).assign(model="DEEP")
-    at = (grid[["task", "N_H", "beta", "dt_W_factor", "n_epochs"]] == ["id", 5, 10, 1, 200]).all(axis=1)
+    at = (grid[["task", "N_H", "beta", "dt_W_factor", "n_epochs"]] == ["id", 5, 10, 1, 200]).all(
+        axis=1
+    )
     grid["learned"] = at & (grid["seed"] < 3)
     figure = plotting.plot_robustness(grid, "DEEP", (5, 10.0, 200))
     panels = figure.axes[:8]
