@@ -171,6 +171,8 @@ def test_no_folder_for_the_cache_is_no_error():
 
 def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
     code = (
+        # Jobs in the background of a shell inherit that SIGINT is ignored.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "import deep_nb; short = {'n_epochs': 1, 'T1': 9, 'T2': 9};"
         "deep_nb.train('DEEP', 'xor', seeds=0, hyper=short); print('ready', flush=True);"
         "long = {'n_epochs': 20000, 'T1': 100000};"  # hours
