@@ -1,13 +1,12 @@
 """The paper's claims as data, and the rule that decides each of them.
 
 ``claims.yml`` beside this file states every claim: what is measured, of which networks, and which
-side of which number its 95 % interval has to lie on. `measure` trains the networks, `sweep` trains
-them again over a grid of settings, and `evaluate` turns both into a table of verdicts.
+side of which number its 95 % interval has to lie on. `evaluate` puts networks, trained in
+`deep_nb.ensembles`, to the test and returns a table of verdicts.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, Self
@@ -17,32 +16,22 @@ import pandas as pd
 import yaml
 from pydantic import Field, model_validator
 
-from deep_nb import stability
 from deep_nb.checks import Frozen, mapping
-from deep_nb.models import MODELS
+from deep_nb.ensembles import SETTING, best_networks, measure
 from deep_nb.statistics import (
     Estimate,
     difference_of_medians,
     difference_of_shares,
-    epochs_to_criterion,
-    learned,
     log_rank,
     median,
-    network_table,
     share,
 )
-from deep_nb.tasks import TASKS
-from deep_nb.training import train
 
 SOURCE = "Farinha et al. 2020, arXiv:2006.08798"
 SIGNIFICANT = 0.05
 
 #: Makes the whole table; ``deep-nb claims --only ID`` decides one claim at the published settings.
 COMMAND = "deep-nb replicate --profile full --only claims"
-
-#: What names a setting of the grid: hidden neurons, β, dt_W over the model's published value, and
-#: epochs.
-SETTING = ("N_H", "beta", "dt_W_factor", "n_epochs")
 
 #: Columns of the claims table.
 COLUMNS = (
@@ -161,57 +150,6 @@ def _claim(item: Any) -> Claim:
     return Claim(**values)
 
 
-def measure(
-    model: str,
-    task: str,
-    seeds: int | Sequence[int],
-    *,
-    pruned: bool = False,
-    hyper: dict[str, Any] | None = None,
-) -> pd.DataFrame:
-    """Train networks and measure what claims are about.
-
-    Parameters
-    ----------
-    model, task : str
-        Published names.
-    seeds : int or sequence of int
-        One network each.
-    pruned : bool
-        Whether to train with L1 and stochastic pruning.
-    hyper : dict, optional
-        Laid over the published hyperparameters.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a network: model, task, pruned, seed, n_epochs; ``learned`` in the last epoch;
-        ``epochs`` to the criterion, NaN if censored; ``mse`` of the last epoch's free phase;
-        ``learned_after`` with the weights that are left in the end, as of
-        `deep_nb.statistics.network_table`; their ``sparsity``; ``gershgorin``, whether the row or
-        the column test passes; ``diverged``.
-    """
-    run = train(model, task, seeds=seeds, hyper=hyper, regularized=pruned, sparse=pruned)
-    report = stability.report(run)
-    possible = int(run["mask"].sum())
-    return pd.DataFrame(
-        {
-            "model": model,
-            "task": task,
-            "pruned": pruned,
-            "seed": run["seed"].values,
-            "n_epochs": run.sizes["epoch"],
-            "learned": learned(run).values[:, -1],
-            "epochs": epochs_to_criterion(run),
-            "learned_after": network_table(run)["learned"].values,
-            "mse": run["mse_free"].values[:, -1],
-            "sparsity": 1 - run["n_connections"].values[:, -1] / possible,
-            "gershgorin": (report["gershgorin_rows"] | report["gershgorin_columns"]).values,
-            "diverged": run["diverged"].values,
-        }
-    )
-
-
 def measure_all(claims: Iterable[Claim], seeds: int | Sequence[int]) -> pd.DataFrame:
     """Measure every ensemble that the claims are about, once each, at published settings."""
     wanted = {
@@ -222,62 +160,6 @@ def measure_all(claims: Iterable[Claim], seeds: int | Sequence[int]) -> pd.DataF
         if networks is not None
     }
     frames = [measure(model, task, seeds, pruned=pruned) for model, task, pruned in wanted]
-    return pd.concat(frames, ignore_index=True)
-
-
-def sweep(
-    seeds: int | Sequence[int],
-    N_H: Sequence[int],
-    beta: Sequence[float],
-    dt_W_factor: Sequence[float],
-    n_epochs: Sequence[int],
-) -> pd.DataFrame:
-    """Train every model on every task at every setting of a grid.
-
-    A network's first epochs do not depend on how many follow: each is trained once, for the
-    largest of `n_epochs`, and looked at after each.
-
-    Parameters
-    ----------
-    seeds : int or sequence of int
-        The networks of each setting.
-    N_H : sequence of int
-        Hidden neurons.
-    beta : sequence of float
-        Nudging strengths β.
-    dt_W_factor : sequence of float
-        Learning rates, as multiples of the model's published dt_W: 1 is the published one.
-    n_epochs : sequence of int
-        Training epochs.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a network and setting: model, task, the columns of `SETTING`, seed, learned and
-        epochs as from `measure`.
-    """
-    frames = []
-    for model, task, hidden, b, factor in itertools.product(MODELS, TASKS, N_H, beta, dt_W_factor):
-        hyper = {
-            "N_H": [hidden],
-            "beta": float(b),
-            "dt_W": MODELS[model].hyper.dt_W * factor,
-            "n_epochs": max(n_epochs),
-        }
-        run = train(model, task, seeds=seeds, hyper=hyper)
-        for epochs in n_epochs:
-            columns = {"model": model, "task": task, "N_H": hidden, "beta": float(b)}
-            columns |= {"dt_W_factor": float(factor), "n_epochs": epochs}
-            frames.append(
-                pd.DataFrame(
-                    {
-                        **columns,
-                        "seed": run["seed"].values,
-                        "learned": learned(run).values[:, epochs - 1],
-                        "epochs": epochs_to_criterion(run, epochs),
-                    }
-                )
-            )
     return pd.concat(frames, ignore_index=True)
 
 
@@ -340,7 +222,7 @@ def evaluate(
     networks : pandas.DataFrame
         As from `measure_all`.
     grid : pandas.DataFrame, optional
-        As from `sweep`.
+        As from `deep_nb.ensembles.sweep`.
 
     Returns
     -------
@@ -350,7 +232,7 @@ def evaluate(
         sides), rule, verdict; of the grid, how many settings were asked
         (0 without a grid), at how many the claim is ``reproduced_at`` and ``not_reproduced_at``,
         and the verdict where two models are compared ``at_best``, each at its own best setting as
-        in `best_settings`; and the command that makes the row.
+        in `deep_nb.ensembles.best_settings`; and the command that makes the row.
     """
     groups = dict(list(networks.groupby(["model", "task", "pruned"])))
     settings = {} if grid is None else dict(list(grid.groupby(["model", "task", *SETTING])))
@@ -432,58 +314,10 @@ def _over_grid(claim: Claim, task: str, settings: dict[Any, pd.DataFrame]) -> Ov
         verdicts.append(_verdict(claim, _QUANTITIES[claim.quantity](claim, of, against)))
     best = ""
     if claim.against:
-        fresh = [_best(side) for side in sides]
+        fresh = [best_networks(side) for side in sides]
         best = _verdict(claim, _QUANTITIES[claim.quantity](claim, fresh[0], fresh[1]))
     yes, no = verdicts.count("reproduced"), verdicts.count("not reproduced")
     return OverGrid(len(verdicts), yes, no, best)
-
-
-def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
-    """Return at which setting each model does best at each task, and how well it does there.
-
-    The setting is chosen with the networks of even seeds (by the share that learn, then by the
-    median epochs, then the first), and judged with those of odd seeds: a maximum over settings
-    flatters the networks that it was taken over.
-
-    Parameters
-    ----------
-    grid : pandas.DataFrame
-        As from `sweep`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a task and model: the columns of `SETTING`, ``learned`` the share and ``epochs``
-        the median epochs to the criterion of the networks with odd seeds, those that never reach
-        it counted with the last epoch; ``edge`` which of N_H, β and dt_W lie at an end of the
-        grid, so that a better setting may lie beyond it.
-    """
-    rows = []
-    for (task, model), of in grid.groupby(["task", "model"], sort=False):
-        fresh = _best(dict(list(of.groupby(list(SETTING)))))
-        setting = fresh.iloc[0][list(SETTING)].to_dict()
-        epochs = fresh["epochs"].fillna(setting["n_epochs"]).median()
-        row = {"task": task, "model": model, **setting, "learned": fresh["learned"].mean()}
-        ends = [
-            name
-            for name in SETTING[:3]
-            if grid[name].nunique() > 1 and setting[name] in (grid[name].min(), grid[name].max())
-        ]
-        rows.append({**row, "epochs": epochs, "edge": ", ".join(ends)})
-    return pd.DataFrame(rows)
-
-
-def _best(settings: dict[Any, pd.DataFrame]) -> pd.DataFrame:
-    """Return the networks of odd seeds at the setting where those of even seeds do best."""
-
-    def score(setting: Any) -> tuple[float, float]:
-        networks = settings[setting]
-        chosen = networks[networks["seed"] % 2 == 0]
-        epochs = chosen["epochs"].fillna(networks["n_epochs"].iloc[0])
-        return -chosen["learned"].mean(), epochs.median()
-
-    best = settings[min(settings, key=score)]
-    return best[best["seed"] % 2 == 1]
 
 
 def _in_words(claim: Claim, verdict: Verdict, over: OverGrid) -> str:
@@ -492,15 +326,14 @@ def _in_words(claim: Claim, verdict: Verdict, over: OverGrid) -> str:
     if verdict != "reproduced":
         others = " at the published setting; reproduced at others" if over.reproduced_at else ""
         return verdict + others
-    holds, fails = {
-        "most": (over.reproduced_at > over.not_reproduced_at, True),
-        "every": (over.not_reproduced_at == 0, True),
-        "best": (over.at_best == "reproduced", over.at_best == "not reproduced"),
-    }[claim.grid or "most"]
-    if holds:
-        return verdict
-    beyond = "not beyond it" if fails else "beyond it inconclusive"
-    return f"reproduced at the published setting; {beyond}"
+    beyond = "not beyond it"
+    if claim.grid == "best":
+        holds = over.at_best == "reproduced"
+        if over.at_best == "inconclusive":
+            beyond = "beyond it inconclusive"
+    else:
+        holds = over.not_reproduced_at < (over.reproduced_at if claim.grid == "most" else 1)
+    return verdict if holds else f"{verdict} at the published setting; {beyond}"
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -28,7 +28,6 @@ _MARKS = "<!-- claims: begin -->\n", "<!-- claims: end -->\n"
 class Figure:
     """A figure with its caption; `source` is a data URI."""
 
-    name: str
     caption: str
     source: str
 
@@ -115,7 +114,7 @@ def _figure(path: Path) -> Figure:
     except ElementTree.ParseError as error:
         raise ValueError(f"{path} is not a whole SVG figure: {error}") from None
     encoded = base64.b64encode(content).decode("ascii")
-    return Figure(path.stem, caption, f"data:image/svg+xml;base64,{encoded}")
+    return Figure(caption, f"data:image/svg+xml;base64,{encoded}")
 
 
 def read_table(folder: str | Path) -> pd.DataFrame | None:

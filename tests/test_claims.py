@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 import deep_nb
-from deep_nb import claims
+from deep_nb import claims, ensembles
 from deep_nb.cli import main
 from deep_nb.report import read_table
 from deep_nb.statistics import Estimate
@@ -17,7 +17,7 @@ SMALL = {"n_epochs": 12}
 
 
 def frame(model, task="xor", pruned=False, **columns):
-    """Made-up networks, as of `claims.measure`."""
+    """Made-up networks, as of `ensembles.measure`."""
     rows = len(next(iter(columns.values())))
     base = {"learned": False, "epochs": np.nan, "sparsity": 0.0, "gershgorin": False}
     base |= {"learned_after": columns.get("learned", False)}
@@ -145,7 +145,7 @@ def test_the_best_setting_is_chosen_by_even_seeds_and_judged_by_odd_ones():
             setting("EP_asym", 2.0, (False, False), (np.nan, np.nan)),
         ]
     )
-    best = claims.best_settings(grid).set_index("model")
+    best = ensembles.best_settings(grid).set_index("model")
     assert best.loc["DEEP", ["beta", "learned", "epochs"]].tolist() == [1.0, 0.0, 200.0]
     assert best.loc["EP_asym", ["beta", "learned", "epochs"]].tolist() == [1.0, 1.0, 20.0]
     assert (best["edge"] == "beta").all()
@@ -181,13 +181,13 @@ def test_stored_settings_are_what_training_gives():
         " and n_epochs == 200 and seed < 5"
     )
     hyper = {"N_H": [5], "beta": 10.0, "dt_W": 10.0, "n_epochs": 200}
-    again = claims.measure("EP_asym", "xor", range(5), hyper=hyper)
+    again = ensembles.measure("EP_asym", "xor", range(5), hyper=hyper)
     assert stored["learned"].tolist() == again["learned"].tolist()
     np.testing.assert_array_equal(stored["epochs"], again["epochs"])
 
 
 def test_measure_is_about_its_networks():
-    frame = claims.measure("DEEP", "id", range(6), pruned=True, hyper=SMALL)
+    frame = ensembles.measure("DEEP", "id", range(6), pruned=True, hyper=SMALL)
     run = deep_nb.train("DEEP", "id", seeds=range(6), hyper=SMALL, regularized=True, sparse=True)
     mse, wrong = run["mse_free"].values, run["class_error_free"].values
     ever = (mse < 0.01) & (wrong == 0)
@@ -200,12 +200,12 @@ def test_measure_is_about_its_networks():
 
 
 def test_a_sweep_is_what_separate_runs_give():
-    grid = claims.sweep(range(2), [2], [10], [1, 2], [5, 12])
+    grid = ensembles.sweep(range(2), [2], [10], [1, 2], [5, 12])
     assert len(grid) == 3 * 5 * 2 * 2 * 2
     chosen = grid.query("model == 'EP_asym' and task == 'not' and dt_W_factor == 2")
     for n_epochs, part in chosen.groupby("n_epochs"):
         hyper = {"N_H": [2], "beta": 10.0, "dt_W": 2.0, "n_epochs": int(n_epochs)}
-        alone = claims.measure("EP_asym", "not", range(2), hyper=hyper)
+        alone = ensembles.measure("EP_asym", "not", range(2), hyper=hyper)
         assert part["learned"].tolist() == alone["learned"].tolist()
         np.testing.assert_array_equal(part["epochs"], alone["epochs"])
 
@@ -270,5 +270,5 @@ def test_the_tables_shown_are_what_the_stored_networks_say():
 
 def test_stored_networks_are_what_training_gives():
     stored = pd.read_csv(FIGURES / "claims" / "networks.csv").query("pruned and task == 'id'")
-    again = claims.measure("DEEP", "id", range(5), pruned=True)
+    again = ensembles.measure("DEEP", "id", range(5), pruned=True)
     pd.testing.assert_frame_equal(stored.head(5).reset_index(drop=True), again, rtol=1e-9)

@@ -40,7 +40,7 @@ FLOORS = [
     ["training", "classifier"],
     ["inference"],
     ["stability", "statistics"],
-    ["alignment"],
+    ["alignment", "ensembles"],
     ["plotting.style"],
     ["plotting.runs", "plotting.networks", "plotting.comparisons"],
     ["plotting", "claims"],

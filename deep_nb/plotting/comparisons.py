@@ -73,7 +73,7 @@ def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float,
     Parameters
     ----------
     grid : pandas.DataFrame
-        As from `deep_nb.claims.sweep`.
+        As from `deep_nb.ensembles.sweep`.
     model : str
         One of its models.
     published : tuple

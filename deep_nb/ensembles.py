@@ -1,0 +1,180 @@
+"""Ensembles at published settings and over a grid of them, as tables with one row a network."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from deep_nb import stability
+from deep_nb.models import MODELS
+from deep_nb.statistics import epochs_to_criterion, learned, network_table
+from deep_nb.tasks import TASKS
+from deep_nb.training import train
+
+#: What names a setting of the grid: hidden neurons, β, dt_W over the model's published value, and
+#: epochs.
+SETTING = ("N_H", "beta", "dt_W_factor", "n_epochs")
+
+
+def measure(
+    model: str,
+    task: str,
+    seeds: int | Sequence[int],
+    *,
+    pruned: bool = False,
+    hyper: dict[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Train networks and measure what claims are about.
+
+    Parameters
+    ----------
+    model, task : str
+        Published names.
+    seeds : int or sequence of int
+        One network each.
+    pruned : bool
+        Whether to train with L1 and stochastic pruning.
+    hyper : dict, optional
+        Laid over the published hyperparameters.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a network: model, task, pruned, seed, n_epochs; ``learned`` in the last epoch;
+        ``epochs`` to the criterion, NaN if censored; ``mse`` of the last epoch's free phase;
+        ``learned_after`` with the weights that are left in the end, as of
+        `deep_nb.statistics.network_table`; their ``sparsity``; ``gershgorin``, whether the row or
+        the column test passes; ``diverged``.
+    """
+    run = train(model, task, seeds=seeds, hyper=hyper, regularized=pruned, sparse=pruned)
+    report = stability.report(run)
+    possible = int(run["mask"].sum())
+    return pd.DataFrame(
+        {
+            "model": model,
+            "task": task,
+            "pruned": pruned,
+            "seed": run["seed"].values,
+            "n_epochs": run.sizes["epoch"],
+            "learned": learned(run).values[:, -1],
+            "epochs": epochs_to_criterion(run),
+            "learned_after": network_table(run)["learned"].values,
+            "mse": run["mse_free"].values[:, -1],
+            "sparsity": 1 - run["n_connections"].values[:, -1] / possible,
+            "gershgorin": (report["gershgorin_rows"] | report["gershgorin_columns"]).values,
+            "diverged": run["diverged"].values,
+        }
+    )
+
+
+def sweep(
+    seeds: int | Sequence[int],
+    N_H: Sequence[int],
+    beta: Sequence[float],
+    dt_W_factor: Sequence[float],
+    n_epochs: Sequence[int],
+) -> pd.DataFrame:
+    """Train every model on every task at every setting of a grid.
+
+    A network's first epochs do not depend on how many follow: each is trained once, for the
+    largest of `n_epochs`, and looked at after each.
+
+    Parameters
+    ----------
+    seeds : int or sequence of int
+        The networks of each setting.
+    N_H : sequence of int
+        Hidden neurons.
+    beta : sequence of float
+        Nudging strengths β.
+    dt_W_factor : sequence of float
+        Learning rates, as multiples of the model's published dt_W: 1 is the published one.
+    n_epochs : sequence of int
+        Training epochs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a network and setting: model, task, the columns of `SETTING`, seed, learned and
+        epochs as from `measure`.
+    """
+    frames = []
+    for model, task, hidden, b, factor in itertools.product(MODELS, TASKS, N_H, beta, dt_W_factor):
+        hyper = {
+            "N_H": [hidden],
+            "beta": float(b),
+            "dt_W": MODELS[model].hyper.dt_W * factor,
+            "n_epochs": max(n_epochs),
+        }
+        run = train(model, task, seeds=seeds, hyper=hyper)
+        for epochs in n_epochs:
+            columns = {"model": model, "task": task, "N_H": hidden, "beta": float(b)}
+            columns |= {"dt_W_factor": float(factor), "n_epochs": epochs}
+            frames.append(
+                pd.DataFrame(
+                    {
+                        **columns,
+                        "seed": run["seed"].values,
+                        "learned": learned(run).values[:, epochs - 1],
+                        "epochs": epochs_to_criterion(run, epochs),
+                    }
+                )
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
+    """Return at which setting each model does best at each task, and how well it does there.
+
+    The setting is chosen with the networks of even seeds (by the share that learn, then by the
+    median epochs, then the first), and judged with those of odd seeds: a maximum over settings
+    flatters the networks that it was taken over.
+
+    Parameters
+    ----------
+    grid : pandas.DataFrame
+        As from `sweep`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a task and model: the columns of `SETTING`, ``learned`` the share and ``epochs``
+        the median epochs to the criterion of the networks with odd seeds, those that never reach
+        it counted with the last epoch; ``edge`` which of N_H, β and dt_W lie at an end of the
+        grid, so that a better setting may lie beyond it.
+    """
+    rows = []
+    for (task, model), of in grid.groupby(["task", "model"], sort=False):
+        fresh = best_networks(dict(list(of.groupby(list(SETTING)))))
+        setting = fresh.iloc[0][list(SETTING)].to_dict()
+        epochs = fresh["epochs"].fillna(setting["n_epochs"]).median()
+        row = {"task": task, "model": model, **setting, "learned": fresh["learned"].mean()}
+        ends = [
+            name
+            for name in SETTING[:3]
+            if grid[name].nunique() > 1 and setting[name] in (grid[name].min(), grid[name].max())
+        ]
+        rows.append({**row, "epochs": epochs, "edge": ", ".join(ends)})
+    return pd.DataFrame(rows)
+
+
+def best_networks(settings: dict[Any, pd.DataFrame]) -> pd.DataFrame:
+    """Return the networks of odd seeds at the setting where those of even seeds do best.
+
+    Parameters
+    ----------
+    settings : dict
+        From a setting to its networks, as from `sweep`.
+    """
+
+    def score(setting: Any) -> tuple[float, float]:
+        networks = settings[setting]
+        chosen = networks[networks["seed"] % 2 == 0]
+        epochs = chosen["epochs"].fillna(networks["n_epochs"].iloc[0])
+        return -chosen["learned"].mean(), epochs.median()
+
+    best = settings[min(settings, key=score)]
+    return best[best["seed"] % 2 == 1]
