@@ -10,12 +10,13 @@ import numpy as np
 import xarray as xr
 
 from deep_nb.checks import one_of
+from deep_nb.dynamics import Relaxation
 from deep_nb.engines import get_engine
 from deep_nb.learning import RULES, Change
 from deep_nb.randomness import probe_states
 from deep_nb.results import experiment_of
-from deep_nb.stability import weights_after
-from deep_nb.training import learn
+from deep_nb.stability import REST_SPEED, weights_after
+from deep_nb.training import two_phases
 
 
 def rule_change(
@@ -44,6 +45,12 @@ def rule_change(
     ValueError
         If `rule` is unknown, a hyperparameter is out of range, or the weights were not recorded.
     """
+    return _look(run, rule, epoch, hyper)[1]
+
+
+def _look(
+    run: xr.Dataset, rule: str, epoch: int, hyper: Mapping[str, Any] | None
+) -> tuple[Relaxation, Change]:
     one_of(rule, RULES, "rule")
     trained = experiment_of(run)
     experiment = dataclasses.replace(
@@ -55,7 +62,7 @@ def rule_change(
     W, B = weights_after(run, epoch)
     start = probe_states(run["seed"].values, len(experiment.X), experiment.layout)
     relax = get_engine("auto", experiment.layout.n_free, experiment.model.activation)
-    return learn(experiment, relax, W, B, start)[1]
+    return two_phases(experiment, relax, W, B, start)
 
 
 def alignment(
@@ -85,7 +92,8 @@ def alignment(
     Returns
     -------
     xarray.DataArray, over (rule, snapshot, seed)
-        In degrees; NaN where the gradient or the change is 0, or the network diverged.
+        In degrees; NaN where the gradient or the change is 0, where the free phase does not end
+        at rest (there is no gradient then: choose T1 long enough), or the network diverged.
 
     Raises
     ------
@@ -96,7 +104,9 @@ def alignment(
         raise ValueError(f"rules must be a sequence of names such as ('exact',), got {rules!r}")
     angles = np.full((len(rules), len(epochs), run.sizes["seed"]), np.nan)
     for column, epoch in enumerate(epochs):
-        gradient = _flat(rule_change(run, "adjoint", epoch, hyper))
+        free, change = _look(run, "adjoint", epoch, hyper)
+        gradient = _flat(change)
+        gradient[np.sqrt(free.projected_residual * free.S.shape[1]) >= REST_SPEED] = 0.0
         for row, rule in enumerate(rules):
             angles[row, column] = _angle(_flat(rule_change(run, rule, epoch, hyper)), gradient)
     angles[..., run["diverged"].values] = np.nan

@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from deep_nb.checks import Frozen
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import Relax, get_engine
-from deep_nb.learning import RULES, Lesson
+from deep_nb.learning import learn
 from deep_nb.models import (
     Count,
     Hyperparameters,
@@ -36,7 +36,7 @@ from deep_nb.topology import Layout, complete
 START = 0.05
 
 
-class _Batches(Frozen):
+class Batches(Frozen):
     """What the classifier is told besides a model and its hyperparameters."""
 
     batch_size: Count
@@ -80,6 +80,8 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray
     n_features_in_ : int
+    model_ : Model
+        The dynamics and the rule that were learned with.
     n_iter_ : int
         Passes made.
     layout_ : Layout
@@ -93,7 +95,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     ValueError
         In `fit` and `partial_fit`, if a parameter or the data are out of range.
     FloatingPointError
-        If weights stop being finite: dt_W or the features are too large.
+        If weights or states stop being finite: dt_W or the features are too large.
     """
 
     def __init__(
@@ -160,21 +162,24 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         samples, labels = validate_data(self, X, y, dtype=float, reset=first)
         check_classification_targets(labels)
         model, hyper, batches = self._settings()
-        if first:
-            if classes is None:
-                raise ValueError("the first call of partial_fit needs all classes")
-            self._start(np.unique(np.asarray(classes)), model, hyper, batches)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"classes must stay {self.classes_}, got {classes!r}")
-        unknown = np.setdiff1d(labels, self.classes_)
+        if first and classes is None:
+            raise ValueError("the first call of partial_fit needs all classes")
+        known = np.unique(np.asarray(classes)) if first else self.classes_
+        if not first and classes is not None and not np.array_equal(np.unique(classes), known):
+            raise ValueError(f"classes must stay {known}, got {classes!r}")
+        unknown = np.setdiff1d(labels, known)
         if unknown.size:
             raise ValueError(f"y holds {unknown[:5]}, which is not among the classes")
+        if first:
+            self._start(known, model, hyper, batches)
+        elif (model, hyper.N_H) != (self.model_, self.layout_.N_H):
+            raise ValueError("model, rule and N_H stay as they were in the first pass; call fit")
         n_batches = -(-len(samples) // batches.batch_size)
         self._pass(samples, labels, np.full(n_batches, hyper.dt_W))
         return self
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
-        """Return the outputs at rest, shape (M, classes); for two classes y1 − y0, shape (M,)."""
+        """Return the outputs after T1 steps, shape (M, classes); for two classes y1 − y0, (M,)."""
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 
@@ -190,7 +195,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         outputs = self._outputs(X)
         return self.classes_[outputs.argmax(axis=1)]
 
-    def _settings(self) -> tuple[Model, Hyperparameters, _Batches]:
+    def _settings(self) -> tuple[Model, Hyperparameters, Batches]:
         """Return the parameters, checked."""
         model = get_model(self.model).replace(rule=self.rule, one_hot=True)
         hyper = model.hyper.replace(
@@ -202,16 +207,17 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             T2=self.T2,
             dt=self.dt,
         )
-        batches = _Batches(batch_size=self.batch_size, W_scale=self.W_scale, noise=self.noise)
+        batches = Batches(batch_size=self.batch_size, W_scale=self.W_scale, noise=self.noise)
         return model, hyper, batches
 
     def _start(
-        self, classes: np.ndarray, model: Model, hyper: Hyperparameters, batches: _Batches
+        self, classes: np.ndarray, model: Model, hyper: Hyperparameters, batches: Batches
     ) -> None:
         """Draw new weights."""
         if len(classes) < 2:
             raise ValueError(f"a classifier needs two classes or more, got one class: {classes}")
         self.classes_ = classes
+        self.model_ = model
         self.layout_ = Layout(self.n_features_in_, model.bias_neuron, hyper.N_H, len(classes))
         self._stream = check_random_state(self.random_state)
         N = self.layout_.N
@@ -236,24 +242,23 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
                 shown[:, :n_inputs] += self._stream.normal(
                     0, batches.noise, (len(chosen), n_inputs)
                 )
-            field = free_field(self.W_[None], self.b_[None], shown, model)
-            free = relax(field, self._at_start(len(chosen)), phase)
-            lesson = Lesson(
-                model=model,
-                hyper=hyper,
-                W=self.W_[None],
-                X=shown,
-                Y=targets[chosen],
-                field=field,
-                free=free,
-                phase=phase._replace(T=hyper.T2),
-                relax=relax,
+            start = np.full((1, len(chosen), self.layout_.n_free), START)
+            _, change = learn(
+                model,
+                hyper,
+                mask,
+                self.W_[None],
+                self.b_[None],
+                shown,
+                targets[chosen],
+                start,
+                phase,
+                relax,
             )
-            _, dW, db = RULES[model.rule](lesson)
-            self.W_ = self.W_ + rate * np.where(mask, dW[0], 0.0)
-            if model.learned_bias:
-                self.b_ = self.b_ + rate * db[0]
+            self.W_ = self.W_ + rate * change.dW[0]
+            self.b_ = self.b_ + rate * change.db[0]
             if not (np.isfinite(self.W_).all() and np.isfinite(self.b_).all()):
+                del self.W_, self.b_  # nothing is fitted any more
                 raise FloatingPointError(
                     f"weights are no longer finite in pass {self.n_iter_}: "
                     f"lower dt_W (now {self.dt_W}) or scale the features"
@@ -267,15 +272,18 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def _relax(self, model: Model) -> Relax:
         return get_engine("blas", self.layout_.n_free, model.activation)
 
-    def _at_start(self, M: int) -> np.ndarray:
-        return np.full((1, M, self.layout_.n_free), START)
-
+    @np.errstate(over="ignore", invalid="ignore")  # an overflow is found and reported
     def _outputs(self, X: ArrayLike) -> np.ndarray:
         """Return the outputs after a free phase, shape (M, classes)."""
         check_is_fitted(self, "W_")
-        model, hyper, _ = self._settings()
+        hyper = self._settings()[1]
         clamped = self.layout_.clamp(validate_data(self, X, dtype=float, reset=False))
-        field = free_field(self.W_[None], self.b_[None], clamped, model)
-        phase = Phase(hyper.dt, hyper.T1, model.activation)
-        S = self._relax(model)(field, self._at_start(len(clamped)), phase).S
-        return S[0, :, -self.layout_.N_Y :]
+        relaxation = self._relax(self.model_)(
+            free_field(self.W_[None], self.b_[None], clamped, self.model_),
+            np.full((1, len(clamped), self.layout_.n_free), START),
+            Phase(hyper.dt, hyper.T1, self.model_.activation),
+        )
+        outputs = relaxation.S[0, :, -self.layout_.N_Y :]
+        if not np.isfinite(outputs).all():
+            raise FloatingPointError("states overflow on these features: scale them")
+        return outputs

@@ -2,7 +2,8 @@ r"""Learning rules: what K networks do to their weights after a free phase.
 
 Every rule is a function of a `Lesson`. It runs its own nudged phases and returns a `Change`. The
 loss is :math:`C = \frac12 \lVert y - s \rVert^2` of the outputs at the free rest point, averaged
-over samples; the rules differ in how near ΔW comes to the gradient of −C:
+over samples; the rules differ in how near ΔW comes to the gradient of −C, which exists where
+the rest point is isolated (J regular over the neurons that are not saturated):
 
 ============== ======================================================= ===== =========
 rule           nudged phases                                           local gradient
@@ -30,10 +31,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deep_nb.dynamics import Field, Phase, Relaxation, nudged_field, ordered_product
+from deep_nb.dynamics import (
+    Field,
+    Phase,
+    Relaxation,
+    free_field,
+    nudged_field,
+    ordered_product,
+)
 from deep_nb.dynamics import vector_field as velocity
 from deep_nb.engines import Relax
 from deep_nb.models import Hyperparameters, Model
+from deep_nb.topology import constrain_weights
 
 #: Singular values below this, relative to the largest, count as 0 where the adjoint is solved for.
 RANK_TOLERANCE = 1e-12
@@ -161,8 +170,9 @@ def adjoint(lesson: Lesson) -> Change:
     r"""Gradient of −C at the free rest point, by a linear solve; not local, the yardstick.
 
     :math:`J^\top \delta = -(y - s^*)` on the outputs, over the neurons that are not saturated
-    (δ = 0 for the others). Where J is singular, so that the rest point is not isolated, the
-    solution of least norm. ΔW as of `descent`. The nudged phase is run to be recorded, no more.
+    (δ = 0 for the others). Where J is singular, the rest point is not isolated and there is no
+    gradient; δ is then the least-squares solution of least norm. ΔW as of `descent`. The nudged
+    phase is run to be recorded, no more.
     """
     weak = lesson.nudge(lesson.field, lesson.hyper.beta)
     return Change(weak, *descent(lesson, adjoint_states(lesson.field, lesson.free.S, lesson.Y)))
@@ -178,6 +188,55 @@ RULES: dict[str, Rule] = {
     "exact": exact,
     "adjoint": adjoint,
 }
+
+
+def learn(
+    model: Model,
+    hyper: Hyperparameters,
+    mask: np.ndarray,
+    W: np.ndarray,
+    b: np.ndarray,
+    X: np.ndarray,
+    Y: np.ndarray,
+    start: np.ndarray,
+    phase: Phase,
+    relax: Relax,
+) -> tuple[Relaxation, Change]:
+    """Let K networks settle freely on samples, then work out what their rule changes.
+
+    Parameters
+    ----------
+    model : Model
+    hyper : Hyperparameters
+    mask : ndarray of bool, shape (N, N)
+        Which synapses exist.
+    W : ndarray, shape (K, N, N)
+    b : ndarray, shape (K, N)
+    X : ndarray, shape (M, N_X)
+        Clamped states.
+    Y : ndarray, shape (M, N_Y)
+        Targets.
+    start : ndarray, shape (K, M, n)
+        Free states at the start.
+    phase : Phase
+        How the free phase is integrated.
+    relax : Relax
+        The engine.
+
+    Returns
+    -------
+    free : Relaxation
+        The free phase.
+    change : Change
+        With ΔW on existing synapses and Δb where biases are learned.
+    """
+    field = free_field(W, b, X, model)
+    free = relax(field, start, phase)
+    lesson = Lesson(model, hyper, W, X, Y, field, free, phase._replace(T=hyper.T2), relax)
+    weak, dW, db = RULES[model.rule](lesson)
+    if not model.learned_bias:
+        db = np.zeros_like(db)
+    return free, Change(weak, constrain_weights(dW, mask), db)
 
 
 def transposed_field(field: Field, S: np.ndarray) -> Field:

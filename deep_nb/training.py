@@ -13,7 +13,7 @@ from tqdm import tqdm
 from deep_nb.dynamics import Phase, Relaxation
 from deep_nb.engines import Relax, choose_engine, get_engine
 from deep_nb.experiment import Experiment, Flags
-from deep_nb.learning import RULES, Change, Lesson, updated_weights
+from deep_nb.learning import Change, learn, updated_weights
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.pruning import prune
 from deep_nb.randomness import check_seeds, initial_states, initial_weights, pruning_draws
@@ -137,7 +137,9 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
     for epoch in tqdm(range(hyper.n_epochs), desc="epochs", disable=not progress):
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is found and reported
             start = np.array([initial_states(streams[k], len(experiment.X), layout) for k in alive])
-            free, change = learn(experiment, relax, W[alive], B[alive], start, "S_epochs" in log)
+            free, change = two_phases(
+                experiment, relax, W[alive], B[alive], start, "S_epochs" in log
+            )
             W_next, B_next = _updated(experiment, W[alive], B[alive], change)
         finite = _finite(W_next, B_next, free.S, change.weak.S, free.residual, change.weak.residual)
         log["diverged"][alive[~finite]] = True
@@ -155,7 +157,7 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
     _freeze(log)
 
 
-def learn(
+def two_phases(
     experiment: Experiment,
     relax: Relax,
     W: np.ndarray,
@@ -163,7 +165,7 @@ def learn(
     start: np.ndarray,
     trajectory: bool = False,
 ) -> tuple[Relaxation, Change]:
-    """Let K networks settle freely, then change as their rule says.
+    """Let K networks settle freely on their task, then change as their rule and flags say.
 
     Parameters
     ----------
@@ -182,32 +184,23 @@ def learn(
     free : Relaxation
         The free phase.
     change : Change
-        The nudged phase, ΔW on existing synapses and Δb where biases are learned; the signs of
-        both with the flag ``sign``.
+        As of `deep_nb.learning.learn`; the signs of ΔW and Δb with the flag ``sign``.
     """
-    model, hyper = experiment.model, experiment.hyper
-    phase = free_phase(experiment, trajectory)
-    field = experiment.fields(W, B)[0]
-    free = relax(field, start, phase)
-    weak, dW, db = RULES[model.rule](
-        Lesson(
-            model=model,
-            hyper=hyper,
-            W=W,
-            X=experiment.X,
-            Y=experiment.Y,
-            field=field,
-            free=free,
-            phase=phase._replace(T=hyper.T2),
-            relax=relax,
-        )
+    free, change = learn(
+        experiment.model,
+        experiment.hyper,
+        experiment.mask,
+        W,
+        B,
+        experiment.X,
+        experiment.Y,
+        start,
+        free_phase(experiment, trajectory),
+        relax,
     )
-    dW = constrain_weights(dW, experiment.mask)
-    if not model.learned_bias:
-        db = np.zeros_like(db)
     if experiment.flags.sign:
-        dW, db = np.sign(dW), np.sign(db)
-    return free, Change(weak, dW, db)
+        change = change._replace(dW=np.sign(change.dW), db=np.sign(change.db))
+    return free, change
 
 
 def free_phase(experiment: Experiment, trajectory: bool = False) -> Phase:

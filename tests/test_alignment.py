@@ -39,6 +39,22 @@ def test_the_angle_is_that_of_the_arccosine(run):
     np.testing.assert_allclose(angles, np.degrees(np.arccos(cosine)), atol=1e-5)
 
 
+def test_biases_count_in_the_angle():
+    run = deep_nb.train("EP_asym", "or", seeds=range(2), hyper={"n_epochs": 150})
+    exact, gradient = (rule_change(run, rule, hyper=LONG) for rule in ("contrastive", "adjoint"))
+    both = [np.hstack([c.dW.reshape(2, -1), c.db]) for c in (exact, gradient)]
+    cosine = (both[0] * both[1]).sum(axis=1)
+    cosine /= np.linalg.norm(both[0], axis=1) * np.linalg.norm(both[1], axis=1)
+    assert gradient.db.any()
+    angles = alignment(run, rules=["contrastive"], hyper=LONG)[0, 0]
+    np.testing.assert_allclose(angles, np.degrees(np.arccos(cosine)), atol=1e-5)
+
+
+def test_a_network_that_does_not_rest_has_no_gradient(run):
+    assert alignment(run, rules=["exact"], hyper={"T1": 5}).isnull().all()
+    assert alignment(run, rules=["exact"], hyper=LONG).notnull().any()
+
+
 def test_where_there_is_no_gradient_there_is_no_angle(diverged_run, run):
     assert alignment(diverged_run, rules=["stdp"]).isnull().all()
     with pytest.raises(ValueError, match="unknown rule 'exakt'"):

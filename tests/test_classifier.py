@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -13,6 +14,7 @@ import deep_nb
 from deep_nb import DEEPClassifier
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import get_engine
+from deep_nb.topology import complete
 
 SMALL = DEEPClassifier(N_H=20, n_epochs=30, random_state=0)
 
@@ -69,6 +71,9 @@ def test_the_same_seed_gives_the_same_bits_and_survives_pickling(iris):
     assert (again.predict_proba(X) == first.predict_proba(X)).all()
     other = DEEPClassifier(N_H=8, n_epochs=3, noise=0.1, random_state=5).fit(X, y)
     assert (other.W_ != first.W_).any()
+    quiet = DEEPClassifier(N_H=8, n_epochs=3, noise=0.0, random_state=4).fit(X, y)
+    assert (quiet.W_ != first.W_).any()
+    assert not first.W_[~complete(first.layout_)].any()  # no self-loops, nothing onto inputs
 
 
 def test_partial_fit_goes_on_where_it_was(iris):
@@ -76,6 +81,8 @@ def test_partial_fit_goes_on_where_it_was(iris):
     model = DEEPClassifier(N_H=20, random_state=0)
     with pytest.raises(ValueError, match="first call of partial_fit needs all classes"):
         model.partial_fit(X, y)
+    with pytest.raises(ValueError, match="not among the classes"):
+        model.partial_fit(X, y, classes=["setosa", "virginica"])
     scores = []
     for _ in range(20):
         model.partial_fit(X, y, classes=np.unique(y))
@@ -86,6 +93,11 @@ def test_partial_fit_goes_on_where_it_was(iris):
         model.partial_fit(X, y, classes=["a", "b"])
     with pytest.raises(ValueError, match="not among the classes"):
         model.partial_fit(X[:2], ["rose", "setosa"])
+    before = model.predict_proba(X)
+    model.set_params(model="DEEP")
+    assert (model.predict_proba(X) == before).all()  # with the dynamics it learned with
+    with pytest.raises(ValueError, match="model, rule and N_H stay"):
+        model.partial_fit(X, y)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +119,15 @@ def test_bad_parameters_are_named(iris, parameters, message):
 
 def test_divergence_is_an_error_not_an_answer(iris):
     X, y = iris
+    model = DEEPClassifier(dt_W=1e307, W_scale=1e-3, N_H=5, random_state=0)
     with pytest.raises(FloatingPointError, match="lower dt_W"):
-        DEEPClassifier(dt_W=1e307, W_scale=1e-3, N_H=5, random_state=0).fit(1000 * X, y)
+        model.fit(1000 * X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    fitted = clone(SMALL).fit(X, y)
+    fitted.W_ = 1e300 * fitted.W_
+    with pytest.raises(FloatingPointError, match="states overflow"):
+        fitted.predict(1e300 * X)
     with pytest.raises(ValueError, match="two classes or more"):
         SMALL.fit(X[:20], y[:20])
 
