@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deep_nb.checks import Frozen
+from deep_nb.checks import Frozen, plain
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import Relax, get_engine
 from deep_nb.learning import learn
@@ -89,6 +89,8 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         Weights, from the first axis to the second.
     b_ : ndarray, shape (N,)
         Biases.
+    mask_ : ndarray of bool, shape (N, N)
+        Which synapses exist: all, until `prune` removes some.
 
     Raises
     ------
@@ -178,6 +180,32 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self._pass(samples, labels, np.full(n_batches, hyper.dt_W))
         return self
 
+    def prune(self, keep: float) -> Self:
+        """Remove the weakest synapses; they stay removed in later calls of `partial_fit`.
+
+        Parameters
+        ----------
+        keep : float
+            Share of all synapses of the complete network that is left, from 0 to 1: those of
+            largest absolute weight.
+
+        Raises
+        ------
+        ValueError
+            If `keep` is no number from 0 to 1.
+        """
+        check_is_fitted(self, "W_")
+        keep = plain(keep)
+        if isinstance(keep, bool) or not isinstance(keep, int | float) or not 0 <= keep <= 1:
+            raise ValueError(f"keep must be a number from 0 to 1, got {keep!r}")
+        left = round(keep * np.count_nonzero(complete(self.layout_)))
+        strongest = np.argsort(-np.abs(np.where(self.mask_, self.W_, 0.0)), axis=None)[:left]
+        kept = np.zeros(self.mask_.size, dtype=bool)
+        kept[strongest] = True
+        self.mask_ = self.mask_ & kept.reshape(self.mask_.shape)
+        self.W_ = np.where(self.mask_, self.W_, 0.0)
+        return self
+
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the outputs after T1 steps, shape (M, classes); for two classes y1 − y0, (M,)."""
         outputs = self._outputs(X)
@@ -220,10 +248,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self.model_ = model
         self.layout_ = Layout(self.n_features_in_, model.bias_neuron, hyper.N_H, len(classes))
         self._stream = check_random_state(self.random_state)
+        self.mask_ = complete(self.layout_)
         N = self.layout_.N
-        self.W_ = np.where(
-            complete(self.layout_), self._stream.normal(0, batches.W_scale, (N, N)), 0.0
-        )
+        self.W_ = np.where(self.mask_, self._stream.normal(0, batches.W_scale, (N, N)), 0.0)
         self.b_ = np.zeros(N)
         self.n_iter_ = 0
 
@@ -231,7 +258,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def _pass(self, X: np.ndarray, y: np.ndarray, rates: np.ndarray) -> None:
         """Learn from every sample once; one learning rate a batch."""
         model, hyper, batches = self._settings()
-        relax, mask = self._relax(model), complete(self.layout_)
+        relax = self._relax(model)
         targets = np.eye(len(self.classes_))[np.searchsorted(self.classes_, y)]
         clamped = self.layout_.clamp(X)
         phase = Phase(hyper.dt, hyper.T1, model.activation)
@@ -246,7 +273,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             _, change = learn(
                 model,
                 hyper,
-                mask,
+                self.mask_,
                 self.W_[None],
                 self.b_[None],
                 shown,

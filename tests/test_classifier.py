@@ -100,6 +100,29 @@ def test_partial_fit_goes_on_where_it_was(iris):
         model.partial_fit(X, y)
 
 
+def test_pruned_synapses_are_the_weakest_and_never_grow_back(iris):
+    X, y = iris
+    model = DEEPClassifier(N_H=10, n_epochs=20, random_state=0).fit(X, y)
+    whole, n_synapses = model.W_.copy(), np.count_nonzero(complete(model.layout_))
+    model.prune(0.25)
+    left = model.W_ != 0
+    assert left.sum() == round(0.25 * n_synapses)
+    assert (model.W_[left] == whole[left]).all()
+    assert np.abs(whole[left]).min() >= np.abs(whole[~left]).max()
+    model.partial_fit(X, y)
+    assert (model.W_[left] != whole[left]).any()
+    assert not model.W_[~left].any()
+    assert np.count_nonzero(model.prune(0.5).W_) == left.sum()  # what is gone stays gone
+    assert np.count_nonzero(model.prune(0.1).W_) == round(0.1 * n_synapses)
+    assert not model.prune(0).W_.any()
+    for keep in (-0.1, 1.1, np.nan, "half", True, None):
+        with pytest.raises(ValueError, match="keep must be a number from 0 to 1"):
+            model.prune(keep)
+    assert model.fit(X, y).mask_.sum() == n_synapses
+    with pytest.raises(NotFittedError):
+        DEEPClassifier().prune(0.5)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
