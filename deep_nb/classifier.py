@@ -100,6 +100,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         If weights or states stop being finite: dt_W or the features are too large.
     """
 
+    W_: np.ndarray
+    mask_: np.ndarray
+
     def __init__(
         self,
         model: str | Model = "EP_asym",
@@ -248,10 +251,10 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self.model_ = model
         self.layout_ = Layout(self.n_features_in_, model.bias_neuron, hyper.N_H, len(classes))
         self._stream = check_random_state(self.random_state)
-        self.mask_: np.ndarray = complete(self.layout_)
+        self.mask_ = complete(self.layout_)
         N = self.layout_.N
         drawn = self._stream.normal(0, batches.W_scale, (N, N))
-        self.W_: np.ndarray = np.where(self.mask_, drawn, 0.0)
+        self.W_ = np.where(self.mask_, drawn, 0.0)
         self.b_ = np.zeros(N)
         self.n_iter_ = 0
 
