@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,15 @@ import pandas as pd
 from tqdm import tqdm
 
 import deep_nb
-from deep_nb import replication
+from deep_nb import verification
 from deep_nb.checks import select
 from deep_nb.claims import evaluate, measure_all, read_claims
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Flags
+from deep_nb.experiments import PROFILES, read_jobs
+from deep_nb.records import state
+from deep_nb.replication import collect_figures
+from deep_nb.replication import replicate as run_batch
 from deep_nb.report import insert_claims, read_table, write_report
 from deep_nb.results import RECORDS, check_target
 from deep_nb.statistics import network_table
@@ -99,7 +106,7 @@ def train(
     threads: int | None,
     record: tuple[str, ...],
     output: Path | None,
-    **flags: bool,
+    **flags: Any,
 ) -> None:
     """Train networks of MODEL (DEEP, DEEP_oh, EP_asym) on TASK (xor, and, or, not, id)."""
     if output:
@@ -138,71 +145,144 @@ def claims(only: str | None, seeds: str) -> None:
         )
 
 
-_experiments = click.option(
-    "--experiments",
-    type=click.Path(path_type=Path),
-    default="experiments.yml",
-    show_default=True,
-    help="The experiments file.",
+def _batch_options(command: Any) -> Any:
+    """Add the options that say which experiments of which profile are meant."""
+    experiments = click.option(
+        "--experiments",
+        type=click.Path(path_type=Path),
+        default="experiments.yml",
+        show_default=True,
+        help="The experiments file.",
+    )
+    profile = click.option(
+        "--profile", type=click.Choice(PROFILES), default="quick", show_default=True
+    )
+    only = click.option("--only", metavar="PATTERN", help="Names, such as 'DEEP-*'.")
+    return experiments(profile(only(command)))
+
+
+_output = click.option(
+    "--output", type=click.Path(path_type=Path), help="Folder.  [default: replication/PROFILE]"
 )
-_profile = click.option(
-    "--profile", type=click.Choice(replication.PROFILES), default="quick", show_default=True
-)
-_only = click.option("--only", metavar="PATTERN", help="Names to run, such as 'DEEP-*'.")
 
 
 @main.command("list")
-@_experiments
-@_profile
-@_only
+@_batch_options
 def list_experiments(experiments: Path, profile: str, only: str | None) -> None:
     """List the experiments and their parameters."""
-    for job in replication.read_jobs(experiments, profile, only):
+    for job in read_jobs(experiments, profile, only):
         parameters = " ".join(f"{name}={value}" for name, value in job.parameters.items())
         click.echo(f"{job.name:<16} {job.notebook.name:<28} {parameters}".rstrip())
 
 
 @main.command()
-@_experiments
-@_profile
-@_only
+@_batch_options
+@_output
+@click.option("--why", is_flag=True, help="Say what changed, is damaged or went wrong.")
+def status(
+    experiments: Path, profile: str, only: str | None, output: Path | None, why: bool
+) -> None:
+    """Say of each experiment whether it is done, stale, failed or missing."""
+    folder = output or Path("replication") / profile
+    for job in read_jobs(experiments, profile, only):
+        at = state(job, folder / job.name)
+        click.echo(f"{job.name:<16} {at.status}")
+        for line in at.why if why else ():
+            click.echo(f"    {line}")
+
+
+@main.command()
+@_batch_options
+@_output
 @click.option("--jobs", type=click.IntRange(min=1), help="At a time.  [default: cores]")
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder.  [default: replication/PROFILE]"
-)
+@click.option("--force", is_flag=True, help="Also run what is done.")
 @click.option("--figures", type=click.Path(path_type=Path), help="Also copy all figures here.")
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Of a Dask scheduler whose workers run the experiments."
+)
 def replicate(
     experiments: Path,
     profile: str,
     only: str | None,
-    jobs: int | None,
     output: Path | None,
+    jobs: int | None,
+    force: bool,
     figures: Path | None,
+    scheduler: str | None,
 ) -> None:
-    """Run the experiments through papermill; exit with 1 if one fails."""
-    chosen = replication.read_jobs(experiments, profile, only)
+    """Run the experiments that are not done through papermill; exit with 1 if one fails."""
+    chosen = read_jobs(experiments, profile, only)
     folder = output or Path("replication") / profile
-    outcomes = []
-    bar = tqdm(total=len(chosen), unit="experiment", disable=not sys.stderr.isatty())
-    with bar:
-        for outcome in replication.replicate(chosen, folder, jobs or os.cpu_count() or 1):
-            outcomes.append(outcome)
-            bar.update()
-            if bar.disable:
-                line = f"{outcome.status} {outcome.name} in {outcome.seconds:.1f} s"
-                click.echo(f"{line} ({len(outcomes)} of {len(chosen)})", err=True)
-    if figures:
-        replication.collect_figures(outcomes, figures)
-    click.echo(f"{'experiment':<16} {'status':<8} {'seconds':>7}  folder")
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.name):
-        click.echo(
-            f"{outcome.name:<16} {outcome.status:<8} {outcome.seconds:>7.1f}  {outcome.folder}"
+    outcomes = {}
+    todo = sum(force or state(job, folder / job.name).status != "done" for job in chosen)
+    bar = tqdm(total=todo, unit="experiment", disable=not sys.stderr.isatty())
+    with _executor(scheduler) as executor, bar:
+        batch = run_batch(
+            chosen, folder, jobs or os.cpu_count() or 1, executor=executor, force=force
         )
-    failed = [outcome for outcome in outcomes if outcome.error]
+        with contextlib.closing(batch):
+            for outcome in batch:
+                outcomes[outcome.name] = outcome
+                bar.update()
+                if bar.disable:
+                    line = f"{outcome.status} {outcome.name} in {outcome.seconds:.1f} s"
+                    click.echo(f"{line} ({len(outcomes)} of {todo})", err=True)
+    failed = [outcome for outcome in outcomes.values() if outcome.error]
+    if figures:
+        good = [job.name for job in chosen if job.name not in {o.name for o in failed}]
+        collect_figures(good, folder, figures)
+    click.echo(f"{'experiment':<16} {'status':<8} {'seconds':>7}  folder")
+    for job in chosen:
+        now = outcomes.get(job.name)
+        seconds = f"{now.seconds:.1f}" if now else "before"
+        line = f"{job.name:<16} {now.status if now else 'done':<8} {seconds:>7}"
+        click.echo(f"{line}  {folder / job.name}")
     for outcome in failed:
         click.echo(f"\n{outcome.name} failed: {outcome.error.strip()}", err=True)
     if failed:
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _executor(scheduler: str | None) -> Iterator[Executor | None]:
+    """Connect to a Dask scheduler, if one is named."""
+    if scheduler is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise RuntimeError(
+            "--scheduler needs Dask: python -m pip install 'deep-nb[distributed]'"
+        ) from None
+    try:
+        client = Client(scheduler, timeout=30, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise RuntimeError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+    with client:
+        yield client.get_executor(pure=False)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--against", type=click.Path(path_type=Path), help="Compare with this one, number by number."
+)
+@click.option("--rtol", type=float, default=1e-6, show_default=True, help="Relative tolerance.")
+@click.option("--atol", type=float, default=1e-9, show_default=True, help="Absolute tolerance.")
+def verify(folder: Path, against: Path | None, rtol: float, atol: float) -> None:
+    """Check the files of the replicate in FOLDER, or of its figures; exit with 1 if one differs."""
+    if against is None:
+        count, wrong = verification.verify(folder)
+        what = f"{count} files in {folder} are what {verification.CHECKSUMS} says"
+    else:
+        count, wrong = verification.compare(folder, against, rtol, atol)
+        what = f"{count} files in {folder} and {against} hold the same numbers"
+    for line in wrong:
+        click.echo(line)
+    if wrong:
+        raise click.ClickException(f"{len(wrong)} differences, {count} files looked at")
+    click.echo(what)
 
 
 @main.command()

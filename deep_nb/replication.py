@@ -1,288 +1,184 @@
-"""Replication: from an experiments file through papermill to executed notebooks and figures."""
+"""Replication: a batch of experiments that survives what happens to it.
+
+A folder of results belongs to one batch at a time. Experiments run in working folders; when one has
+ended, its files are moved to its place and its record is written last. An experiment whose record
+holds is done, and is not run again.
+"""
 
 from __future__ import annotations
 
-import ast
-import itertools
-import multiprocessing
-import os
-import re
+import contextlib
+import dataclasses
 import shutil
-import tempfile
-import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import nbconvert
-import nbformat
-import papermill
-import yaml
+import filelock
 from jupyter_client.kernelspec import KernelSpecManager
-from pydantic import Field
-from traitlets.config import Config
 
-from deep_nb.checks import Frozen, did_you_mean, mapping, one_of, select
+from deep_nb.checks import plain
+from deep_nb.execution import KERNEL, Outcome, execute
+from deep_nb.experiments import Job
+from deep_nb.files import flush, replacing, sha256
 from deep_nb.provenance import provenance
-
-PROFILES = ("quick", "full")
-KERNEL = "python3"
+from deep_nb.records import RECORD, Record, state, write_record
+from deep_nb.verification import write_checksums
 
 #: Endings of what belongs into the repository's figures, and of all that an experiment leaves.
 FIGURES = (".svg", ".png", ".csv", ".gz", ".md", ".ipynb")
 OUTPUTS = (*FIGURES, ".nc", ".html")
 
-
-class Entry(Frozen):
-    """One entry of the experiments file."""
-
-    name: str = Field(pattern=r"^[\w{}-]+$", description="may hold {parameter} of the matrix")
-    notebook: str = Field(description="path, relative to the experiments file")
-    parameters: dict[str, Any] = Field({}, description="in every profile")
-    matrix: dict[str, list[Any]] = Field({}, description="one experiment a combination")
-    quick: dict[str, Any] = Field({}, description="parameters of the quick profile")
-    full: dict[str, Any] = Field({}, description="parameters of the full profile")
-    cell_timeout: int = Field(1800, gt=0, description="seconds a cell may take")
+#: In the folder of a batch, beside its experiments.
+LOCK, WORKING, CHECKPOINTS = ".lock", ".working", ".checkpoints"
 
 
-@dataclass(frozen=True)
-class Job:
-    """One notebook to execute with its parameters."""
+def replicate(
+    jobs: list[Job],
+    output: Path,
+    processes: int = 1,
+    *,
+    executor: Executor | None = None,
+    force: bool = False,
+) -> Generator[Outcome]:
+    """Execute the jobs that are not done, each in a process of its own, and yield their outcomes.
 
-    name: str
-    notebook: Path
-    parameters: dict[str, Any]
-    cell_timeout: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one job ended: `error` is empty if it went well."""
-
-    name: str
-    folder: Path
-    seconds: float
-    error: str
-
-    @property
-    def status(self) -> Literal["done", "failed"]:
-        """In one word."""
-        return "failed" if self.error else "done"
-
-
-def read_jobs(
-    experiments: str | Path, profile: str = "quick", only: str | None = None
-) -> list[Job]:
-    """Read the experiments file and check every job against its notebook.
-
-    Parameters
-    ----------
-    experiments : str or Path
-        YAML file with a list ``experiments`` of `Entry`.
-    profile : str
-        "quick" or "full".
-    only : str, optional
-        Shell pattern for the names, such as ``DEEP-*``.
-
-    Returns
-    -------
-    list of Job
-
-    Raises
-    ------
-    FileNotFoundError
-        If the experiments file or a notebook is missing.
-    ValueError
-        If an entry is malformed, a name stands twice, no name matches `only`, or a parameter is
-        not one of the notebook's.
-    """
-    one_of(profile, PROFILES, "profile")
-    experiments = Path(experiments)
-    if not experiments.is_file():
-        raise FileNotFoundError(
-            f"no experiments file at {experiments}: run this in a clone of the repository, or "
-            "name one with --experiments"
-        )
-    try:
-        content = mapping(yaml.safe_load(experiments.read_text(encoding="utf-8")), "the file")
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{experiments} is not an experiments file: {error}") from None
-    if list(content) != ["experiments"] or not isinstance(content["experiments"], list):
-        raise ValueError(f"{experiments} must hold one list named 'experiments'")
-    entries = [Entry(**mapping(item, "an experiment")) for item in content["experiments"]]
-    jobs = [job for entry in entries for job in _jobs_of(entry, experiments.parent, profile)]
-    names = [job.name for job in jobs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{experiments} has two experiments named {name!r}")
-    if not jobs:
-        raise ValueError(f"{experiments} describes no experiment")
-    chosen = select(jobs, "name", only, "experiment")
-    for job in chosen:
-        _check_parameters(job)
-    return chosen
-
-
-def _jobs_of(entry: Entry, root: Path, profile: str) -> Iterator[Job]:
-    for values in itertools.product(*entry.matrix.values()):
-        combination = dict(zip(entry.matrix, values, strict=True))
-        try:
-            name = entry.name.format(**combination)
-        except (KeyError, IndexError, ValueError):
-            raise ValueError(
-                f"experiment {entry.name!r}: a name in braces must be one of its matrix: "
-                f"{', '.join(entry.matrix) or 'none'}"
-            ) from None
-        if not re.fullmatch(r"[\w-]+", name):
-            raise ValueError(
-                f"experiment {entry.name!r}: {name!r} names a folder, and may hold letters, "
-                "digits, '_' and '-' only"
-            )
-        yield Job(
-            name=name,
-            notebook=(root / entry.notebook).resolve(),
-            parameters={**entry.parameters, **getattr(entry, profile), **combination},
-            cell_timeout=entry.cell_timeout,
-        )
-
-
-def _check_parameters(job: Job) -> None:
-    """Refuse what papermill only warns about: parameters that the notebook does not have."""
-    if not job.notebook.is_file():
-        raise FileNotFoundError(f"experiment {job.name!r}: no notebook at {job.notebook}")
-    if job.notebook.suffix != ".ipynb":
-        raise ValueError(f"{job.notebook} is not a notebook: its name does not end in .ipynb")
-    try:
-        known = list(papermill.inspect_notebook(str(job.notebook)))
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError) as error:
-        raise ValueError(f"{job.notebook} is not a notebook: {error}") from None
-    if "output" in job.parameters:
-        raise ValueError(f"experiment {job.name!r}: 'output' is set by the batch, not the file")
-    for name in [*job.parameters, "output"]:
-        if name not in known:
-            raise ValueError(
-                f"experiment {job.name!r}: {job.notebook.name} has no parameter {name!r}"
-                f"{did_you_mean(name, known)}; allowed: {', '.join(known) or 'none'}"
-            )
-
-
-def replicate(jobs: list[Job], output: Path, processes: int = 1) -> Iterator[Outcome]:
-    """Execute the jobs, each in a process of its own, and yield outcomes as they come.
-
-    Into ``output / job.name`` go the executed notebook, its HTML, and what the notebook writes
-    there: figures (SVG and PNG) and results (netCDF). A job that fails leaves its notebook with
-    the error in it and does not stop the others.
+    Into ``output / job.name`` go the executed notebook, its HTML, what the notebook writes there:
+    figures (SVG and PNG), tables and results (netCDF), and ``record.json``. A job that fails leaves
+    its notebook with the error in it and does not stop the others. ``SHA256SUMS`` in `output` is
+    renewed after each.
 
     Parameters
     ----------
     jobs : list of Job
-        As from `read_jobs`.
+        As from `deep_nb.experiments.read_jobs`.
     output : Path
         Folder, made if need be.
     processes : int
-        Jobs at a time, at least 1.
+        Jobs at a time on this machine, at least 1.
+    executor : concurrent.futures.Executor, optional
+        Runs the jobs instead, with as many at a time as it likes; its workers need this package,
+        the notebooks and `output` under the same paths.
+    force : bool
+        Whether to run what is done, too.
 
     Raises
     ------
     ValueError
-        If `processes` is less than 1.
+        If `processes` is no integer of at least 1.
     RuntimeError
-        If the Jupyter kernel is not installed.
+        If the Jupyter kernel is not installed, or another batch is at work on `output`.
+    OSError
+        If `output` cannot be written to, or the disk is full.
     """
-    if processes < 1:
-        raise ValueError(f"processes must be at least 1, got {processes}")
+    processes = plain(processes)
+    if type(processes) is not int or processes < 1:
+        raise ValueError(f"processes must be an integer of at least 1, got {processes!r}")
     if KERNEL not in KernelSpecManager().find_kernel_specs():
         raise RuntimeError(
             f"Jupyter has no kernel {KERNEL!r}; install it with: "
-            "python -m ipykernel install --sys-prefix"
+            "python -m pip install ipykernel && python -m ipykernel install --sys-prefix"
         )
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, max_tasks_per_child=1) as executor:
-        futures = {executor.submit(execute, job, output / job.name): job for job in jobs}
+    with _locked(output):
+        if (output / WORKING).exists():  # of a batch that was killed
+            shutil.rmtree(output / WORKING)
+        (output / WORKING).mkdir()
+        try:
+            wanted = [
+                job for job in jobs if force or state(job, output / job.name).status != "done"
+            ]
+            yield from _run(wanted, output, processes, executor)
+        finally:
+            # What a worker elsewhere may still write there is nobody's any more.
+            shutil.rmtree(output / WORKING, ignore_errors=executor is not None)
+
+
+@contextlib.contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """Hold the folder; the system lets go of it when this process ends, however it does."""
+    output.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(output / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RuntimeError(
+            f"another batch is at work on {output}: wait until it has ended, or choose another "
+            "folder with --output"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run(
+    jobs: list[Job], output: Path, processes: int, executor: Executor | None
+) -> Iterator[Outcome]:
+    """Execute the jobs and put away what each leaves, in the order in which they end."""
+    stop = None if executor else threading.Event()
+    pool = executor or ThreadPoolExecutor(processes, thread_name_prefix="deep_nb")
+    futures = {}
+    try:
+        for job in jobs:
+            fingerprint = job.fingerprint
+            checkpoint = output / CHECKPOINTS / job.name
+            place = output / WORKING
+            future = pool.submit(execute, job, fingerprint, place, checkpoint, stop)
+            futures[future] = job, fingerprint
         for future in as_completed(futures):
+            job, fingerprint = futures[future]
             try:
-                yield future.result()
-            except BrokenProcessPool as failure:  # its process died, and those beside it
-                job = futures[future]
-                yield Outcome(job.name, output / job.name, 0.0, f"the process died: {failure}")
+                outcome = future.result()
+            except (Exception, CancelledError) as failure:  # not the experiment's, its worker's
+                error = f"{type(failure).__name__}: {failure}"
+                outcome = Outcome(job.name, None, {**provenance(), "error": error}, error)
+            try:
+                yield _put_away(outcome, fingerprint, output)
+            except OSError as failure:  # a full disk, or something in the way
+                yield dataclasses.replace(outcome, error=f"{type(failure).__name__}: {failure}")
+    finally:
+        if stop is not None:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+        for future in futures:
+            future.cancel()
 
 
-def execute(job: Job, folder: Path) -> Outcome:
-    """Execute one job's notebook with papermill and convert it to HTML.
+def _put_away(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Outcome:
+    """Move an experiment's files to their place, then write its record: only now it is done."""
+    folder = output / outcome.name
+    folder.mkdir(exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    for old in folder.iterdir():
+        if old.suffix in OUTPUTS:
+            old.unlink()
+    files = {}
+    for path in sorted(outcome.folder.iterdir()) if outcome.folder else ():
+        flush(path)
+        files[path.name] = sha256(path)
+        path.replace(folder / path.name)
+    flush(folder)
+    write_record(
+        Record(error=outcome.error, origin=outcome.origin, fingerprint=fingerprint, files=files),
+        folder,
+    )
+    if not outcome.error and (output / CHECKPOINTS / outcome.name).is_dir():
+        shutil.rmtree(output / CHECKPOINTS / outcome.name)
+    write_checksums(output, [outcome.name])
+    return dataclasses.replace(outcome, folder=folder)
+
+
+def collect_figures(names: Iterable[str], source: Path, target: Path) -> list[Path]:
+    """Copy figures, tables, notebooks and records of experiments, with checksums.
 
     Parameters
     ----------
-    job : Job
-    folder : Path
-        Made if need be; outputs of an earlier run are removed.
-
-    Returns
-    -------
-    Outcome
-        With the error, if there was one, and the notebook as far as it went.
-    """
-    folder = folder.resolve()
-    started = time.monotonic()
-    error = ""
-    try:
-        _execute(job, folder)
-    except Exception as failure:  # whatever a notebook may raise belongs to its outcome
-        error = f"{type(failure).__name__}: {failure}"
-    return Outcome(job.name, folder, time.monotonic() - started, error)
-
-
-def _execute(job: Job, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.iterdir():
-        if stale.suffix in OUTPUTS:
-            stale.unlink()
-    notebook = folder / job.notebook.name
-    try:
-        with tempfile.TemporaryDirectory(prefix="deep-nb-") as sockets:
-            papermill.execute_notebook(
-                job.notebook,
-                notebook,
-                {**job.parameters, "output": "."},
-                cwd=folder,
-                kernel_name=KERNEL,
-                progress_bar=False,
-                start_timeout=120,
-                execution_timeout=job.cell_timeout,
-                config=_kernel_config(sockets),
-            )
-    finally:
-        if notebook.exists():
-            content = nbformat.read(notebook, as_version=4)
-            content.metadata["papermill"] |= {  # no paths of this machine
-                "input_path": job.notebook.name,
-                "output_path": notebook.name,
-            }
-            content.metadata["deep_nb"] = {**provenance(), "parameters": _parameters(job)}
-            nbformat.write(content, notebook)
-            exporter = nbconvert.HTMLExporter()
-            html, _ = exporter.from_notebook_node(content)
-            notebook.with_suffix(".html").write_text(html, encoding="utf-8")
-
-
-def _parameters(job: Job) -> dict[str, Any]:
-    """Return every parameter that the notebook ran with, its own defaults included."""
-    known = papermill.inspect_notebook(str(job.notebook))
-    defaults = {name: ast.literal_eval(given["default"]) for name, given in known.items()}
-    return {n: v for n, v in {**defaults, **job.parameters}.items() if n != "output"}
-
-
-def _kernel_config(folder: str) -> Config:
-    """Have the kernel listen on sockets in a folder of its own: no two can race for a port."""
-    if os.name != "posix":
-        return Config()
-    return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
-
-
-def collect_figures(outcomes: list[Outcome], target: Path) -> list[Path]:
-    """Copy figures, tables and notebooks of the jobs that went well to ``target / job.name``.
+    names : iterable of str
+        Experiments that are done.
+    source, target : Path
+        Folders with one folder an experiment; ``SHA256SUMS`` in `target` is renewed.
 
     Returns
     -------
@@ -290,11 +186,13 @@ def collect_figures(outcomes: list[Outcome], target: Path) -> list[Path]:
         The copies.
     """
     copies = []
-    for outcome in outcomes:
-        if not outcome.error:
-            for source in sorted(outcome.folder.iterdir()):
-                if source.suffix in FIGURES:
-                    copy = target / outcome.name / source.name
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    copies.append(Path(shutil.copyfile(source, copy)))
+    for name in names:
+        folder = target / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted((source / name).iterdir()):
+            if path.suffix in FIGURES or path.name == RECORD:
+                with replacing(folder / path.name) as partial:
+                    shutil.copyfile(path, partial)
+                copies.append(folder / path.name)
+    write_checksums(target, names)
     return copies

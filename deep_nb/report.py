@@ -73,9 +73,9 @@ def read_sections(folder: str | Path) -> list[Section]:
 def _section(path: Path) -> Section:
     try:
         notebook = nbformat.read(path, as_version=4)
-        run, provenance = notebook.metadata["papermill"], dict(notebook.metadata["deep_nb"])
-        parameters = provenance.pop("parameters")
-        started, seconds = str(run["start_time"]), float(run["duration"])
+        provenance = dict(notebook.metadata["deep_nb"])
+        parameters, failure = provenance["parameters"], str(provenance["error"])
+        started, seconds = str(provenance["started"]), float(provenance["seconds"])
         origin = {name: provenance[name] for name in ORIGIN}
         cells = notebook.cells
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, KeyError) as error:
@@ -88,12 +88,6 @@ def _section(path: Path) -> Section:
         if cell.cell_type == "markdown"
         for match in re.finditer(r"^# (.+)$", cell.source, re.MULTILINE)
     ]
-    errors = [
-        f"{output.ename}: {output.evalue}"
-        for cell in cells
-        for output in cell.get("outputs", [])
-        if output.output_type == "error"
-    ]
     return Section(
         name=path.parent.name,
         title=headings[0] if headings else path.stem,
@@ -101,7 +95,7 @@ def _section(path: Path) -> Section:
         parameters=parameters,
         started=started,
         seconds=seconds,
-        error="; ".join(errors),
+        error=failure,
         provenance=origin,
         figures=[_figure(figure) for figure in sorted(path.parent.glob("*.svg"))],
     )

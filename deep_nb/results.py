@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import xarray as xr
 from deep_nb.checks import one_of
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Experiment, Flags
+from deep_nb.files import replacing
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.randomness import check_seeds
 from deep_nb.tasks import Task
@@ -138,7 +138,6 @@ def empty_run(
         "custom_topology": json.dumps(experiment.custom),
         "record": json.dumps(record),
         "engine": engine,
-        "deep_nb_version": version("deep-nb"),
     }
     return xr.Dataset(
         variables, coords={dim: coords[dim] for dim in coords if dim in used}, attrs=attrs
@@ -262,12 +261,8 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """
     experiment_of(run)
     target = check_target(path)
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+    with replacing(target) as partial:
         run.to_netcdf(partial, engine="netcdf4")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
+import os
+import platform
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from deep_nb.checkpoints import kept
+from deep_nb.checks import plain
 from deep_nb.dynamics import Phase, Relaxation
 from deep_nb.engines import Relax, choose_engine, get_engine
 from deep_nb.experiment import Experiment, Flags
 from deep_nb.learning import Change, learn, updated_weights
 from deep_nb.models import Hyperparameters, Model
+from deep_nb.provenance import code, differences, provenance
 from deep_nb.pruning import prune
 from deep_nb.randomness import check_seeds, initial_states, initial_weights, pruning_draws
 from deep_nb.results import check_record, empty_run
@@ -38,6 +49,9 @@ def train(
     threads: int | None = None,
     record: Sequence[str] = (),
     progress: bool = False,
+    executor: Executor | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    block: int = 32,
 ) -> xr.Dataset:
     r"""Train an ensemble of networks on a task.
 
@@ -71,11 +85,18 @@ def train(
     engine : str
         "auto" or a name in `deep_nb.engines.ENGINES`.
     threads : int, optional
-        Of the compiled engine; by default NUMBA_NUM_THREADS or the cores of this process.
+        Of the compiled engine; by default NUMBA_NUM_THREADS or the cores of this process, and 1
+        with an `executor`.
     record : sequence of str
         "weights" adds W_epochs and B_epochs, "trajectories" adds S_epochs.
     progress : bool
         Whether to show a progress bar.
+    executor : concurrent.futures.Executor, optional
+        Trains blocks of networks, on as many processes or machines as it has; the same bits.
+    checkpoint : path-like, optional
+        Folder to keep finished blocks in, and to take them from after an interruption.
+    block : int
+        Networks a block, where there is an `executor` or a `checkpoint`.
 
     Returns
     -------
@@ -90,6 +111,10 @@ def train(
     ------
     ValueError
         If an argument is unknown, out of range or contradicts another.
+    RuntimeError
+        If a worker of the executor has another version of this package or of a library.
+    OSError
+        If the checkpoint cannot be written.
 
     Warns
     -----
@@ -106,11 +131,37 @@ def train(
     experiment = Experiment.resolve(model, task, hyper, flags, topology)
     if not isinstance(progress, bool):
         raise ValueError(f"progress must be True or False, got {progress!r}")
+    checked, names = check_seeds(seeds), check_record(record)
     n, activation = experiment.layout.n_free, experiment.model.activation
-    relax = get_engine(engine, n, activation, threads)
+    get_engine(engine, n, activation, threads)
     chosen = choose_engine(engine, n, activation)
-    run = empty_run(experiment, check_seeds(seeds), check_record(record), chosen)
-    _train(run, experiment, relax, progress)
+    block = plain(block)
+    if type(block) is not int or block < 1:
+        raise ValueError(f"block must be an integer of at least 1, got {block!r}")
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise ValueError(f"executor must have submit(), as of concurrent.futures, got {executor!r}")
+    started, clock = datetime.now(UTC), time.monotonic()
+    run = empty_run(experiment, checked, names, chosen)
+    if executor is None and checkpoint is None:
+        _train(run, experiment, get_engine(chosen, n, activation, threads), progress)
+    else:
+        make = functools.partial(
+            _block,
+            experiment,
+            names,
+            chosen,
+            threads or (1 if executor else None),
+            checkpoint,
+            code(),
+        )
+        _in_blocks(run, make, block, executor, progress)
+    run.attrs["provenance"] = json.dumps(
+        {
+            **provenance(),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 3),
+        }
+    )
     diverged = run["seed"].values[run["diverged"].values]
     if diverged.size:
         shown = ", ".join(map(str, diverged[:10])) + (", …" if diverged.size > 10 else "")
@@ -121,6 +172,72 @@ def train(
             stacklevel=2,
         )
     return run
+
+
+def _block(
+    experiment: Experiment,
+    record: tuple[str, ...],
+    engine: str,
+    threads: int | None,
+    checkpoint: str | os.PathLike[str] | None,
+    expected: dict[str, Any],
+    seeds: list[int],
+) -> xr.Dataset:
+    """Train some networks of an ensemble, here or on another machine."""
+    other = differences(expected, code())
+    if other:
+        raise RuntimeError(
+            f"worker {platform.node()} would not train what was asked for: {'; '.join(other)}"
+        )
+    run = empty_run(experiment, seeds, record, engine)
+
+    def make() -> xr.Dataset:
+        n, activation = experiment.layout.n_free, experiment.model.activation
+        _train(run, experiment, get_engine(engine, n, activation, threads), progress=False)
+        return run
+
+    arrays = {"X": experiment.X, "Y": experiment.Y, "mask": experiment.mask}
+    what = {
+        "seeds": seeds,
+        **run.attrs,
+        **{name: array.tolist() for name, array in arrays.items()},
+    }
+    return kept(checkpoint, what, make)
+
+
+def _in_blocks(
+    run: xr.Dataset,
+    make: Callable[[list[int]], xr.Dataset],
+    size: int,
+    executor: Executor | None,
+    progress: bool,
+) -> None:
+    """Fill in the run, block by block of seeds."""
+    seeds = run["seed"].values.tolist()
+    blocks = {first: seeds[first : first + size] for first in range(0, len(seeds), size)}
+    bar = tqdm(total=len(blocks), desc="blocks", disable=not progress)
+    parts: Generator[tuple[int, xr.Dataset]]
+    if executor is None:
+        parts = ((first, make(block)) for first, block in blocks.items())
+    else:
+        parts = _gathered({first: executor.submit(make, block) for first, block in blocks.items()})
+    with bar, contextlib.closing(parts):
+        for first, part in parts:
+            for name in run.data_vars:
+                if "seed" in run[name].dims:
+                    run[name].values[first : first + part.sizes["seed"]] = part[name].values
+            bar.update()
+
+
+def _gathered(futures: dict[int, Future[xr.Dataset]]) -> Generator[tuple[int, xr.Dataset]]:
+    """Yield results as they come; if one fails, or nobody waits any more, drop the others."""
+    firsts = {future: first for first, future in futures.items()}
+    try:
+        for future in as_completed(firsts):
+            yield firsts[future], future.result()
+    finally:
+        for future in firsts:
+            future.cancel()
 
 
 def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool) -> None:

@@ -2,6 +2,7 @@ import hypothesis
 import matplotlib as mpl
 import numpy as np
 import pytest
+import xarray as xr
 
 import deep_nb
 
@@ -14,6 +15,12 @@ hypothesis.settings.load_profile("repeatable")
 
 #: Long enough to move weights, short enough to train in a blink.
 SHORT = {"n_epochs": 4, "T1": 40, "T2": 30}
+
+
+def assert_same(run, other):
+    """Every bit and every attribute, but for when and where it was trained."""
+    bare = [r.assign_attrs(provenance="") for r in (run, other)]
+    xr.testing.assert_identical(*bare)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from deep_nb.replication import read_jobs
+from deep_nb.experiments import read_jobs
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -29,7 +29,9 @@ def test_environment_yml_equals_pyproject():
 
 #: From the ground up; a room may import from rooms before its own only.
 FLOORS = [
-    ["checks", "matrices", "provenance"],
+    ["checks", "matrices", "files"],
+    ["provenance"],
+    ["checkpoints"],
     ["tasks", "topology", "models"],
     ["randomness", "dynamics", "pruning"],
     ["experiment"],
@@ -44,7 +46,9 @@ FLOORS = [
     ["plotting.style"],
     ["plotting.runs", "plotting.networks", "plotting.comparisons"],
     ["plotting", "claims"],
-    ["replication", "report"],
+    ["experiments", "verification", "report"],
+    ["records", "execution"],
+    ["replication"],
     ["cli"],
 ]
 

@@ -7,7 +7,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 import deep_nb
 from deep_nb.cli import main
-from deep_nb.replication import read_jobs, replicate
+from deep_nb.experiments import read_jobs
+from deep_nb.replication import replicate
+
+from .conftest import assert_same
 
 
 def write_notebook(path, source, parameters="n = 1\noutput = ''"):
@@ -73,7 +76,7 @@ def test_outputs_of_an_earlier_run_do_not_stay(batch, tmp_path):
     (outcome,) = replicate(read_jobs(batch, only="n7"), tmp_path / "out")
     assert outcome.status == "done"
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["mine.txt", "n.svg", "tiny.html", "tiny.ipynb"]
+    assert names == ["mine.txt", "n.svg", "record.json", "tiny.html", "tiny.ipynb"]
 
 
 def test_a_folder_that_cannot_be_made_fails_its_experiment_alone(batch, tmp_path):
@@ -175,6 +178,6 @@ def test_train_is_the_same_as_in_python(tmp_path):
     expected = deep_nb.train(
         "EP_asym", "not", seeds=[3, 5, 6], hyper=hyper, stop_criterion=True, record=("weights",)
     )
-    assert deep_nb.load(tmp_path / "run.nc").identical(expected)
+    assert_same(deep_nb.load(tmp_path / "run.nc"), expected)
     assert "saved" in result.stdout
     assert [line.split()[0] for line in result.stdout.splitlines()[2:5]] == ["3", "5", "6"]

@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from deep_nb.cli import main
+from deep_nb.experiments import read_jobs
 from deep_nb.provenance import provenance
-from deep_nb.replication import read_jobs, replicate
+from deep_nb.replication import replicate
 from deep_nb.report import read_sections
-from tests.test_replication import write_notebook
+
+from .test_replication import write_notebook
 
 FIGURE = """
 import matplotlib.pyplot as plt

@@ -9,7 +9,7 @@ import deep_nb
 from deep_nb.plotting import plot_mse, plot_weights
 from deep_nb.statistics import network_table
 
-from .conftest import SHORT
+from .conftest import SHORT, assert_same
 
 
 def test_save_and_load_give_the_same_run(model_run, tmp_path):
@@ -30,7 +30,7 @@ def test_a_saved_run_can_be_trained_again_from_its_file_alone(tmp_path):
         regularized=True, sparse=True, stop_criterion=True, record=("weights", "trajectories"),
     )  # fmt: skip
     path = deep_nb.save(run, tmp_path / "run.nc")
-    xr.testing.assert_identical(deep_nb.train(**deep_nb.settings(deep_nb.load(path))), run)
+    assert_same(deep_nb.train(**deep_nb.settings(deep_nb.load(path))), run)
 
 
 def test_saving_replaces_a_file_whole(short_run, tmp_path):

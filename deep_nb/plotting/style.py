@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from deep_nb.provenance import provenance, stamp
 from deep_nb.results import experiment_of
 
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
@@ -51,7 +52,8 @@ def save_figure(
     name : str
         File name without its ending.
     caption : str
-        What the figure shows, kept in both files' metadata and shown by the report.
+        What the figure shows, kept in both files' metadata, beside where it comes from, and shown
+        by the report.
 
     Returns
     -------
@@ -64,6 +66,8 @@ def save_figure(
     with mpl.rc_context(STYLE):
         figure.savefig(files[0], metadata={"Date": None, "Description": caption})
         figure.savefig(files[1], dpi=150, metadata={"Software": None, "Description": caption})
+    for file in files:
+        stamp(file, provenance())
     return files
 
 

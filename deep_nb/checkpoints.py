@@ -1,0 +1,54 @@
+"""Checkpoints: finished pieces of a long computation, kept to go on from after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from deep_nb.files import replacing, sha256
+from deep_nb.provenance import code
+
+
+def kept(
+    folder: str | os.PathLike[str] | None, what: dict[str, Any], make: Callable[[], xr.Dataset]
+) -> xr.Dataset:
+    """Return a piece from where it was kept; make it, and keep it, if it is not there.
+
+    A piece is found again only for the same `what`, source files of this package and versions of
+    libraries, and only if its file is undamaged: the checksum is part of its name.
+
+    Parameters
+    ----------
+    folder : path-like or None
+        Made if need be. None: nothing is kept.
+    what : dict
+        All that the piece depends on, as JSON types.
+    make : callable
+        Makes the piece.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to, or the disk is full.
+    """
+    if folder is None:
+        return make()
+    place = Path(folder)
+    key = hashlib.sha256(json.dumps([what, code()], sort_keys=True).encode()).hexdigest()[:32]
+    for path in place.glob(f"{key}-*.nc"):
+        if path.stem == f"{key}-{sha256(path)}":
+            return xr.load_dataset(path, engine="netcdf4")
+        path.unlink()  # cut off or changed on the disk
+    piece = make()
+    place.mkdir(parents=True, exist_ok=True)
+    whole = place / f"{key}.nc"
+    with replacing(whole) as partial:
+        piece.to_netcdf(partial, engine="netcdf4")
+    whole.replace(place / f"{key}-{sha256(whole)}.nc")
+    return piece

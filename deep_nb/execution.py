@@ -1,0 +1,254 @@
+"""Execution: one notebook in a process of its own, which cannot take others down with it.
+
+`execute` starts ``python -m deep_nb.execution`` and watches it: a limit on its time, and its death,
+end as the experiment's error. The process in turn watches its parent and ends when that dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nbconvert
+import nbformat
+import papermill
+import psutil
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from deep_nb.experiments import CHECKPOINT, OUTPUT, Job, literal
+from deep_nb.files import write_text
+from deep_nb.provenance import differences, provenance, stamp
+
+KERNEL = "python3"
+
+#: What the processes tell each other, in the experiment's working folder.
+REQUEST, ANSWER, LOG = ".request.json", ".answer.json", ".log"
+
+#: Seconds between two looks at the process.
+LOOK = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one experiment ended: `error` is empty if it went well.
+
+    Attributes
+    ----------
+    name : str
+    folder : Path or None
+        Where its files are; None if there are none.
+    origin : dict
+        Provenance, parameters, start and duration.
+    error : str
+    """
+
+    name: str
+    folder: Path | None
+    origin: dict[str, Any]
+    error: str
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, 0 where that is not known."""
+        return float(self.origin.get("seconds", 0.0))
+
+    @property
+    def status(self) -> str:
+        """In one word."""
+        return "failed" if self.error else "done"
+
+
+def execute(
+    job: Job,
+    fingerprint: dict[str, Any],
+    working: Path,
+    checkpoint: Path,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Execute a notebook in a process of its own.
+
+    Parameters
+    ----------
+    job : Job
+    fingerprint : dict
+        What its results are to depend on, `deep_nb.experiments.Job.fingerprint`.
+    working : Path
+        A new folder is made in it for the files.
+    checkpoint : Path
+        Folder for the finished blocks of seeds of a notebook that keeps them.
+    stop : threading.Event, optional
+        Once set, the process is ended.
+
+    Returns
+    -------
+    Outcome
+        With the executed notebook as far as it went, its HTML page, and what it wrote.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"{job.name}-", dir=working)).resolve()
+    request = {
+        "name": job.name,
+        "notebook": str(job.notebook),
+        "parameters": job.parameters,
+        "timeout": job.timeout,
+        "fingerprint": fingerprint,
+        "checkpoint": str(checkpoint.resolve()),
+    }
+    write_text(folder / REQUEST, json.dumps(request))
+    started, clock = datetime.now(UTC), time.monotonic()
+    with (folder / LOG).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deep_nb.execution", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            error = _watch(process, job.timeout, stop)
+        finally:
+            _kill(process)
+    error = error or _answer(folder, process.returncode)
+    origin = {
+        **provenance(),
+        "parameters": job.all_parameters,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 3),
+        "error": error,
+    }
+    error = _finish(job, folder, origin) or error
+    return Outcome(job.name, folder, {**origin, "error": error}, error)
+
+
+def _watch(process: subprocess.Popen[bytes], timeout: float, stop: threading.Event | None) -> str:
+    """Wait for the process; return why it has to be ended, if it has."""
+    deadline = time.monotonic() + timeout
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            return f"TimeoutError: it took longer than its timeout of {timeout} s"
+        if stop is not None and stop.is_set():
+            return "InterruptedError: the batch was stopped"
+        time.sleep(LOOK)
+    return ""
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process and all that it started."""
+    _kill_children(process.pid)
+    process.kill()
+    process.communicate()
+
+
+def _kill_children(pid: int) -> None:
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    for child in children:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _answer(folder: Path, status: int) -> str:
+    """Return the error that the process reports, or how it died."""
+    answer = folder / ANSWER
+    if status == 0 and answer.is_file():
+        return str(json.loads(answer.read_text(encoding="utf-8"))["error"])
+    how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    last = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+    return f"RuntimeError: its process died ({how})" + (f"; it last said:\n{last}" if last else "")
+
+
+def _finish(job: Job, folder: Path, origin: dict[str, Any]) -> str:
+    """Leave a notebook in any case, its page, and the origin in every file; return an error."""
+    for name in (REQUEST, ANSWER, LOG):
+        (folder / name).unlink(missing_ok=True)
+    notebook = folder / job.notebook.name
+    try:
+        content = nbformat.read(notebook, as_version=4)
+    except (OSError, ValueError):  # not begun, or cut off in the middle of being written
+        content = nbformat.read(job.notebook, as_version=4)
+        for cell in content.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+    content.metadata["papermill"] = {
+        **content.metadata.get("papermill", {}),  # without the paths of this machine
+        "input_path": job.notebook.name,
+        "output_path": notebook.name,
+    }
+    try:
+        nbformat.write(content, notebook)
+        for path in sorted(folder.iterdir()):
+            if path.is_file():
+                stamp(path, origin)
+        html, _ = nbconvert.HTMLExporter().from_notebook_node(content)
+        notebook.with_suffix(".html").write_text(html, encoding="utf-8")
+    except Exception as failure:  # what goes wrong with an experiment's files is its own error
+        return f"{type(failure).__name__}: {failure}"
+    return ""
+
+
+def main(folder: Path) -> None:
+    """Execute what the request in the folder asks for, and answer."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+    error = ""
+    try:
+        _run(request, folder)
+    except PapermillExecutionError as failure:  # its traceback stands in the notebook
+        error = f"{failure.ename}: {failure.evalue} (in cell {failure.exec_count})"
+    except Exception as failure:  # whatever else may go wrong is the experiment's outcome, too
+        error = f"{type(failure).__name__}: {failure}"
+    write_text(folder / ANSWER, json.dumps({"error": error}))
+
+
+def _end_with_parent() -> None:
+    """End this process and its kernel once the parent's end of the pipe is closed."""
+    os.read(sys.stdin.fileno(), 1)
+    _kill_children(os.getpid())
+    os._exit(1)
+
+
+def _run(request: dict[str, Any], folder: Path) -> None:
+    job = Job(request["name"], Path(request["notebook"]), request["parameters"], request["timeout"])
+    changed = differences(request["fingerprint"], job.fingerprint)
+    if changed:
+        raise RuntimeError(
+            "here it would not run what the batch was started with: " + "; ".join(changed)
+        )
+    given = {**job.parameters, OUTPUT: "."}
+    if CHECKPOINT in job.defaults:
+        given[CHECKPOINT] = request["checkpoint"]
+    with tempfile.TemporaryDirectory(prefix="deep-nb-") as sockets:
+        papermill.execute_notebook(
+            literal(job.notebook),
+            literal(folder / job.notebook.name),
+            given,
+            cwd=folder,
+            kernel_name=KERNEL,
+            progress_bar=False,
+            start_timeout=120,
+            config=_kernel_config(sockets),
+        )
+
+
+def _kernel_config(folder: str) -> Config:
+    """Have the kernel listen on sockets in a folder of its own: no two can race for a port."""
+    if os.name != "posix":
+        return Config()
+    return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,60 @@
+"""Files that are whole or not there: written beside their place, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a path to write to; what was written there takes the target's place in one step.
+
+    Until then, and if writing fails or the process dies, the target stays what it was.
+
+    Parameters
+    ----------
+    target : Path
+        Its folder exists.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written to.
+    """
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+        flush(partial)
+        partial.replace(target)
+        flush(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a UTF-8 text file as `replacing` does, its folder made if need be."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def flush(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk itself."""
+    if path.is_dir() and os.name != "posix":
+        return  # elsewhere folders cannot be opened, and renaming is safe without
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
