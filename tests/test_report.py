@@ -121,7 +121,7 @@ def test_experiments_on_different_code_are_pointed_out(folder, tmp_path):
         ("n7/empty.svg", "<svg><g>", "not a whole SVG figure"),
         ("n7/drawing.ipynb", "[]", "not an executed notebook|not executed"),
         ("n7/drawing.ipynb", '{"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": '
-         '{"papermill": {"start_time": null, "duration": null}, "deep_nb": {"parameters": {}}}}',
+         '{"deep_nb": {"parameters": {}, "error": "", "started": "", "seconds": null}}}',
          "not an executed notebook"),
         ("claims/claims.csv", "id,task\n1a,xor\n", "not a claims table"),
     ],
