@@ -12,10 +12,10 @@ import xarray as xr
 from deep_nb.checks import one_of
 from deep_nb.dynamics import Relaxation
 from deep_nb.engines import get_engine
-from deep_nb.learning import RULES, Change
+from deep_nb.learning import RULES, Change, at_corner
 from deep_nb.randomness import probe_states
 from deep_nb.results import experiment_of
-from deep_nb.stability import REST_SPEED, weights_after
+from deep_nb.stability import REST_SPEED, field_after, weights_after
 from deep_nb.training import two_phases
 
 
@@ -92,8 +92,9 @@ def alignment(
     Returns
     -------
     xarray.DataArray, over (rule, snapshot, seed)
-        In degrees; NaN where the gradient or the change is 0, where the free phase does not end
-        at rest (there is no gradient then: choose T1 long enough), or the network diverged.
+        In degrees; NaN where the gradient or the change is 0, or the network diverged, and where
+        there is no gradient: the free phase does not end at rest (choose T1 long enough), or it
+        ends at a corner of the clip (`deep_nb.learning.at_corner`).
 
     Raises
     ------
@@ -106,7 +107,9 @@ def alignment(
     for column, epoch in enumerate(epochs):
         free, change = _look(run, "adjoint", epoch, hyper)
         gradient = _flat(change)
-        gradient[np.sqrt(free.projected_residual * free.S.shape[1]) >= REST_SPEED] = 0.0
+        moving = np.sqrt(free.projected_residual * free.S.shape[1]) >= REST_SPEED
+        corner = at_corner(field_after(run, epoch), free.S, REST_SPEED).any(axis=(1, 2))
+        gradient[moving | corner] = 0.0
         for row, rule in enumerate(rules):
             angles[row, column] = _angle(_flat(rule_change(run, rule, epoch, hyper)), gradient)
     angles[..., run["diverged"].values] = np.nan

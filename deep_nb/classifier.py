@@ -48,6 +48,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     r"""Classify with one complete directed network that learns by two local phases.
 
     Scale the features before (`sklearn.preprocessing`): the states of the neurons live in [0, 1].
+    Features far beyond that, like a `dt` or `dt_W` that is too large, saturate the outputs; what is
+    learned is then no better than chance, without an error. The rule ``adjoint``, which has no
+    gradient where outputs are saturated, seldom learns at all.
 
     Parameters
     ----------
@@ -82,6 +85,8 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
     model_ : Model
         The dynamics and the rule that were learned with.
+    hyper_ : Hyperparameters
+        Those of the last pass; answers are given with its T1 and dt.
     n_iter_ : int
         Passes made.
     layout_ : Layout
@@ -101,6 +106,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     """
 
     W_: np.ndarray
+    hyper_: Hyperparameters
     mask_: np.ndarray
 
     def __init__(
@@ -142,9 +148,11 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         y : array_like, shape (M,)
             Labels of any kind, of two classes or more.
         """
+        model, hyper, batches = self._settings()
+        if hasattr(self, "W_"):
+            del self.W_  # if fitting fails, nothing is fitted
         samples, labels = validate_data(self, X, y, dtype=float)
         check_classification_targets(labels)
-        model, hyper, batches = self._settings()
         self._start(np.unique(labels), model, hyper, batches)
         per_epoch = -(-len(samples) // batches.batch_size)
         total = hyper.n_epochs * per_epoch
@@ -163,10 +171,10 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         classes : array_like, optional
             All classes there will be; needed in the first call.
         """
+        model, hyper, batches = self._settings()
         first = not hasattr(self, "W_")
         samples, labels = validate_data(self, X, y, dtype=float, reset=first)
         check_classification_targets(labels)
-        model, hyper, batches = self._settings()
         if first and classes is None:
             raise ValueError("the first call of partial_fit needs all classes")
         known = np.unique(np.asarray(classes)) if first else self.classes_
@@ -215,8 +223,11 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the outputs over their sum, shape (M, classes); equal shares where all are 0."""
-        outputs = self._outputs(X)
+        """Return the outputs over their sum, shape (M, classes); equal shares where all are 0.
+
+        Outputs below 0, which an activation such as tanh can give, count as 0.
+        """
+        outputs = np.maximum(self._outputs(X), 0.0)
         total = outputs.sum(axis=1, keepdims=True)
         share = 1 / outputs.shape[1]
         return np.divide(outputs, total, out=np.full_like(outputs, share), where=total > 0)
@@ -289,12 +300,13 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             self.W_ = self.W_ + rate * change.dW[0]
             self.b_ = self.b_ + rate * change.db[0]
             if not (np.isfinite(self.W_).all() and np.isfinite(self.b_).all()):
-                del self.W_, self.b_  # nothing is fitted any more
+                del self.W_  # nothing is fitted any more
                 raise FloatingPointError(
                     f"weights are no longer finite in pass {self.n_iter_}: "
                     f"lower dt_W (now {self.dt_W}) or scale the features"
                 )
         self.n_iter_ += 1
+        self.hyper_ = hyper
 
     def _order(self, M: int, size: int) -> Iterator[np.ndarray]:
         order = self._stream.permutation(M)
@@ -307,7 +319,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def _outputs(self, X: ArrayLike) -> np.ndarray:
         """Return the outputs after a free phase, shape (M, classes)."""
         check_is_fitted(self, "W_")
-        hyper = self._settings()[1]
+        hyper = self.hyper_
         clamped = self.layout_.clamp(validate_data(self, X, dtype=float, reset=False))
         relaxation = self._relax(self.model_)(
             free_field(self.W_[None], self.b_[None], clamped, self.model_),

@@ -3,7 +3,8 @@ r"""Learning rules: what K networks do to their weights after a free phase.
 Every rule is a function of a `Lesson`. It runs its own nudged phases and returns a `Change`. The
 loss is :math:`C = \frac12 \lVert y - s \rVert^2` of the outputs at the free rest point, averaged
 over samples; the rules differ in how near ΔW comes to the gradient of −C, which exists where
-the rest point is isolated (J regular over the neurons that are not saturated):
+the rest point is isolated (J regular over the neurons that are not saturated) and off the corners
+of the clip (no neuron on a bound without being pushed against it, `at_corner`):
 
 ============== ======================================================= ===== =========
 rule           nudged phases                                           local gradient
@@ -259,6 +260,24 @@ def saturated(field: Field, S: np.ndarray) -> np.ndarray:
     """Return which neurons rest at a bound of [0, 1] and push against it, shape (K, M, n)."""
     dS = velocity(field, S)
     return ((S <= 0) & (dS < 0)) | ((S >= 1) & (dS > 0))
+
+
+def at_corner(field: Field, S: np.ndarray, tolerance: float) -> np.ndarray:
+    """Return which neurons rest on a bound of [0, 1] with nothing that pushes, shape (K, M, n).
+
+    To one side of such a point they are saturated and to the other not: the loss has a corner
+    there, and no gradient.
+
+    Parameters
+    ----------
+    field : Field
+    S : ndarray, shape (K, M, n)
+        Rest points.
+    tolerance : float
+        Up to which a distance from the bound and a speed count as none.
+    """
+    on_bound = (tolerance >= S) | (1 - tolerance <= S)
+    return on_bound & (np.abs(velocity(field, S)) <= tolerance)
 
 
 def adjoint_states(field: Field, S: np.ndarray, Y: np.ndarray) -> np.ndarray:

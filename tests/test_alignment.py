@@ -55,6 +55,22 @@ def test_a_network_that_does_not_rest_has_no_gradient(run):
     assert alignment(run, rules=["exact"], hyper=LONG).notnull().any()
 
 
+def test_at_a_corner_of_the_clip_there_is_no_angle():
+    """Without a bias yet, NOT of 0 leaves every neuron at 0 with nothing that pushes."""
+    run = deep_nb.train(
+        "EP_asym", "not", seeds=range(4), hyper={"n_epochs": 10}, record=("weights",)
+    )
+    assert alignment(run, epochs=[0], hyper=LONG).isnull().all()
+    assert alignment(run, epochs=[10], hyper=LONG).notnull().any()
+
+
+def test_what_a_rule_would_do_does_not_depend_on_the_sign_flag():
+    hyper = {"n_epochs": 3, "beta": 3.0, "dt_W": 0.01}
+    signed = deep_nb.train(LEAKY, "or", seeds=range(3), hyper=hyper, sign=True)
+    sizes = np.abs(rule_change(signed, "exact").dW)
+    assert ((sizes > 0) & (sizes != 1)).any()
+
+
 def test_where_there_is_no_gradient_there_is_no_angle(diverged_run, run):
     assert alignment(diverged_run, rules=["stdp"]).isnull().all()
     with pytest.raises(ValueError, match="unknown rule 'exakt'"):

@@ -155,6 +155,37 @@ def test_divergence_is_an_error_not_an_answer(iris):
         SMALL.fit(X[:20], y[:20])
 
 
+def test_a_fit_that_fails_leaves_nothing_half_fitted(iris):
+    X, y = iris
+    model = clone(SMALL).fit(X, y)
+    answers = model.predict(X)
+    with pytest.raises(ValueError, match="n_epochs"):
+        model.set_params(n_epochs=0).fit(X[:, :2], y)
+    assert (model.set_params(n_epochs=30).predict(X) == answers).all()
+    with pytest.raises(ValueError, match="two classes or more"):
+        model.fit(X[:20, :2], y[:20])
+    with pytest.raises(NotFittedError):
+        model.predict(X[:, :2])
+
+
+def test_answers_stay_what_they_were_whatever_is_set_afterwards(iris):
+    X, y = iris
+    model = clone(SMALL).fit(X, y)
+    before = model.predict_proba(X)
+    model.set_params(T1=1, dt=0.01, rule="rubbish", n_epochs=-5)
+    assert (model.predict_proba(X) == before).all()
+
+
+def test_shares_are_probabilities_where_outputs_can_be_negative(iris):
+    X, y = iris
+    tanh = deep_nb.EP_asym.replace(name="tanh", activation="tanh")
+    model = DEEPClassifier(tanh, "contrastive", N_H=10, n_epochs=30, random_state=0).fit(X, y)
+    assert (model.decision_function(X) < 0).any()
+    shares = model.predict_proba(X)
+    assert (shares >= 0).all()
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+
+
 def test_scaling_is_the_users(iris):
     X, y = iris
     scaled = make_pipeline(StandardScaler(), DEEPClassifier(N_H=20, n_epochs=30, random_state=0))
