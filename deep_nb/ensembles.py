@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import xarray as xr
 
 from deep_nb import stability
+from deep_nb.checkpoints import kept
 from deep_nb.models import MODELS
+from deep_nb.randomness import check_seeds
 from deep_nb.statistics import epochs_to_criterion, learned, network_table
 from deep_nb.tasks import TASKS
 from deep_nb.training import train
@@ -17,6 +23,8 @@ from deep_nb.training import train
 #: What names a setting of the grid: hidden neurons, β, dt_W over the model's published value, and
 #: epochs.
 SETTING = ("N_H", "beta", "dt_W_factor", "n_epochs")
+
+_NETWORK = ("seed", "learned", "epochs")
 
 
 def measure(
@@ -76,6 +84,8 @@ def sweep(
     beta: Sequence[float],
     dt_W_factor: Sequence[float],
     n_epochs: Sequence[int],
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> pd.DataFrame:
     """Train every model on every task at every setting of a grid.
 
@@ -94,6 +104,8 @@ def sweep(
         Learning rates, as multiples of the model's published dt_W: 1 is the published one.
     n_epochs : sequence of int
         Training epochs.
+    checkpoint : path-like, optional
+        Folder to keep finished settings in, and to take them from after an interruption.
 
     Returns
     -------
@@ -109,21 +121,43 @@ def sweep(
             "dt_W": MODELS[model].hyper.dt_W * factor,
             "n_epochs": max(n_epochs),
         }
-        run = train(model, task, seeds=seeds, hyper=hyper)
-        for epochs in n_epochs:
-            columns = {"model": model, "task": task, "N_H": hidden, "beta": float(b)}
-            columns |= {"dt_W_factor": float(factor), "n_epochs": epochs}
-            frames.append(
-                pd.DataFrame(
-                    {
-                        **columns,
-                        "seed": run["seed"].values,
-                        "learned": learned(run).values[:, epochs - 1],
-                        "epochs": epochs_to_criterion(run, epochs),
-                    }
-                )
-            )
+        horizons = [int(epochs) for epochs in n_epochs]
+        what = {"sweep": [model, task, check_seeds(seeds), hyper, horizons]}
+        make = functools.partial(_horizons, model, task, seeds, hyper, horizons)
+        columns: dict[str, Any] = {
+            "model": model,
+            "task": task,
+            "N_H": hidden,
+            "beta": float(b),
+            "dt_W_factor": float(factor),
+        }
+        frame = kept(checkpoint, what, make).to_dataframe()
+        frames.append(frame.assign(**columns)[["model", "task", *SETTING, *_NETWORK]])
     return pd.concat(frames, ignore_index=True)
+
+
+def _horizons(
+    model: str,
+    task: str,
+    seeds: int | Sequence[int],
+    hyper: dict[str, Any],
+    n_epochs: Sequence[int],
+) -> xr.Dataset:
+    """Train the networks of one setting, and look at them after each number of epochs."""
+    run = train(model, task, seeds=seeds, hyper=hyper)
+    looks = [
+        {
+            "n_epochs": np.full(run.sizes["seed"], epochs),
+            "seed": run["seed"].values,
+            "learned": learned(run).values[:, epochs - 1],
+            "epochs": epochs_to_criterion(run, epochs),
+        }
+        for epochs in n_epochs
+    ]
+    names = ("n_epochs", *_NETWORK)
+    return xr.Dataset(
+        {name: ("network", np.concatenate([look[name] for look in looks])) for name in names}
+    )
 
 
 def best_settings(grid: pd.DataFrame) -> pd.DataFrame:

@@ -182,6 +182,7 @@ def _finish(job: Job, folder: Path, origin: dict[str, Any]) -> str:
         for cell in content.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
+    content.metadata["deep_nb"] = origin
     content.metadata["papermill"] = {
         **content.metadata.get("papermill", {}),  # without the paths of this machine
         "input_path": job.notebook.name,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-import nbformat
 import netCDF4
 import psutil
 from PIL import Image
@@ -96,8 +95,8 @@ def differences(old: dict[str, Any], new: dict[str, Any], what: str = "") -> lis
 def stamp(path: Path, origin: dict[str, Any]) -> None:
     """Write where it comes from into a file's own metadata, in place of what stood there.
 
-    A notebook holds it as ``metadata.deep_nb``, a netCDF file as the attribute ``provenance``, PNG
-    and SVG figures as their ``Source``. Files of other kinds stay as they are.
+    A netCDF file holds it as the attribute ``provenance``, PNG and SVG figures as their ``Source``.
+    Files of other kinds stay as they are.
 
     Parameters
     ----------
@@ -111,12 +110,7 @@ def stamp(path: Path, origin: dict[str, Any]) -> None:
         If the file is not what its name says, or cannot be written to.
     """
     text = json.dumps(origin, ensure_ascii=False)
-    if path.suffix == ".ipynb":
-        notebook = nbformat.read(path, as_version=4)
-        notebook.metadata["deep_nb"] = origin
-        with replacing(path) as partial:
-            nbformat.write(notebook, partial)
-    elif path.suffix == ".nc":
+    if path.suffix == ".nc":
         with netCDF4.Dataset(path, "a") as dataset:
             dataset.setncattr("provenance", text)
     elif path.suffix == ".png":
