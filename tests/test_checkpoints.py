@@ -1,0 +1,180 @@
+"""Blocks of seeds: the same bits whoever trains them, and nothing trained twice."""
+
+import json
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import deep_nb
+from deep_nb.checkpoints import kept
+from deep_nb.ensembles import sweep
+
+from .conftest import SHORT, assert_same
+
+WANTED = {"model": "DEEP", "task": "xor", "seeds": range(7), "hyper": SHORT}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return deep_nb.train(**WANTED, record=("weights",))
+
+
+class Here(Executor):
+    """The least that an executor can be: it runs at once, in this process."""
+
+    def __init__(self):
+        self.calls = []
+
+    def submit(self, function, /, *arguments, **named):
+        self.calls.append(arguments)
+        future = Future()
+        try:
+            future.set_result(function(*arguments, **named))
+        except RuntimeError as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+def test_any_executor_gives_the_same_bits(whole, size):
+    here = Here()
+    run = deep_nb.train(**WANTED, record=("weights",), executor=here, block=size)
+    assert_same(run, whole)
+    assert [seeds for (seeds,) in here.calls] == [
+        list(range(first, min(first + size, 7))) for first in range(0, 7, size)
+    ]
+
+
+@pytest.mark.parametrize("engine", ["reference", "blas", "numba"])
+def test_threads_and_processes_give_the_same_bits(engine):
+    wanted = {**WANTED, "engine": engine, "sparse": True}
+    alone = deep_nb.train(**wanted)
+    with ThreadPoolExecutor(2) as pool:
+        assert_same(deep_nb.train(**wanted, executor=pool, block=2), alone)
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        assert_same(deep_nb.train(**wanted, executor=pool, block=2), alone)
+
+
+def test_divergence_is_reported_once_for_all_blocks():
+    hyper = {**SHORT, "dt_W": 1.7e308, "reg_W": 1.7e308}
+    with pytest.warns(RuntimeWarning, match="4 of 4 networks diverged") as warned:
+        run = deep_nb.train(
+            "DEEP", "xor", seeds=range(4), hyper=hyper, sign=True, regularized=True,
+            executor=Here(), block=3,
+        )  # fmt: skip
+    assert len(warned) == 1
+    assert run["diverged"].all()
+
+
+def test_an_interrupted_ensemble_goes_on_where_it_was(whole, tmp_path):
+    class Stopping(Here):
+        def submit(self, function, /, *arguments, **named):
+            if len(self.calls) == 2:
+                raise KeyboardInterrupt
+            return super().submit(function, *arguments, **named)
+
+    wanted = {**WANTED, "record": ("weights",), "block": 2, "checkpoint": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        deep_nb.train(**wanted, executor=Stopping())
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(before) == 2
+    assert_same(deep_nb.train(**wanted), whole)
+    assert len(list(tmp_path.iterdir())) == 4
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_other_settings_find_no_block_of_these(tmp_path):
+    deep_nb.train(**WANTED, checkpoint=tmp_path)
+    n = len(list(tmp_path.iterdir()))
+    for other in (
+        {"task": deep_nb.Task("xor", [[0, 0], [0, 1]], [[0], [1]])},
+        {"hyper": {**SHORT, "beta": 2.0}},
+        {"model": "DEEP_oh"},
+        {"seeds": range(1, 8)},
+        {"sparse": True},
+        {"layered": True},
+        {"engine": "reference"},
+        {"record": ("weights",)},
+    ):
+        wanted = {**WANTED, **other}
+        assert_same(deep_nb.train(**wanted, checkpoint=tmp_path), deep_nb.train(**wanted))
+        n += 1
+        assert len(list(tmp_path.iterdir())) == n, other
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_a_damaged_block_is_made_again(whole, tmp_path, damage):
+    wanted = {**WANTED, "record": ("weights",), "block": 4, "checkpoint": tmp_path}
+    deep_nb.train(**wanted)
+    victim = sorted(tmp_path.iterdir())[0]
+    good = victim.read_bytes()
+    middle = len(good) // 2
+    flipped = good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :]
+    victim.write_bytes({"cut": good[:middle], "flip": flipped, "empty": b""}[damage])
+    assert_same(deep_nb.train(**wanted), whole)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_worker_with_other_code_is_refused(monkeypatch):
+    here = Here()
+    submit = here.submit
+
+    def elsewhere(function, /, *arguments):
+        other = json.loads(json.dumps(deep_nb.training.code()))
+        other["versions"]["numpy"] = "1.0"
+        monkeypatch.setattr(deep_nb.training, "code", lambda: other)
+        return submit(function, *arguments)
+
+    here.submit = elsewhere
+    with pytest.raises(RuntimeError, match=r"would not train .* numpy: .* → \"1.0\""):
+        deep_nb.train(**WANTED, executor=here)
+
+
+def test_a_sweep_goes_on_where_it_was(tmp_path):
+    settings = ([2], [1.0], [1.0, 2.0], [2, 3])
+    alone = sweep(2, *settings)
+    first = sweep(2, [2], [1.0], [1.0], [2, 3], checkpoint=tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(times) == 15
+    assert first.equals(sweep(2, [2], [1.0], [1.0], [2, 3]))
+    assert sweep(2, *settings, checkpoint=tmp_path).equals(alone)
+    assert len(list(tmp_path.iterdir())) == 30
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_pieces_are_kept_by_what_they_depend_on(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return xr.Dataset({"x": ("i", np.array([0.1, np.nan, -0.0]))})
+
+    for _ in range(2):
+        kept(tmp_path / "new", {"a": 1}, make).identical(make())
+    assert len(made) == 3
+    kept(tmp_path / "new", {"a": 2}, make)
+    kept(None, {"a": 2}, make)
+    assert len(made) == 5
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"block": 0}, "block must be an integer of at least 1, got 0"),
+        ({"block": 2.5}, "block must be"),
+        ({"block": True}, "block must be"),
+        ({"executor": "dask"}, "executor must have submit"),
+    ],
+)
+def test_bad_arguments_are_named(bad, message):
+    with pytest.raises(ValueError, match=message):
+        deep_nb.train(**WANTED, **bad)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        deep_nb.train(**WANTED, checkpoint=tmp_path / "file" / "folder")

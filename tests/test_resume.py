@@ -1,0 +1,146 @@
+"""A batch goes on where it was, and says what stands and why."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from deep_nb.cli import main
+from deep_nb.experiments import read_jobs
+from deep_nb.records import read_record, state
+from deep_nb.replication import replicate
+from deep_nb.verification import verify
+
+from .test_replication import write_notebook
+
+SOURCE = """
+import numpy as np
+np.savetxt(output + "/n.csv", [n], header="n", comments="")
+open(output + "/n.svg", "w").write("<svg></svg>")
+print(100 // n)
+"""
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def write_batch(folder, second=7):
+    write_notebook(folder / "tiny.ipynb", SOURCE)
+    text = f"experiments: [{{name: 'n{{n}}', notebook: tiny.ipynb, matrix: {{n: [5, {second}]}}}}]"
+    (folder / "experiments.yml").write_text(text)
+    return folder / "experiments.yml"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("finished")
+    experiments = write_batch(root)
+    assert [o.status for o in replicate(read_jobs(experiments), root / "out", 2)] == ["done"] * 2
+    return root
+
+
+@pytest.fixture
+def batch(finished, tmp_path):
+    """A copy of a finished batch: experiments file and output folder."""
+    shutil.copytree(finished, tmp_path / "batch")
+    return tmp_path / "batch" / "experiments.yml", tmp_path / "batch" / "out"
+
+
+def states(batch):
+    return {job.name: state(job, batch[1] / job.name) for job in read_jobs(batch[0])}
+
+
+def test_what_is_done_is_not_run_again(batch):
+    assert list(replicate(read_jobs(batch[0]), batch[1])) == []
+    result = run("replicate", "--experiments", batch[0], "--output", batch[1])
+    assert result.exit_code == 0, result.output
+    assert [line.split()[:3] for line in result.stdout.splitlines()[1:]] == [
+        ["n5", "done", "before"], ["n7", "done", "before"],
+    ]  # fmt: skip
+    forced = list(replicate(read_jobs(batch[0], only="n5"), batch[1], force=True))
+    assert [outcome.name for outcome in forced] == ["n5"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda data: data[: len(data) // 2], "n.csv is damaged"),
+        (lambda data: bytes([data[0] ^ 1]) + data[1:], "n.csv is damaged"),
+        (None, "n.csv is not there"),
+    ],
+    ids=["cut", "flipped", "gone"],
+)
+def test_a_damaged_file_is_found_named_and_made_again(batch, damage, why):
+    path = batch[1] / "n5" / "n.csv"
+    good = path.read_bytes()
+    path.write_bytes(damage(good)) if damage else path.unlink()
+    assert states(batch)["n5"].status == "stale"
+    assert why in states(batch)["n5"].why[0]
+    assert any(line.startswith("n5/n.csv: ") for line in verify(batch[1])[1])
+    assert [o.name for o in replicate(read_jobs(batch[0]), batch[1])] == ["n5"]
+    assert path.read_bytes() == good
+    assert verify(batch[1])[1] == []
+
+
+def test_status_says_what_changed(batch):
+    experiments, output = batch
+    shutil.rmtree(output / "n7")
+    record = json.loads((output / "n5" / "record.json").read_text())
+    record["fingerprint"]["versions"]["numpy"] = "1.26"
+    record["fingerprint"]["package"]["pruning.py"] = "0" * 64
+    record["fingerprint"]["parameters"] = {"n": 4}
+    (output / "n5" / "record.json").write_text(json.dumps(record))
+    result = run("status", "--experiments", experiments, "--output", output, "--why")
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[0].split() == ["n5", "stale"]
+    assert "parameters n: 4 → 5" in lines
+    assert "package pruning.py changed" in lines
+    assert any(line.startswith('versions numpy: "1.26" →') for line in lines)
+    assert lines[-2].split() == ["n7", "missing"]
+    short = run("status", "--experiments", experiments, "--output", output)
+    assert short.stdout.split() == ["n5", "stale", "n7", "missing"]
+
+
+def test_only_the_sources_of_a_notebook_count(batch):
+    experiments, output = batch
+    path = experiments.parent / "tiny.ipynb"
+    write_notebook(path, SOURCE + "\n# another comment")
+    assert {s.status for s in states(batch).values()} == {"stale"}
+    assert states(batch)["n5"].why == ["notebook changed"]
+    write_notebook(path, SOURCE)
+    assert {s.status for s in states(batch).values()} == {"done"}
+
+
+def test_a_failure_is_remembered_and_run_again(batch):
+    experiments, output = batch
+    write_batch(experiments.parent, second=0)
+    (outcome,) = replicate(read_jobs(experiments), output)
+    assert outcome.error == "ZeroDivisionError: integer division or modulo by zero (in cell 3)"
+    at = states(batch)["n0"]
+    assert (at.status, at.why) == ("failed", [outcome.error])
+    assert read_record(output / "n0").files.keys() >= {"tiny.ipynb", "tiny.html", "n.csv"}
+    assert [o.name for o in replicate(read_jobs(experiments), output)] == ["n0"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"error": 3}', "[" * 100_000])
+def test_a_damaged_record_is_stale(batch, text):
+    (batch[1] / "n5" / "record.json").write_text(text)
+    at = states(batch)["n5"]
+    assert at.status == "stale"
+    assert "record.json is damaged" in at.why[0]
+
+
+def test_results_are_made_by_what_the_batch_was_started_with(batch):
+    """The notebook is changed between the start of the batch and its turn."""
+    experiments, output = batch
+    changed = experiments.parent / "tiny.ipynb"
+    outcomes = replicate(read_jobs(experiments), output, force=True)
+    next(outcomes)
+    assert states(batch)  # the other one may have begun: its process reads the notebook at once
+    write_notebook(changed, SOURCE + "\n'changed'")
+    for outcome in outcomes:
+        assert outcome.status == "done" or "notebook changed" in outcome.error
+    statuses = {at.status for at in states(batch).values()}
+    assert "done" not in statuses
