@@ -50,6 +50,7 @@ FLOORS = [
     ["records", "execution"],
     ["replication"],
     ["cli"],
+    ["__main__"],
 ]
 
 

@@ -104,8 +104,7 @@ def test_status_says_what_changed(batch):
 
 
 def test_only_the_sources_of_a_notebook_count(batch):
-    experiments, output = batch
-    path = experiments.parent / "tiny.ipynb"
+    path = batch[0].parent / "tiny.ipynb"
     write_notebook(path, SOURCE + "\n# another comment")
     assert {s.status for s in states(batch).values()} == {"stale"}
     assert states(batch)["n5"].why == ["notebook changed"]

@@ -1,0 +1,255 @@
+"""What happens on a laptop or a cluster, done to a real batch in a process of its own."""
+
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import nbformat
+import pytest
+import yaml
+
+from deep_nb.experiments import read_jobs
+from deep_nb.records import state
+from deep_nb.replication import LOCK, WORKING
+from deep_nb.verification import compare, verify
+
+from .test_replication import write_notebook
+
+#: Trains in blocks that are kept, so that there is something to lose and to go on from.
+TRAINING = """
+import deep_nb
+from deep_nb import plotting
+hyper = {"n_epochs": 30, "T1": 100, "T2": 100}
+run = deep_nb.train(
+    "DEEP", "xor", seeds=range(n, n + 12), hyper=hyper, checkpoint=checkpoint or None, block=4
+)
+deep_nb.save(run, f"{output}/run.nc")
+plotting.save_figure(plotting.plot_mse(run).figure, output, "mse", "MSE over epochs")
+print(run["mse_free"].values[:, -1])
+"""
+
+
+def write_batch(folder, *sources, **more):
+    """One experiment for each source, named a, b, …; `more` goes into each entry."""
+    entries = []
+    for name, source in zip("abcd", sources, strict=False):
+        write_notebook(folder / f"{name}.ipynb", source, "n = 1\noutput = ''\ncheckpoint = ''")
+        parameters = {"n": 10 * len(entries)}
+        entries.append({"name": name, "notebook": f"{name}.ipynb", "parameters": parameters})
+        entries[-1].update(more)
+    (folder / "experiments.yml").write_text(yaml.safe_dump({"experiments": entries}))
+    return folder / "experiments.yml"
+
+
+def command(experiments, output, *more):
+    words = ["replicate", "--experiments", experiments, "--output", output, *more]
+    return [sys.executable, "-m", "deep_nb", *map(str, words)]
+
+
+def replicate(experiments, output, *more, **options):
+    return subprocess.run(
+        command(experiments, output, *more), capture_output=True, text=True, **options
+    )
+
+
+def states(experiments, output):
+    return {job.name: state(job, output / job.name).status for job in read_jobs(experiments)}
+
+
+def test_killed_at_twenty_random_moments_it_ends_with_the_same_bits(tmp_path):
+    experiments = write_batch(tmp_path, TRAINING, TRAINING)
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "out"
+    clock = time.monotonic()
+    assert replicate(experiments, undisturbed, "--jobs", "2").returncode == 0
+    duration = time.monotonic() - clock
+    moments = random.Random(0)
+    seen = set()
+    for _ in range(20):
+        done = set(states(experiments, output).values()) == {"done"}
+        process = subprocess.Popen(
+            command(experiments, output, "--jobs", "2", *(["--force"] if done else [])),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(duration * moments.uniform(0.05, 1.2))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        # What counts as done is whole, whenever it was killed; nothing is half there.
+        now = states(experiments, output)
+        seen |= set(now.values())
+        assert set(now.values()) <= {"done", "missing"}
+        for name, status in now.items():
+            if status == "done":
+                assert compare_one(output, undisturbed, name) == []
+    assert seen == {"done", "missing"}
+    result = replicate(experiments, output, "--jobs", "2")
+    assert result.returncode == 0, result.stderr
+    assert compare(output, undisturbed, rtol=0, atol=0) == (4, [])
+    assert verify(output)[1] == []
+    assert not (output / WORKING).exists()
+    for name in "ab":
+        figures = [folder / name / "mse.png" for folder in (output, undisturbed)]
+        pixels = [pixels_of(path) for path in figures]
+        assert pixels[0] == pixels[1]
+
+
+def compare_one(output, other, name):
+    copies = [folder.parent / f"{folder.name}-{name}" for folder in (output, other)]
+    for folder, copy in zip((output, other), copies, strict=True):
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder / name, copy / name)
+    return compare(*copies, rtol=0, atol=0)[1]
+
+
+def pixels_of(path):
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.tobytes()
+
+
+def test_the_processes_of_a_killed_batch_end_with_it(tmp_path):
+    ends = "import os, time\nopen(output + '/pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    experiments = write_batch(tmp_path, ends)
+    process = subprocess.Popen(command(experiments, tmp_path / "out"))
+    pid = wait_for(lambda: [int(p.read_text() or 0) for p in (tmp_path / "out").rglob("pid")])[0]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not alive(pid))
+
+
+def alive(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it never came to that")
+
+
+def test_a_kernel_that_dies_and_one_that_hangs_are_failures_of_their_own(tmp_path):
+    dies = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    hangs = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)"
+    experiments = write_batch(tmp_path, dies, hangs, "print(n)", timeout=40)
+    output = tmp_path / "out"
+    result = replicate(experiments, output, "--jobs", "2", timeout=240)
+    assert result.returncode == 1
+    assert "a failed: DeadKernelError: Kernel died" in result.stderr
+    assert "b failed: TimeoutError: it took longer than its timeout of 40 s" in result.stderr
+    assert states(experiments, output) == {"a": "failed", "b": "failed", "c": "done"}
+    for name in "abc":  # the notebook as far as it went, and its page
+        notebook = nbformat.read(output / name / f"{name}.ipynb", as_version=4)
+        assert bool(notebook.metadata["deep_nb"]["error"]) == (name != "c")
+        assert (output / name / f"{name}.html").stat().st_size > 1000
+
+
+def test_a_process_that_is_killed_is_a_failure_of_its_own(tmp_path):
+    """As the system does when memory runs out: the notebook's process dies, not its kernel."""
+    kills = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(600)"
+    experiments = write_batch(tmp_path, kills, "print(n)")
+    result = replicate(experiments, tmp_path / "out", "--jobs", "1", timeout=120)
+    assert result.returncode == 1
+    assert "a failed: RuntimeError: its process died (SIGKILL)" in result.stderr
+    assert states(experiments, tmp_path / "out") == {"a": "failed", "b": "done"}
+
+
+def test_a_second_batch_on_the_same_folder_is_refused(tmp_path):
+    experiments = write_batch(tmp_path, "print(n)")
+    output = tmp_path / "out"
+    output.mkdir()
+    with filelock.FileLock(output / LOCK):
+        result = replicate(experiments, output)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Error: another batch is at work on {output}: wait until")
+    assert replicate(experiments, output).returncode == 0  # and the lock is left behind by nobody
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a file system of 400 kB; whoever may not mount cannot fill a disk safely."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_fails_what_it_hits_and_keeps_what_was_done(tmp_path, small_disk):
+    large = "open(output + '/x.csv', 'w').write('x\\n' + '1\\n' * 10**6)"
+    experiments = write_batch(tmp_path, "print(n)", large)
+    assert replicate(experiments, small_disk, "--only", "a").returncode == 0
+    result = replicate(experiments, small_disk, timeout=120)
+    assert result.returncode == 1
+    assert "No space left on device" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert states(experiments, small_disk)["a"] == "done"
+    assert states(experiments, small_disk)["b"] != "done"
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_at_once(tmp_path, small_disk):
+    experiments = write_batch(tmp_path, "print(n)")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    result = replicate(experiments, small_disk)
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: ")
+    assert "Read-only file system" in result.stderr
+    assert str(small_disk) in result.stderr
+
+
+def test_a_missing_kernel_is_named_with_its_cure(tmp_path):
+    """A Python that has all that this one has, but no ipykernel."""
+    experiments = write_batch(tmp_path, "print(n)")
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    packages = next((bare / "lib").glob("python*/site-packages"))
+    paths = [p for p in sys.path if p.endswith("site-packages")]
+    root = str(Path(__file__).parent.parent)
+    (packages / "all.pth").write_text("\n".join([root, *paths]) + "\n")
+    (packages / "ipykernel").mkdir()
+    (packages / "ipykernel" / "__init__.py").write_text("raise ImportError('none here')")
+    words = command(experiments, tmp_path / "out")
+    words[0] = str(bare / "bin" / "python")
+    home = {"HOME": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path), "JUPYTER_PATH": ""}
+    result = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **home})
+    assert result.returncode == 1
+    assert "Error: Jupyter has no kernel 'python3'; install it with: " in result.stderr
+    assert "python -m ipykernel install --sys-prefix" in result.stderr
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_among_the_results_is_not_executed(tmp_path):
+    experiments = write_batch(tmp_path, TRAINING)
+    output = tmp_path / "out"
+    assert replicate(experiments, output).returncode == 0
+    content = pickle.dumps(Malicious(tmp_path / "executed"))
+    for name in ("run.nc", "record.json"):
+        (output / "a" / name).write_bytes(content)
+        assert states(experiments, output)["a"] == "stale"
+    shutil.copytree(output, tmp_path / "copy")
+    with pytest.raises(ValueError, match=r"run\.nc is not a readable netCDF file"):
+        compare(tmp_path / "copy", output)
+    assert not (tmp_path / "executed").exists()
