@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numba
 import numpy as np
 import pytest
+from distributed import Client, LocalCluster
 
 import deep_nb
 from deep_nb import plotting
@@ -198,13 +199,39 @@ def test_growth(benchmark, row):
             ax.loglog(GROWTH[name][0], times, "o-", color=plotting.BLUE)
             ax.set(xlabel=name, title=f"exponent {exponents[name]:.2f}")
         axes[0].set_ylabel("seconds")
-        plotting.save_figure(figure, "figures/benchmarks", "growth")
+        caption = "Seconds of training over seeds, neurons N and steps T, with fitted exponents"
+        plotting.save_figure(figure, "figures/benchmarks", "growth", caption)
     measured = ", ".join(f"{name} {exponent:.2f}" for name, exponent in exponents.items())
     row("growth: fitted exponents over seeds 10 → 1000, N 9 → 129, T 100 → 10 000",
         "at most linear in seeds and T", measured,
         exponents["seeds"] <= 1.05 and exponents["T"] <= 1.05,
         exponents=exponents, sizes={name: sizes for name, (sizes, _) in GROWTH.items()},
         seconds=curves)  # fmt: skip
+
+
+def test_workers(benchmark, row):
+    """One and two worker processes of Dask, one thread each, on the same networks."""
+    train = partial(deep_nb.train, "DEEP", "xor", seeds=range(512), threads=1)
+    alone = seconds(train)
+    times, tasks = {}, {}
+    for n_workers in (1, 2):
+        with (
+            LocalCluster(
+                n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None
+            ) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            executor = client.get_executor(pure=False)
+            times[n_workers] = seconds(partial(train, executor=executor))
+            tasks[n_workers] = seconds(partial(list, executor.map(abs, range(1000)))) / 1000
+    benchmark.pedantic(lambda: None, rounds=1)
+    one = published(range(32), "numba").nbytes / 32
+    efficiency = times[1] / (2 * times[2])
+    row("512 networks on 1 and 2 Dask workers of one thread, against one thread without Dask",
+        "—", f"{alone:.2f} s without; 1 worker {times[1]:.2f} s, 2 workers {times[2]:.2f} s: "
+        f"efficiency {efficiency:.0%}; {1000 * tasks[2]:.2f} ms an empty task, "
+        f"{one / 1000:.0f} kB a network", None,
+        alone=alone, seconds=times, task_seconds=tasks, bytes_per_network=one)  # fmt: skip
 
 
 def test_crossover(benchmark, row):

@@ -256,7 +256,7 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
             "--scheduler needs Dask: python -m pip install 'deep-nb[distributed]'"
         ) from None
     try:
-        client = Client(scheduler, timeout=30, set_as_default=False)
+        client = Client(scheduler, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
         raise RuntimeError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     with client:
