@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import distributed
 import pytest
@@ -61,25 +60,35 @@ def cluster(tmp_path):
     cluster.close()
 
 
-def test_training_on_workers_gives_the_same_bits_even_if_one_is_killed(cluster):
+def kill(worker, moment):
+    """Kill a worker's process at the first moment that a condition holds; return the thread."""
+
+    def wait_and_kill():
+        try:
+            wait_for(moment)
+        finally:
+            worker.kill()
+
+    thread = threading.Thread(target=wait_and_kill)
+    thread.start()
+    return thread
+
+
+def test_training_on_workers_gives_the_same_bits_even_if_one_is_killed(cluster, tmp_path):
     wanted = {"model": "DEEP", "task": "xor", "seeds": range(48), "sparse": True}
-    wanted["hyper"] = {**SHORT, "n_epochs": 200, "T1": 400, "T2": 400}
+    wanted["hyper"] = {**SHORT, "n_epochs": 400, "T1": 400, "T2": 400}
     alone = deep_nb.train(**wanted)
     executor = cluster.client.get_executor(pure=False)
     assert_same(deep_nb.train(**wanted, executor=executor, block=8), alone)
 
+    blocks = tmp_path / "blocks"
     killed = cluster.workers[0]
-
-    def kill_once_at_work():
-        wait_for(lambda: any(cluster.client.processing().values()))
-        time.sleep(0.2)
-        killed.send_signal(signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_once_at_work)
-    killer.start()
-    run = deep_nb.train(**wanted, executor=executor, block=2)
+    at_kill = []
+    killer = kill(killed, lambda: at_kill.extend(blocks.glob("*.nc")) or at_kill)
+    run = deep_nb.train(**wanted, executor=executor, block=2, checkpoint=blocks)
     killer.join()
     assert killed.wait() == -signal.SIGKILL
+    assert len(at_kill) < 24  # of as many blocks
     assert_same(run, alone)
 
 
@@ -88,13 +97,8 @@ def test_a_batch_on_workers_gives_the_same_bits_even_if_one_is_killed(cluster, t
     here, there = tmp_path / "here", tmp_path / "there"
     assert replicate(experiments, here, "--jobs", "2").returncode == 0
 
-    def kill_once_at_work():
-        wait_for(lambda: list(there.glob(".checkpoints/*/*.nc")) or killed.poll() is not None)
-        killed.send_signal(signal.SIGKILL)
-
     killed = cluster.workers[1]
-    killer = threading.Thread(target=kill_once_at_work)
-    killer.start()
+    killer = kill(killed, lambda: any(there.glob(".checkpoints/*/*.nc")))
     result = replicate(experiments, there, "--scheduler", cluster.address, timeout=240)
     killer.join()
     assert result.returncode == 0, result.stderr
