@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from deep_nb.checks import one_of
+from deep_nb.checks import TEXT, integer, mapping, one_of, plain, sequence, short
 from deep_nb.dynamics import Relaxation
 from deep_nb.engines import get_engine
 from deep_nb.learning import RULES, Change, at_corner
+from deep_nb.models import MAX_COUNT
 from deep_nb.randomness import probe_states
 from deep_nb.results import experiment_of
 from deep_nb.stability import REST_SPEED, field_after, weights_after
@@ -43,7 +44,8 @@ def rule_change(
     Raises
     ------
     ValueError
-        If `rule` is unknown, a hyperparameter is out of range, or the weights were not recorded.
+        If `run` is none, `rule` or a hyperparameter is unknown or out of range, or there are no
+        weights of that epoch.
     """
     return _look(run, rule, epoch, hyper)[1]
 
@@ -52,11 +54,12 @@ def _look(
     run: xr.Dataset, rule: str, epoch: int, hyper: Mapping[str, Any] | None
 ) -> tuple[Relaxation, Change]:
     one_of(rule, RULES, "rule")
+    laid_over = {} if hyper is None else mapping(hyper, "hyper")
     trained = experiment_of(run)
     experiment = dataclasses.replace(
         trained,
         model=trained.model.replace(rule=rule),
-        hyper=trained.hyper.replace(**(hyper or {})),
+        hyper=trained.hyper.replace(**laid_over),
         flags=trained.flags.replace(sign=False),
     )
     W, B = weights_after(run, epoch)
@@ -99,10 +102,15 @@ def alignment(
     Raises
     ------
     ValueError
-        As `rule_change`.
+        As `rule_change`, or if `rules` or `epochs` is no sequence.
     """
-    if isinstance(rules, str) or not rules:
-        raise ValueError(f"rules must be a sequence of names such as ('exact',), got {rules!r}")
+    if not sequence(TEXT).accepts(rules):
+        raise ValueError(
+            f"rules must be a sequence of names such as ('exact',), got {short(rules)}"
+        )
+    sequence(integer(-1, MAX_COUNT)).check(epochs, "epochs")
+    rules, epochs = list(rules), [plain(epoch) for epoch in epochs]
+    experiment_of(run)
     angles = np.full((len(rules), len(epochs), run.sizes["seed"]), np.nan)
     for column, epoch in enumerate(epochs):
         free, change = _look(run, "adjoint", epoch, hyper)
@@ -116,7 +124,7 @@ def alignment(
     return xr.DataArray(
         angles,
         dims=("rule", "snapshot", "seed"),
-        coords={"rule": list(rules), "snapshot": list(epochs), "seed": run["seed"].values},
+        coords={"rule": rules, "snapshot": epochs, "seed": run["seed"].values},
         attrs={"units": "degree", "long_name": "angle between the rule's change and the gradient"},
     )
 

@@ -6,15 +6,16 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
+from deep_nb.checks import FUNCTION, MAPPING, as_path, takes
 from deep_nb.files import replacing, sha256
 from deep_nb.provenance import code
 
 
+@takes(what=MAPPING, make=FUNCTION)
 def kept(
     folder: str | os.PathLike[str] | None, what: dict[str, Any], make: Callable[[], xr.Dataset]
 ) -> xr.Dataset:
@@ -34,13 +35,19 @@ def kept(
 
     Raises
     ------
+    ValueError
+        If `folder` is no path, `what` not made of JSON types, or `make` no function.
     OSError
         If the folder cannot be written to, or the disk is full.
     """
     if folder is None:
         return make()
-    place = Path(folder)
-    key = hashlib.sha256(json.dumps([what, code()], sort_keys=True).encode()).hexdigest()[:32]
+    place = as_path(folder, "folder")
+    try:
+        text = json.dumps([what, code()], sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"what must be made of JSON types: {error}") from None
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
     for path in place.glob(f"{key}-*.nc"):
         if path.stem == f"{key}-{sha256(path)}":
             return xr.load_dataset(path, engine="netcdf4")

@@ -1,16 +1,306 @@
-"""Checks that words and frozen settings share: one clear ``ValueError`` a mistake."""
+"""Checks of what is given to this package: one clear ``ValueError`` a mistake.
+
+A public function says with `takes` what its arguments have to be, each as a `Kind`.
+"""
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Mapping
-from typing import Any, Self, TypeVar
+import functools
+import inspect
+import os
+import reprlib
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def short(value: object) -> str:
+    """Return what a value is, for a message: of whatever size it is, in a few words."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} of shape {value.shape}"
+    try:
+        text = _SHORT.repr(value)
+    except (ValueError, RecursionError):  # an int of thousands of digits, a list in itself
+        text = ""
+    lines = text.splitlines()
+    return lines[0] if len(lines) == 1 and len(text) <= 200 else f"a {type(value).__name__}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an argument has to be.
+
+    Attributes
+    ----------
+    words : str
+        As they go on after "must be".
+    accepts : callable
+        Whether a value is of this kind.
+    sizes : callable
+        Of a value, pairs of an axis and its length. In one call, an axis has one length.
+    """
+
+    words: str
+    accepts: Callable[[Any], bool]
+    sizes: Callable[[Any], Iterable[tuple[str, int]]] = lambda value: ()
+
+    def check(self, value: Any, what: str) -> None:
+        """Refuse a value that is not of this kind.
+
+        Raises
+        ------
+        ValueError
+            With what was given, and what is allowed.
+        """
+        if not self.accepts(value):
+            raise ValueError(f"{what} must be {self.words}, got {short(value)}")
+
+    def __or__(self, other: Kind) -> Kind:
+        """Return the kind that is one or the other."""
+        return Kind(
+            f"{self.words} or {other.words}",
+            lambda value: self.accepts(value) or other.accepts(value),
+            lambda value: (self if self.accepts(value) else other).sizes(value),
+        )
+
+
+def takes(**kinds: Kind) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Check arguments of a function before it is called, and that their axes fit together.
+
+    Parameters
+    ----------
+    **kinds : Kind
+        Of each argument to be checked; one that is left out is not.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        order = list(inspect.signature(function).parameters)
+        checks = [(name, order.index(name), kind) for name, kind in kinds.items()]
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            known: dict[str, tuple[int, str]] = {}
+            for name, place, kind in checks:
+                if place < len(args):
+                    kind.check(args[place], name)
+                    _fit(kind.sizes(args[place]), name, known)
+                elif name in kwargs:
+                    kind.check(kwargs[name], name)
+                    _fit(kind.sizes(kwargs[name]), name, known)
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def _fit(sizes: Iterable[tuple[str, int]], what: str, known: dict[str, tuple[int, str]]) -> None:
+    """Compare the lengths of axes with those known by now, and add them."""
+    for axis, size in sizes:
+        other, of = known.setdefault(axis, (size, what))
+        if other != size:
+            raise ValueError(f"{what} does not fit: {axis} is {size} in {what}, {other} in {of}")
+
+
+@dataclass(frozen=True)
+class Parts(Kind):
+    """The kind of named tuples whose parts are of some kinds, and fit together."""
+
+    parts: Mapping[str, Kind] = field(default_factory=dict)
+
+    def check(self, value: Any, what: str) -> None:
+        """Refuse a value that is not of this kind, or has a part that is not.
+
+        Raises
+        ------
+        ValueError
+            With the part, what was given, and what is allowed.
+        """
+        super().check(value, what)
+        known: dict[str, tuple[int, str]] = {}
+        for name, kind in self.parts.items():
+            kind.check(getattr(value, name), f"{what}.{name}")
+            _fit(kind.sizes(getattr(value, name)), f"{what}.{name}", known)
+
+
+def parts(of: type, **kinds: Kind) -> Parts:
+    """Return the kind of a named tuple, with the kinds of the parts that are checked."""
+
+    def sizes(value: Any) -> list[tuple[str, int]]:
+        return [pair for name, kind in kinds.items() for pair in kind.sizes(getattr(value, name))]
+
+    return Parts(f"of type {of.__name__}", lambda value: isinstance(value, of), sizes, kinds)
+
+
+def a(*types: type) -> Kind:
+    """Return the kind of the instances of some types."""
+    names = " or ".join(t.__name__ for t in types)
+    return Kind(f"of type {names}", lambda value: isinstance(value, types))
+
+
+def array(axes: str, dtypes: str = "biuf") -> Kind:
+    """Return the kind of arrays with named axes.
+
+    Parameters
+    ----------
+    axes : str
+        Such as ``"K N N"``; ``"... N N"`` may have more in front.
+    dtypes : str
+        NumPy's letters for the kinds of number: b, i, u, f.
+    """
+    names = axes.removeprefix("...").split()
+    more = axes.startswith("...")
+
+    def sizes(value: Any) -> list[tuple[str, int]]:
+        return list(zip(names, value.shape[value.ndim - len(names) :], strict=True))
+
+    def accepts(value: Any) -> bool:
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in dtypes:
+            return False
+        if value.ndim < len(names) or (value.ndim > len(names) and not more):
+            return False
+        return len(set(sizes(value))) == len(set(names))
+
+    shape = ", ".join(axes.split())
+    of = "bool" if dtypes == "b" else "real numbers"
+    return Kind(f"an array of {of} of shape ({shape})", accepts, sizes)
+
+
+def number(low: float = -np.inf, high: float = np.inf, *, without_low: bool = False) -> Kind:
+    """Return the kind of finite numbers from `low`, or above it, to `high`."""
+
+    def accepts(value: Any) -> bool:
+        value = plain(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        finite = abs(value) <= sys.float_info.max
+        return finite and low <= value <= high and not (without_low and value == low)
+
+    start = "" if low == -np.inf else f" above {low:g}" if without_low else f" of at least {low:g}"
+    end = "" if high == np.inf else f", at most {high:g}" if start else f" of at most {high:g}"
+    return Kind(f"a finite number{start}{end}", accepts)
+
+
+def integer(low: int, high: int) -> Kind:
+    """Return the kind of integers from `low` to `high`."""
+
+    def accepts(value: Any) -> bool:
+        value = plain(value)
+        return type(value) is int and low <= value <= high
+
+    return Kind(f"an integer from {low} to {high}", accepts)
+
+
+def word(allowed: Iterable[str]) -> Kind:
+    """Return the kind of some words."""
+    words = list(allowed)
+    return Kind(f"one of {', '.join(words)}", lambda v: isinstance(v, str) and v in words)
+
+
+def sequence(of: Kind, least: int = 1) -> Kind:
+    """Return the kind of lists, tuples, sets and arrays, with so many items of a kind or more."""
+
+    def accepts(value: Any) -> bool:
+        value = plain(value)
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
+            return False
+        return len(value) >= least and all(of.accepts(item) for item in value)
+
+    few = f"{least} or more" if least else "any number of"
+    return Kind(f"a sequence of {few} items, each {of.words}", accepts)
+
+
+def table(numbers: str, texts: str = "") -> Kind:
+    """Return the kind of tables with rows, and columns of finite numbers and of anything else.
+
+    Parameters
+    ----------
+    numbers, texts : str
+        Names of columns that there must be. A number may be missing where its name ends in "?".
+    """
+    columns = {name.rstrip("?"): name.endswith("?") for name in numbers.split()}
+    names = [*columns, *texts.split()]
+
+    def accepts(value: Any) -> bool:
+        if not isinstance(value, pd.DataFrame) or not len(value) or not value.columns.is_unique:
+            return False
+        if not set(names) <= set(value.columns):
+            return False
+        for name, missing in columns.items():
+            if value[name].dtype.kind not in "biuf":
+                return False
+            if not np.isfinite(value[name].dropna() if missing else value[name]).all():
+                return False
+        return not value[texts.split()].isna().any(axis=None)
+
+    return Kind(f"a table with rows and the columns {', '.join(names)}", accepts)
+
+
+NOTHING = Kind("None", lambda value: value is None)
+FLAG = Kind("True or False", lambda value: isinstance(value, bool | np.bool_))
+TEXT = Kind("a text", lambda value: isinstance(value, str))
+FUNCTION = Kind("a function", callable)
+MAPPING = Kind(
+    "a mapping from names to values",
+    lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
+)
+#: Of experiments, which have a folder each.
+NAME = Kind(
+    "a name of a file or folder",
+    lambda value: isinstance(value, str) and 0 < len(value) < 200 and not {*value} & {*"/\\\0"},
+)
+NAMES = sequence(NAME, 0)
+#: No system takes longer ones.
+LONGEST_PATH = 4096
+PATH = Kind(
+    "a path, a string or a pathlib.Path",
+    lambda value: (
+        isinstance(value, str | os.PathLike)
+        and isinstance(os.fspath(value), str)
+        and "\0" not in os.fspath(value)
+        and len(os.fspath(value)) <= LONGEST_PATH
+    ),
+)
+
+
+def check_executor(value: Any) -> None:
+    """Refuse what cannot be asked to run things, but for None.
+
+    Raises
+    ------
+    ValueError
+        If it is no executor.
+    """
+    if value is not None and not callable(getattr(value, "submit", None)):
+        raise ValueError(
+            f"executor must have submit(), as of concurrent.futures, got {short(value)}"
+        )
+
+
+def as_path(value: Any, what: str) -> Path:
+    """Return `value` as a path.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    PATH.check(value, what)
+    return Path(value)
 
 
 def one_of(value: object, allowed: Iterable[str], what: str) -> str:
@@ -34,14 +324,19 @@ def one_of(value: object, allowed: Iterable[str], what: str) -> str:
     if isinstance(value, str) and value in words:
         return value
     raise ValueError(
-        f"unknown {what} {value!r}{did_you_mean(value, words)}; allowed: {', '.join(words)}"
+        f"unknown {what} {short(value)}{did_you_mean(value, words)}; allowed: {', '.join(words)}"
     )
+
+
+#: Of what was given, so much is compared with the words that are known.
+LONGEST_NAME = 100
 
 
 def did_you_mean(value: object, words: Iterable[str]) -> str:
     """Return ``" (did you mean …?)"`` for the nearest of `words`, or an empty string."""
     by_lower = {word.lower(): word for word in words}
-    near = difflib.get_close_matches(str(value).lower(), by_lower, n=1)
+    given = value[:LONGEST_NAME] if isinstance(value, str) else ""
+    near = difflib.get_close_matches(given.lower(), by_lower, n=1)
     return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
 
 
@@ -54,8 +349,8 @@ def plain(value: Any) -> Any:
 LARGEST = 1e100
 
 
-def finite_array(value: Any, what: str, ndim: int) -> np.ndarray:
-    """Return `value` as a new read-only float array of `ndim` dimensions.
+def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
+    """Return `value` as a new read-only float array of `ndim` dimensions, or of any number.
 
     Raises
     ------
@@ -65,13 +360,13 @@ def finite_array(value: Any, what: str, ndim: int) -> np.ndarray:
     """
     try:
         given = np.asanyarray(value)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{what} must be an array of real numbers: {error}") from None
     if given.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
         kind = f"{type(given).__name__} of {given.dtype}"
         raise ValueError(f"{what} must be a plain array of real numbers, got {kind}")
     array = np.array(given, dtype=float)
-    if array.ndim != ndim:
+    if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{what} must have {ndim} dimensions, got shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"{what} must not be empty, got shape {array.shape}")
@@ -111,14 +406,14 @@ class Frozen(BaseModel):
             if item["type"] == "extra_forbidden":
                 names = list(cls.model_fields)
                 lines.append(
-                    f"unknown name {name!r} in {cls.__name__}{did_you_mean(name, names)}; "
+                    f"unknown name {short(name)} in {cls.__name__}{did_you_mean(name, names)}; "
                     f"allowed: {', '.join(names)}"
                 )
             elif item["type"] == "missing":
                 lines.append(f"{cls.__name__} needs a value for {name!r}")
             else:
                 allowed = item["msg"].removeprefix("Value error, ").replace("Input", "it", 1)
-                where = f".{name} = {item['input']!r}" if name else ""
+                where = f".{name} = {short(item['input'])}" if name else ""
                 lines.append(f"{cls.__name__}{where}: {allowed}")
         return "\n".join(lines)
 
@@ -131,8 +426,7 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     ValueError
         If it is no mapping, or a key is no string.
     """
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ValueError(f"{what} must be a mapping from names to values, got {value!r}")
+    MAPPING.check(value, what)
     return dict(value)
 
 
@@ -142,10 +436,11 @@ def select(items: list[T], key: str, only: str | None, what: str) -> list[T]:
     Raises
     ------
     ValueError
-        If none matches.
+        If none matches, or `only` is no text.
     """
+    (TEXT | NOTHING).check(only, "only")
     chosen = [i for i in items if only is None or fnmatch.fnmatchcase(getattr(i, key), only)]
     if not chosen:
         names = ", ".join(getattr(item, key) for item in items)
-        raise ValueError(f"no {what} matches {only!r}; there are: {names}")
+        raise ValueError(f"no {what} matches {short(only)}; there are: {names}")
     return chosen

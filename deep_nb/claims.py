@@ -16,8 +16,9 @@ import pandas as pd
 import yaml
 from pydantic import Field, model_validator
 
-from deep_nb.checks import Frozen, mapping
-from deep_nb.ensembles import SETTING, best_networks, measure
+from deep_nb.checks import NOTHING, TEXT, Frozen, a, mapping, number, sequence, table, takes
+from deep_nb.ensembles import GRID, SETTING, best_networks, measure
+from deep_nb.randomness import check_seeds
 from deep_nb.statistics import (
     Estimate,
     difference_of_medians,
@@ -60,14 +61,26 @@ TaskName = Literal["xor", "and", "or", "not", "id"]
 
 
 class Networks(Frozen):
-    """Which networks a claim is about."""
+    """Which networks a claim is about.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or a value is of the wrong type.
+    """
 
     model: Literal["DEEP", "DEEP_oh", "EP_asym"]
     pruned: bool = Field(False, description="L1 and stochastic pruning on")
 
 
 class Side(Frozen):
-    """The side of a number on which the whole interval has to lie."""
+    """The side of a number on which the whole interval has to lie.
+
+    Raises
+    ------
+    ValueError
+        If it is not one of the two, and a finite number.
+    """
 
     above: float | None = None
     below: float | None = None
@@ -81,8 +94,15 @@ class Side(Frozen):
     def __str__(self) -> str:
         return f"above {self.above:g}" if self.above is not None else f"below {self.below:g}"
 
+    @takes(estimate=a(Estimate), p=number(0, 1))
     def verdict(self, estimate: Estimate, p: float = 0.0) -> Verdict:
-        """Decide by the interval, and by a p-value where there is one."""
+        """Decide by the interval, and by a p-value where there is one.
+
+        Raises
+        ------
+        ValueError
+            If `estimate` is none, or `p` no number from 0 to 1.
+        """
         if p >= SIGNIFICANT:
             return "inconclusive"
         if self.above is not None:
@@ -94,7 +114,13 @@ class Side(Frozen):
 
 
 class Claim(Frozen):
-    """One claim; ``claims.yml`` says what each name means."""
+    """One claim; ``claims.yml`` says what each name means.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a value is of the wrong type, or two do not fit together.
+    """
 
     id: str
     statement: str
@@ -124,6 +150,7 @@ def read_claims(text: str | None = None) -> list[Claim]:
     ValueError
         If the text is not a list of claims under ``claims``, or two have the same id.
     """
+    (TEXT | NOTHING).check(text, "text")
     if text is None:
         text = files("deep_nb").joinpath("claims.yml").read_text(encoding="utf-8")
     try:
@@ -144,14 +171,29 @@ def _claim(item: Any) -> Claim:
     for name, kind in (("of", Networks), ("against", Networks), ("holds", Side)):
         if name in values:
             given = mapping(values[name], f"claim {values.get('id')}: {name}")
-            if kind is Side:
-                given = {side: float(number) for side, number in given.items()}
+            if kind is Side:  # YAML's 0 is an integer
+                given = {k: float(v) if type(v) is int else v for k, v in given.items()}
             values[name] = kind(**given)
     return Claim(**values)
 
 
+def _checked(claims: Iterable[Claim]) -> list[Claim]:
+    """Return claims as a list, one at least."""
+    given = list(claims) if isinstance(claims, Iterable) else claims
+    sequence(a(Claim)).check(given, "claims")
+    return list(given)
+
+
 def measure_all(claims: Iterable[Claim], seeds: int | Sequence[int]) -> pd.DataFrame:
-    """Measure every ensemble that the claims are about, once each, at published settings."""
+    """Measure every ensemble that the claims are about, once each, at published settings.
+
+    Raises
+    ------
+    ValueError
+        If `claims` holds no claims, or as `deep_nb.randomness.check_seeds`.
+    """
+    check_seeds(seeds)
+    claims = _checked(claims)
     wanted = {
         (networks.model, task, networks.pruned): None
         for claim in claims
@@ -211,6 +253,11 @@ _QUANTITIES: dict[str, Callable[[Claim, pd.DataFrame, pd.DataFrame | None], Evid
 }
 
 
+#: What is asked of the networks.
+NETWORKS = table("pruned learned epochs? n_epochs learned_after sparsity gershgorin", "model task")
+
+
+@takes(networks=NETWORKS, grid=GRID | NOTHING)
 def evaluate(
     claims: Iterable[Claim], networks: pd.DataFrame, grid: pd.DataFrame | None = None
 ) -> pd.DataFrame:
@@ -233,13 +280,20 @@ def evaluate(
         (0 without a grid), at how many the claim is ``reproduced_at`` and ``not_reproduced_at``,
         and the verdict where two models are compared ``at_best``, each at its own best setting as
         in `deep_nb.ensembles.best_settings`; and the command that makes the row.
+
+    Raises
+    ------
+    ValueError
+        If `claims` holds no claims, or `networks` or `grid` is no such table, or lacks networks
+        that a claim is about.
     """
+    claims = _checked(claims)
     groups = dict(list(networks.groupby(["model", "task", "pruned"])))
     settings = {} if grid is None else dict(list(grid.groupby(["model", "task", *SETTING])))
     rows = []
     for claim, task in _pairs(claims):
         sides = [
-            None if side is None else groups[side.model, task, side.pruned]
+            None if side is None else _group(groups, (side.model, task, side.pruned), "networks")
             for side in (claim.of, claim.against)
         ]
         assert sides[0] is not None
@@ -266,6 +320,12 @@ def evaluate(
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _group(groups: dict[Any, pd.DataFrame], key: Any, table: str) -> pd.DataFrame:
+    if key not in groups:
+        raise ValueError(f"{table} has no rows of {key}, which a claim is about")
+    return groups[key]
 
 
 def _pairs(claims: Iterable[Claim]) -> list[tuple[Claim, str]]:
@@ -310,7 +370,7 @@ def _over_grid(claim: Claim, task: str, settings: dict[Any, pd.DataFrame]) -> Ov
     ]
     verdicts = []
     for setting, of in sides[0].items():
-        against = sides[1][setting] if claim.against else None
+        against = _group(sides[1], setting, "grid") if claim.against else None
         verdicts.append(_verdict(claim, _QUANTITIES[claim.quantity](claim, of, against)))
     best = ""
     if claim.against:
@@ -336,17 +396,31 @@ def _in_words(claim: Claim, verdict: Verdict, over: OverGrid) -> str:
     return verdict if holds else f"{verdict} at the published setting; {beyond}"
 
 
+#: The columns that are written; those that are not may be missing or anything.
+WRITTEN = table(
+    "estimate? low? high? p? settings reproduced_at not_reproduced_at",
+    "id statement task quantity bound rule verdict at_best",
+)
+
+
+@takes(table=WRITTEN)
 def markdown(table: pd.DataFrame) -> str:
-    """Return the claims table as Markdown: one row a claim, one column a task."""
+    """Return the claims table as Markdown: one row a claim, one column a task.
+
+    Raises
+    ------
+    ValueError
+        If `table` is none, as from `evaluate`.
+    """
     tasks = list(dict.fromkeys(table["task"]))
     lines = [
         "| | claim | rule | " + " | ".join(task.upper() for task in tasks) + " |",
         "|---" * (3 + len(tasks)) + "|",
     ]
-    for number, rows in table.groupby("id", sort=False):
+    for of_claim, rows in table.groupby("id", sort=False):
         first = rows.iloc[0]
         cells = {row["task"]: _cell(row) for _, row in rows.iterrows()}
-        columns = [str(number), first["statement"], f"{first['quantity']} {first['rule']}"]
+        columns = [str(of_claim), first["statement"], f"{first['quantity']} {first['rule']}"]
         lines.append("| " + " | ".join(columns + [cells.get(task, "") for task in tasks]) + " |")
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deep_nb.checks import Frozen, plain
+from deep_nb.checks import LARGEST, Frozen, number, plain, short
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import Relax, get_engine
 from deep_nb.learning import learn
@@ -37,7 +37,13 @@ START = 0.05
 
 
 class Batches(Frozen):
-    """What the classifier is told besides a model and its hyperparameters."""
+    """What the classifier is told besides a model and its hyperparameters.
+
+    Raises
+    ------
+    ValueError
+        On a value of the wrong type or out of range.
+    """
 
     batch_size: Count
     W_scale: Positive
@@ -147,12 +153,20 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         X : array_like, shape (M, n_features)
         y : array_like, shape (M,)
             Labels of any kind, of two classes or more.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter is out of range; and scikit-learn's, if X is no array of finite numbers
+            or y not of as many labels.
+        FloatingPointError
+            If weights stop being finite: dt_W or the features are too large.
         """
         model, hyper, batches = self._settings()
         if hasattr(self, "W_"):
             del self.W_  # if fitting fails, nothing is fitted
         samples, labels = validate_data(self, X, y, dtype=float)
-        check_classification_targets(labels)
+        _check_labels(labels, "y")
         self._start(np.unique(labels), model, hyper, batches)
         per_epoch = -(-len(samples) // batches.batch_size)
         total = hyper.n_epochs * per_epoch
@@ -170,19 +184,28 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             As in `fit`.
         classes : array_like, optional
             All classes there will be; needed in the first call.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit`, or if `classes` is missing in the first call, holds None or NaN, or changes.
+        FloatingPointError
+            As `fit`.
         """
         model, hyper, batches = self._settings()
         first = not hasattr(self, "W_")
         samples, labels = validate_data(self, X, y, dtype=float, reset=first)
-        check_classification_targets(labels)
+        _check_labels(labels, "y")
         if first and classes is None:
             raise ValueError("the first call of partial_fit needs all classes")
-        known = np.unique(np.asarray(classes)) if first else self.classes_
-        if not first and classes is not None and not np.array_equal(np.unique(classes), known):
-            raise ValueError(f"classes must stay {known}, got {classes!r}")
-        unknown = np.setdiff1d(labels, known)
-        if unknown.size:
-            raise ValueError(f"y holds {unknown[:5]}, which is not among the classes")
+        known = self.classes_ if classes is None else _distinct(classes)
+        if not first and not np.array_equal(known, self.classes_):
+            raise ValueError(
+                f"classes must stay {short(list(self.classes_))}, got {short(classes)}"
+            )
+        unknown = sorted({*labels.tolist()} - {*known.tolist()}, key=str)
+        if unknown:
+            raise ValueError(f"y holds {short(unknown)}, which is not among the classes")
         if first:
             self._start(known, model, hyper, batches)
         elif (model, hyper.N_H) != (self.model_, self.layout_.N_H):
@@ -204,12 +227,13 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If `keep` is no number from 0 to 1.
+        NotFittedError
+            If `fit` has not been called, or has failed.
         """
         check_is_fitted(self, "W_")
-        keep = plain(keep)
-        if isinstance(keep, bool) or not isinstance(keep, int | float) or not 0 <= keep <= 1:
-            raise ValueError(f"keep must be a number from 0 to 1, got {keep!r}")
-        left = round(keep * np.count_nonzero(complete(self.layout_)))
+        if not number(0, 1).accepts(keep):
+            raise ValueError(f"keep must be a number from 0 to 1, got {short(keep)}")
+        left = round(plain(keep) * np.count_nonzero(complete(self.layout_)))
         strongest = np.argsort(-np.abs(np.where(self.mask_, self.W_, 0.0)), axis=None)[:left]
         kept = np.zeros(self.mask_.size, dtype=bool)
         kept[strongest] = True
@@ -218,7 +242,17 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
-        """Return the outputs after T1 steps, shape (M, classes); for two classes y1 − y0, (M,)."""
+        """Return the outputs after T1 steps, shape (M, classes); for two classes y1 − y0, (M,).
+
+        Raises
+        ------
+        ValueError, TypeError
+            scikit-learn's, if X is no array of finite numbers with the features of `fit`.
+        NotFittedError
+            If `fit` has not been called, or has failed.
+        FloatingPointError
+            If states overflow: scale the features.
+        """
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 
@@ -226,6 +260,15 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         """Return the outputs over their sum, shape (M, classes); equal shares where all are 0.
 
         Outputs below 0, which an activation such as tanh can give, count as 0.
+
+        Raises
+        ------
+        ValueError, TypeError
+            scikit-learn's, if X is no array of finite numbers with the features of `fit`.
+        NotFittedError
+            If `fit` has not been called, or has failed.
+        FloatingPointError
+            If states overflow: scale the features.
         """
         outputs = np.maximum(self._outputs(X), 0.0)
         total = outputs.sum(axis=1, keepdims=True)
@@ -233,7 +276,17 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         return np.divide(outputs, total, out=np.full_like(outputs, share), where=total > 0)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the class of the largest output, shape (M,)."""
+        """Return the class of the largest output, shape (M,).
+
+        Raises
+        ------
+        ValueError, TypeError
+            scikit-learn's, if X is no array of finite numbers with the features of `fit`.
+        NotFittedError
+            If `fit` has not been called, or has failed.
+        FloatingPointError
+            If states overflow: scale the features.
+        """
         outputs = self._outputs(X)
         return self.classes_[outputs.argmax(axis=1)]
 
@@ -257,7 +310,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     ) -> None:
         """Draw new weights."""
         if len(classes) < 2:
-            raise ValueError(f"a classifier needs two classes or more, got one class: {classes}")
+            raise ValueError(
+                f"a classifier needs two classes or more, got one class: {short(list(classes))}"
+            )
         self.classes_ = classes
         self.model_ = model
         self.layout_ = Layout(self.n_features_in_, model.bias_neuron, hyper.N_H, len(classes))
@@ -330,3 +385,20 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         if not np.isfinite(outputs).all():
             raise FloatingPointError("states overflow on these features: scale them")
         return outputs
+
+
+def _check_labels(labels: np.ndarray, what: str) -> None:
+    """Refuse labels that are no classes."""
+    if labels.dtype.kind == "f" and not (np.abs(labels) <= LARGEST).all():
+        raise ValueError(f"{what} must hold classes, got numbers that are NaN or beyond ±1e100")
+    check_classification_targets(labels)
+
+
+def _distinct(classes: ArrayLike) -> np.ndarray:
+    """Return the classes, each once and in order."""
+    try:
+        found = np.unique(np.asarray(classes))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"classes must be labels of one kind: {error}") from None
+    _check_labels(found, "classes")
+    return found

@@ -14,27 +14,64 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deep_nb.checks import (
+    FLAG,
+    NOTHING,
+    a,
+    array,
+    integer,
+    number,
+    parts,
+    sequence,
+    short,
+    takes,
+    word,
+)
 from deep_nb.models import Model
 
 
 def hard_sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return x clipped to [0, 1], in `out` if given."""
+    """Return x clipped to [0, 1], in `out` if given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        NumPy's, if `x` is not made of numbers, or `out` does not fit.
+    """
     return np.clip(x, 0.0, 1.0, out=out)
 
 
 def hard_sigmoid_derivative(x: np.ndarray) -> np.ndarray:
-    """Return 1 where 0 ≤ x ≤ 1, else 0."""
-    return ((x >= 0) & (x <= 1)).astype(float)
+    """Return 1 where 0 ≤ x ≤ 1, else 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        NumPy's, if `x` is not made of numbers.
+    """
+    return np.where(np.greater_equal(x, 0) & np.less_equal(x, 1), 1.0, 0.0)
 
 
 def sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return 1 / (1 + exp(−x)), in (0, 1), without overflow, in `out` if given."""
+    """Return 1 / (1 + exp(−x)), in (0, 1), without overflow, in `out` if given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        NumPy's, if `x` is not made of numbers, or `out` does not fit.
+    """
     half = np.tanh(np.multiply(x, 0.5, out=out), out=out)
     return np.multiply(np.add(half, 1.0, out=out), 0.5, out=out)
 
 
 def tanh(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return the hyperbolic tangent, in (−1, 1), in `out` if given."""
+    """Return the hyperbolic tangent, in (−1, 1), in `out` if given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        NumPy's, if `x` is not made of numbers, or `out` does not fit.
+    """
     return np.tanh(x, out=out)
 
 
@@ -64,6 +101,10 @@ class Field(NamedTuple):
     decay: np.ndarray
 
 
+FIELD = parts(Field, W=array("K n n"), drive=array("K M n"), decay=array("K n"))
+
+
+@takes(W=array("K N N"), b=array("K N"), X=array("M N_X"), model=a(Model))
 def free_field(W: np.ndarray, b: np.ndarray, X: np.ndarray, model: Model) -> Field:
     r"""Return the field of the free phase.
 
@@ -79,6 +120,11 @@ def free_field(W: np.ndarray, b: np.ndarray, X: np.ndarray, model: Model) -> Fie
     X : ndarray, shape (M, N_X)
         Clamped states, the bias neuron's included.
     model : Model
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     N_X = X.shape[1]
     outgoing = (np.abs(W) if model.absolute_outflow else W).sum(axis=2)
@@ -89,6 +135,7 @@ def free_field(W: np.ndarray, b: np.ndarray, X: np.ndarray, model: Model) -> Fie
     )
 
 
+@takes(left=array("... M p"), right=array("... p n"))
 def ordered_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return ``left @ right``, summed one term after the other.
 
@@ -98,6 +145,11 @@ def ordered_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     ----------
     left : ndarray, shape (..., M, p)
     right : ndarray, shape (..., p, n)
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     product = left[..., :, :1] * right[..., :1, :]
     for i in range(1, left.shape[-1]):
@@ -105,6 +157,7 @@ def ordered_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return product
 
 
+@takes(field=FIELD, beta=number(), Y=array("M N_Y"))
 def nudged_field(field: Field, beta: float, Y: np.ndarray) -> Field:
     r"""Return the field with :math:`\beta (y_j - s_j)` added on the outputs.
 
@@ -116,6 +169,11 @@ def nudged_field(field: Field, beta: float, Y: np.ndarray) -> Field:
         Nudging strength.
     Y : ndarray, shape (M, N_Y)
         Targets of the last N_Y neurons.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     N_Y = Y.shape[1]
     drive, decay = field.drive.copy(), field.decay.copy()
@@ -125,15 +183,33 @@ def nudged_field(field: Field, beta: float, Y: np.ndarray) -> Field:
 
 
 def vector_field(field: Field, S: np.ndarray) -> np.ndarray:
-    """Return ds/dt at the free states S, shape (K, M, n); or of one network, without its axis."""
-    return S @ field.W + field.drive - S * field.decay[..., None, :]
+    """Return ds/dt at the free states S, shape (K, M, n); or of one network, without its axis.
+
+    Raises
+    ------
+    ValueError
+        If `field` is no field, or S does not fit it.
+    """
+    try:
+        return S @ field.W + field.drive - S * field.decay[..., None, :]
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"field and its states S do not fit: {short(S)}: {error}") from error
 
 
 def euler_step(
     S: np.ndarray, dS: np.ndarray, dt: float, rho: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Return ρ(S + dt · dS)."""
-    return rho(S + dt * dS)
+    """Return ρ(S + dt · dS).
+
+    Raises
+    ------
+    ValueError
+        If S, dS and dt are no numbers or do not fit, or rho is no function of them.
+    """
+    try:
+        return rho(S + dt * dS)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"S, dS, dt and rho do not make a step: {error}") from error
 
 
 class Phase(NamedTuple):
@@ -161,6 +237,20 @@ class Phase(NamedTuple):
     stop: float | None = None
     stdp: tuple[float, float] | None = None
     trajectory: bool = False
+
+
+#: More Euler steps are no phase: the same bound as of T1 and T2.
+MAX_STEPS = 1_000_000
+
+PHASE = parts(
+    Phase,
+    dt=number(0, without_low=True),
+    T=integer(1, MAX_STEPS),
+    activation=word(ACTIVATIONS),
+    stop=number(0) | NOTHING,
+    stdp=sequence(number(), 2) | NOTHING,
+    trajectory=FLAG,
+)
 
 
 class Relaxation(NamedTuple):
@@ -194,8 +284,35 @@ class Relaxation(NamedTuple):
     trajectory: np.ndarray | None = None
 
 
+RELAXATION = parts(
+    Relaxation,
+    S=array("K M n"),
+    steps=array("K"),
+    residual=array("K"),
+    projected_residual=array("K"),
+    pairing=array("K n n") | NOTHING,
+    change=array("K M n") | NOTHING,
+    trajectory=array("K times M n") | NOTHING,
+)
+
+
+@takes(first=RELAXATION, second=a(Relaxation))
 def join_samples(first: Relaxation, second: Relaxation) -> Relaxation:
-    """Return the relaxations of two parts of the same networks' samples as one."""
+    """Return the relaxations of two parts of the same networks' samples as one.
+
+    Raises
+    ------
+    ValueError
+        If they are none, or not of the same networks.
+    """
+    RELAXATION.check(second, "second")
+    if any((one is None) != (other is None) for one, other in zip(first, second, strict=True)):
+        raise ValueError("first and second must hold the same: one has a part that is None")
+    if first.S.shape[::2] != second.S.shape[::2]:
+        raise ValueError(
+            f"first and second must be of the same networks, got {short(first.S)} and "
+            f"{short(second.S)}"
+        )
     M = first.S.shape[1], second.S.shape[1]
 
     def both(a: Any, b: Any, axis: int) -> Any:
@@ -204,21 +321,28 @@ def join_samples(first: Relaxation, second: Relaxation) -> Relaxation:
     def mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (M[0] * a + M[1] * b) / sum(M)
 
-    assert first.pairing is not None
-    assert second.pairing is not None
     return Relaxation(
         S=both(first.S, second.S, 1),
         steps=first.steps,
         residual=mean(first.residual, second.residual),
         projected_residual=mean(first.projected_residual, second.projected_residual),
-        pairing=first.pairing + second.pairing,
+        pairing=None if first.pairing is None else first.pairing + second.pairing,
         change=both(first.change, second.change, 1),
         trajectory=both(first.trajectory, second.trajectory, 2),
     )
 
 
-def join(parts: Sequence[Relaxation]) -> Relaxation:
-    """Return the relaxations of several ensembles as one, in their order."""
-    columns = zip(*parts, strict=True)
+@takes(ensembles=sequence(a(Relaxation)))
+def join(ensembles: Sequence[Relaxation]) -> Relaxation:
+    """Return the relaxations of several ensembles as one, in their order.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or they do not fit together.
+    """
+    for place, part in enumerate(ensembles):
+        RELAXATION.check(part, f"ensembles[{place}]")
+    columns = zip(*ensembles, strict=True)
     joined: Any = [None if column[0] is None else np.concatenate(column) for column in columns]
     return Relaxation(*joined)

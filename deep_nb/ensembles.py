@@ -14,7 +14,20 @@ import xarray as xr
 
 from deep_nb import stability
 from deep_nb.checkpoints import kept
-from deep_nb.models import MODELS
+from deep_nb.checks import (
+    FLAG,
+    LARGEST,
+    NOTHING,
+    PATH,
+    integer,
+    number,
+    one_of,
+    sequence,
+    short,
+    table,
+    takes,
+)
+from deep_nb.models import MAX_COUNT, MAX_SIZE, MODELS
 from deep_nb.randomness import check_seeds
 from deep_nb.statistics import epochs_to_criterion, learned, network_table
 from deep_nb.tasks import TASKS
@@ -56,7 +69,20 @@ def measure(
         ``learned_after`` with the weights that are left in the end, as of
         `deep_nb.statistics.network_table`; their ``sparsity``; ``gershgorin``, whether the row or
         the column test passes; ``diverged``.
+
+    Raises
+    ------
+    ValueError
+        As `deep_nb.train`, or if `pruned` is no truth value.
+
+    Warns
+    -----
+    RuntimeWarning
+        If networks diverged.
     """
+    one_of(model, MODELS, "model")
+    one_of(task, TASKS, "task")
+    FLAG.check(pruned, "pruned")
     run = train(model, task, seeds=seeds, hyper=hyper, regularized=pruned, sparse=pruned)
     report = stability.report(run)
     possible = int(run["mask"].sum())
@@ -78,6 +104,13 @@ def measure(
     )
 
 
+@takes(
+    N_H=sequence(integer(1, MAX_SIZE)),
+    beta=sequence(number()),
+    dt_W_factor=sequence(number(0, LARGEST)),
+    n_epochs=sequence(integer(1, MAX_COUNT)),
+    checkpoint=PATH | NOTHING,
+)
 def sweep(
     seeds: int | Sequence[int],
     N_H: Sequence[int],
@@ -112,17 +145,30 @@ def sweep(
     pandas.DataFrame
         One row a network and setting: model, task, the columns of `SETTING`, seed, learned and
         epochs as from `measure`.
+
+    Raises
+    ------
+    ValueError
+        As `deep_nb.train`, or if an axis of the grid is no sequence of numbers.
+    OSError
+        If the checkpoint cannot be written.
+
+    Warns
+    -----
+    RuntimeWarning
+        If networks diverged.
     """
+    seeds = check_seeds(seeds)
     frames = []
     for model, task, hidden, b, factor in itertools.product(MODELS, TASKS, N_H, beta, dt_W_factor):
         hyper = {
-            "N_H": [hidden],
+            "N_H": [int(hidden)],
             "beta": float(b),
-            "dt_W": MODELS[model].hyper.dt_W * factor,
-            "n_epochs": max(n_epochs),
+            "dt_W": MODELS[model].hyper.dt_W * float(factor),
+            "n_epochs": int(max(n_epochs)),
         }
         horizons = [int(epochs) for epochs in n_epochs]
-        what = {"sweep": [model, task, check_seeds(seeds), hyper, horizons]}
+        what = {"sweep": [model, task, seeds, hyper, horizons]}
         make = functools.partial(_horizons, model, task, seeds, hyper, horizons)
         columns: dict[str, Any] = {
             "model": model,
@@ -160,6 +206,11 @@ def _horizons(
     )
 
 
+#: What `sweep` returns.
+GRID = table("N_H beta dt_W_factor n_epochs seed learned epochs?", "model task")
+
+
+@takes(grid=GRID)
 def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
     """Return at which setting each model does best at each task, and how well it does there.
 
@@ -179,6 +230,11 @@ def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
         the median epochs to the criterion of the networks with odd seeds, those that never reach
         it counted with the last epoch; ``edge`` which of N_H, β and dt_W lie at an end of the
         grid, so that a better setting may lie beyond it.
+
+    Raises
+    ------
+    ValueError
+        If `grid` is no such table, or lacks even or odd seeds.
     """
     rows = []
     for (task, model), of in grid.groupby(["task", "model"], sort=False):
@@ -202,7 +258,18 @@ def best_networks(settings: dict[Any, pd.DataFrame]) -> pd.DataFrame:
     ----------
     settings : dict
         From a setting to its networks, as from `sweep`.
+
+    Raises
+    ------
+    ValueError
+        If it holds no such tables, or one without even or odd seeds.
     """
+    if not isinstance(settings, dict) or not settings:
+        raise ValueError(f"settings must be a dict with a table a setting, got {short(settings)}")
+    for setting, networks in settings.items():
+        table("n_epochs seed learned epochs?").check(networks, f"settings[{short(setting)}]")
+        if set(networks["seed"] % 2) != {0, 1}:
+            raise ValueError(f"settings[{short(setting)}] must have networks of even and odd seeds")
 
     def score(setting: Any) -> tuple[float, float]:
         networks = settings[setting]

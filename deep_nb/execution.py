@@ -26,6 +26,7 @@ import psutil
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+from deep_nb.checks import MAPPING, NOTHING, a, takes
 from deep_nb.experiments import CHECKPOINT, OUTPUT, Job, literal
 from deep_nb.files import write_text
 from deep_nb.provenance import differences, provenance, stamp
@@ -69,6 +70,13 @@ class Outcome:
         return "failed" if self.error else "done"
 
 
+@takes(
+    job=a(Job),
+    fingerprint=MAPPING,
+    working=a(Path),
+    checkpoint=a(Path),
+    stop=a(threading.Event) | NOTHING,
+)
 def execute(
     job: Job,
     fingerprint: dict[str, Any],
@@ -94,6 +102,13 @@ def execute(
     -------
     Outcome
         With the executed notebook as far as it went, its HTML page, and what it wrote.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or `fingerprint` not made of JSON types.
+    OSError
+        If `working` cannot be written to.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"{job.name}-", dir=working)).resolve()
     request = {
@@ -104,7 +119,11 @@ def execute(
         "fingerprint": fingerprint,
         "checkpoint": str(checkpoint.resolve()),
     }
-    write_text(folder / REQUEST, json.dumps(request))
+    try:
+        text = json.dumps(request)
+    except (TypeError, ValueError, RecursionError) as wrong:
+        raise ValueError(f"fingerprint must be made of JSON types: {wrong}") from None
+    write_text(folder / REQUEST, text)
     started, clock = datetime.now(UTC), time.monotonic()
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deep_nb import topology as topologies
-from deep_nb.checks import Frozen
+from deep_nb.checks import NOTHING, Frozen, a, array, takes
 from deep_nb.dynamics import Field, free_field, nudged_field
 from deep_nb.models import Hyperparameters, Model, get_hyperparameters, get_model
 from deep_nb.tasks import Task, get_task, one_hot, predicted_labels
@@ -54,6 +54,7 @@ class Experiment:
     custom: bool
 
     @classmethod
+    @takes(flags=a(Flags) | NOTHING)
     def resolve(
         cls,
         model: str | Model,
@@ -96,6 +97,7 @@ class Experiment:
         """True labels, shape (M, 1) if one-hot, else (M, N_Y)."""
         return predicted_labels(self.Y, self.model.one_hot)
 
+    @takes(W=array("K N N"), B=array("K N"))
     def fields(self, W: np.ndarray, B: np.ndarray) -> tuple[Field, Field]:
         """Return the vector fields of the free and of the nudged phase.
 
@@ -103,6 +105,11 @@ class Experiment:
         ----------
         W : ndarray, shape (K, N, N)
         B : ndarray, shape (K, N)
+
+        Raises
+        ------
+        ValueError
+            If they are something else, or do not fit.
         """
         free = free_field(W, B, self.X, self.model)
         return free, nudged_field(free, self.hyper.beta, self.Y)

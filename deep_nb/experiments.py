@@ -18,7 +18,20 @@ import papermill
 import yaml
 from pydantic import Field
 
-from deep_nb.checks import Frozen, did_you_mean, mapping, one_of, select
+from deep_nb.checks import (
+    MAPPING,
+    TEXT,
+    Frozen,
+    a,
+    as_path,
+    did_you_mean,
+    integer,
+    mapping,
+    one_of,
+    select,
+    short,
+    takes,
+)
 from deep_nb.provenance import code
 
 PROFILES = ("quick", "full")
@@ -26,6 +39,10 @@ PROFILES = ("quick", "full")
 #: Parameters of a notebook that the batch sets: where it leaves its files, and finished blocks of
 #: seeds (only where the notebook has it).
 OUTPUT, CHECKPOINT = "output", "checkpoint"
+
+
+#: Three years, in seconds.
+MAX_TIMEOUT = 100_000_000
 
 
 class Entry(Frozen):
@@ -37,17 +54,30 @@ class Entry(Frozen):
     matrix: dict[str, list[Any]] = Field({}, description="one experiment a combination")
     quick: dict[str, Any] = Field({}, description="parameters of the quick profile")
     full: dict[str, Any] = Field({}, description="parameters of the full profile")
-    timeout: int = Field(7200, gt=0, description="seconds the experiment may take")
+    timeout: int = Field(7200, gt=0, le=MAX_TIMEOUT, description="seconds the experiment may take")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to execute with its parameters."""
+    """One notebook to execute with its parameters.
+
+    Raises
+    ------
+    ValueError
+        If `name` is no text, `notebook` no path, `parameters` no mapping, or `timeout` no integer
+        of at least 1.
+    """
 
     name: str
     notebook: Path
     parameters: dict[str, Any]
     timeout: int
+
+    def __post_init__(self) -> None:
+        TEXT.check(self.name, "name")
+        a(Path).check(self.notebook, "notebook")
+        MAPPING.check(self.parameters, "parameters")
+        integer(1, MAX_TIMEOUT).check(self.timeout, "timeout")
 
     @functools.cached_property
     def defaults(self) -> dict[str, Any]:
@@ -76,8 +106,15 @@ class Job:
         }
 
 
+@takes(path=a(Path))
 def literal(path: Path) -> str:
-    """Return a path that papermill, which formats it with the parameters, leaves as it is."""
+    """Return a path that papermill, which formats it with the parameters, leaves as it is.
+
+    Raises
+    ------
+    ValueError
+        If `path` is none.
+    """
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
@@ -108,14 +145,15 @@ def read_jobs(
 
     Raises
     ------
-    FileNotFoundError
-        If the experiments file or a notebook is missing.
+    FileNotFoundError, OSError
+        If the experiments file or a notebook is missing or cannot be read.
     ValueError
-        If an entry is malformed, a name stands twice, no name matches `only`, or a parameter is
-        not one of the notebook's or no JSON type.
+        If `experiments` is no path, `profile` is unknown, an entry is malformed, a name
+        stands twice, no name matches `only`, or a parameter is not one of the notebook's or no
+        JSON type.
     """
     one_of(profile, PROFILES, "profile")
-    experiments = Path(experiments)
+    experiments = as_path(experiments, "experiments")
     if not experiments.is_file():
         raise FileNotFoundError(
             f"no experiments file at {experiments}: run this in a clone of the repository, or "
@@ -185,7 +223,7 @@ def _check_parameters(job: Job) -> None:
         if not same:
             raise ValueError(
                 f"experiment {job.name!r}: {name} must be a finite number, a text, a truth value, "
-                f"or a list or mapping of those, got {value!r}"
+                f"or a list or mapping of those, got {short(value)}"
             )
     for name in [*job.parameters, OUTPUT]:
         if name not in known:

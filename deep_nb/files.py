@@ -9,7 +9,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from deep_nb.checks import PATH, TEXT, a, takes
 
+
+@takes(target=a(Path))
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Give a path to write to; what was written there takes the target's place in one step.
@@ -23,9 +26,12 @@ def replacing(target: Path) -> Iterator[Path]:
 
     Raises
     ------
+    ValueError
+        If `target` is no path to a file.
     OSError
         If the disk is full or the folder cannot be written to.
     """
+    PATH.check(target, "target")
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     try:
         yield partial
@@ -36,15 +42,33 @@ def replacing(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@takes(target=a(Path), text=TEXT)
 def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 text file as `replacing` does, its folder made if need be."""
+    """Write a UTF-8 text file as `replacing` does, its folder made if need be.
+
+    Raises
+    ------
+    ValueError
+        If `target` is no path to a file, or `text` no text that UTF-8 can write.
+    OSError
+        As `replacing`.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
+@takes(path=a(Path))
 def flush(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk itself."""
+    """Have the system write a file, or the names in a folder, to the disk itself.
+
+    Raises
+    ------
+    ValueError
+        If `path` is no path.
+    OSError
+        If there is nothing, or the disk is full.
+    """
     if path.is_dir() and os.name != "posix":
         return  # elsewhere folders cannot be opened, and renaming is safe without
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
@@ -54,7 +78,16 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+@takes(path=a(Path))
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal.
+
+    Raises
+    ------
+    ValueError
+        If `path` is no path.
+    OSError
+        If the file cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from deep_nb.checks import finite_array
+from deep_nb.checks import finite_array, integer, plain
 from deep_nb.dynamics import Field, Phase, Relaxation, free_field, vector_field
 from deep_nb.engines import get_engine
 from deep_nb.experiment import Experiment
@@ -47,7 +47,8 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     Raises
     ------
     ValueError
-        If `X` is not finite or does not have the task's number of inputs.
+        If `run` is none, `engine` is unknown, or `X` is not finite or does not have the task's
+        number of inputs.
 
     Warns
     -----
@@ -124,10 +125,16 @@ def decision_map(run: xr.Dataset, n: int = 100, engine: str = "auto") -> xr.Data
     Raises
     ------
     ValueError
-        If `n` is no integer from 1 to 1000, or the task has other numbers of inputs or labels.
+        As `predict`, or if `n` is no integer from 1 to 1000, or the task has other numbers of
+        inputs or labels.
+
+    Warns
+    -----
+    RuntimeWarning
+        If networks of the run diverged.
     """
-    if not isinstance(n, int | np.integer) or isinstance(n, bool) or not 1 <= n <= MAX_INTERVALS:
-        raise ValueError(f"n must be an integer from 1 to {MAX_INTERVALS}, got {n!r}")
+    integer(1, MAX_INTERVALS).check(n, "n")
+    n = plain(n)
     experiment = experiment_of(run)
     n_inputs, N_Y = experiment.layout.n_inputs, experiment.layout.N_Y
     outputs = 2 if experiment.model.one_hot else 1
@@ -184,6 +191,11 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
         ``S (seed, step, sample, neuron)`` the states; and of each step performed
         ``residual (seed, step)`` Σ ds² / M, ``projected_residual`` Σ (Δs / dt)² / M and ``mse``.
         All are NaN for steps not performed, and these three for the start.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `engine` is unknown.
     """
     experiment = experiment_of(run)
     T1, T2 = experiment.hyper.T1, experiment.hyper.T2

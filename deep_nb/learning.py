@@ -32,7 +32,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deep_nb.checks import FUNCTION, NOTHING, a, array, number, sequence, takes
 from deep_nb.dynamics import (
+    FIELD,
+    PHASE,
     Field,
     Phase,
     Relaxation,
@@ -81,13 +84,24 @@ class Lesson(NamedTuple):
     phase: Phase
     relax: Relax
 
+    @takes(field=FIELD, beta=number(), stdp=sequence(number(), 2) | NOTHING)
     def nudge(
         self, field: Field, beta: float, stdp: tuple[float, float] | None = None
     ) -> Relaxation:
-        """Go on from the free states with β on the outputs."""
+        """Go on from the free states with β on the outputs.
+
+        Raises
+        ------
+        ValueError
+            If an argument is something else.
+        """
         return self.relax(
             nudged_field(field, beta, self.Y), self.free.S, self.phase._replace(stdp=stdp)
         )
+
+
+#: What is in it has been checked by `learn`, which makes it.
+LESSON = a(Lesson)
 
 
 class Change(NamedTuple):
@@ -108,6 +122,7 @@ class Change(NamedTuple):
     db: np.ndarray
 
 
+@takes(lesson=LESSON)
 def stdp(lesson: Lesson) -> Change:
     r"""Spike-timing-dependent plasticity along the nudged phase, DEEP's rule [P]_.
 
@@ -115,6 +130,11 @@ def stdp(lesson: Lesson) -> Change:
               \big(\beta_0 s_j(t) + \beta_1 (s_j(t) - s_j(t-1))\big)
 
     and the same with :math:`s_i = 1` for a bias.
+
+    Raises
+    ------
+    ValueError
+        If `lesson` is none.
     """
     hyper, X = lesson.hyper, lesson.X
     weak = lesson.nudge(lesson.field, hyper.beta, (hyper.beta_0, hyper.beta_1))
@@ -130,6 +150,7 @@ def stdp(lesson: Lesson) -> Change:
     return Change(weak, dW / (M * hyper.T2), db / (M * hyper.T2))
 
 
+@takes(lesson=LESSON)
 def contrastive(lesson: Lesson) -> Change:
     r"""Contrast of the two rest points, the rule of asymmetric EP [S18]_.
 
@@ -137,22 +158,34 @@ def contrastive(lesson: Lesson) -> Change:
               s_i^\text{free} (s_j^\text{weak} - s_j^\text{free}),
               \qquad
               \Delta b_j = \frac{1}{\beta M} \sum_m (s_j^\text{weak} - s_j^\text{free})
+
+    Raises
+    ------
+    ValueError
+        If `lesson` is none.
     """
     weak = lesson.nudge(lesson.field, lesson.hyper.beta)
     delta = (weak.S - lesson.free.S) / (lesson.hyper.beta * len(lesson.X))
     return Change(weak, *_hebbian(lesson, delta))
 
 
+@takes(lesson=LESSON)
 def vector_field(lesson: Lesson) -> Change:
     r"""Symmetric nudging without a correction, the vector-field estimate [S18]_.
 
     :math:`\delta = (s^{+\beta} - s^{-\beta}) / 2\beta` tends to :math:`-J^{-1} (y - s^*)` as β → 0,
     where the gradient has :math:`J^\top`. ΔW as of `descent`.
+
+    Raises
+    ------
+    ValueError
+        If `lesson` is none.
     """
     weak, delta = _symmetric(lesson, lesson.field)
     return Change(weak, *descent(lesson, delta))
 
 
+@takes(lesson=LESSON)
 def exact(lesson: Lesson) -> Change:
     r"""Symmetric nudging with the antisymmetric part of J turned round [A26]_.
 
@@ -162,11 +195,17 @@ def exact(lesson: Lesson) -> Change:
 
     whose linearisation is :math:`J^\top`: δ tends to the adjoint as β → 0. Each synapse needs the
     activity of its own two neurons and the weight of the opposite synapse. ΔW as of `descent`.
+
+    Raises
+    ------
+    ValueError
+        If `lesson` is none.
     """
     weak, delta = _symmetric(lesson, transposed_field(lesson.field, lesson.free.S))
     return Change(weak, *descent(lesson, delta))
 
 
+@takes(lesson=LESSON)
 def adjoint(lesson: Lesson) -> Change:
     r"""Gradient of −C at the free rest point, by a linear solve; not local, the yardstick.
 
@@ -174,6 +213,11 @@ def adjoint(lesson: Lesson) -> Change:
     (δ = 0 for the others). Where J is singular, the rest point is not isolated and there is no
     gradient; δ is then the least-squares solution of least norm. ΔW as of `descent`. The nudged
     phase is run to be recorded, no more.
+
+    Raises
+    ------
+    ValueError
+        If `lesson` is none.
     """
     weak = lesson.nudge(lesson.field, lesson.hyper.beta)
     return Change(weak, *descent(lesson, adjoint_states(lesson.field, lesson.free.S, lesson.Y)))
@@ -191,6 +235,18 @@ RULES: dict[str, Rule] = {
 }
 
 
+@takes(
+    model=a(Model),
+    hyper=a(Hyperparameters),
+    mask=array("N N", "b"),
+    W=array("K N N"),
+    b=array("K N"),
+    X=array("M N_X"),
+    Y=array("M N_Y"),
+    start=array("K M n"),
+    phase=PHASE,
+    relax=FUNCTION,
+)
 def learn(
     model: Model,
     hyper: Hyperparameters,
@@ -230,9 +286,15 @@ def learn(
         The free phase.
     change : Change
         With ΔW on existing synapses and Δb where biases are learned.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     field = free_field(W, b, X, model)
     free = relax(field, start, phase)
+    a(Relaxation).check(free, "what relax returns")
     lesson = Lesson(model, hyper, W, X, Y, field, free, phase._replace(T=hyper.T2), relax)
     weak, dW, db = RULES[model.rule](lesson)
     if not model.learned_bias:
@@ -240,6 +302,7 @@ def learn(
     return free, Change(weak, constrain_weights(dW, mask), db)
 
 
+@takes(field=FIELD, S=array("K M n"))
 def transposed_field(field: Field, S: np.ndarray) -> Field:
     r"""Return :math:`F(s) - 2 A (s - s^*)`: its linear part is :math:`J^\top`, its rest point s*.
 
@@ -249,6 +312,11 @@ def transposed_field(field: Field, S: np.ndarray) -> Field:
         F, of K networks.
     S : ndarray, shape (K, M, n)
         s*, where F = 0 but for saturated neurons.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     W = field.W.transpose(0, 2, 1)
     return Field(
@@ -256,12 +324,20 @@ def transposed_field(field: Field, S: np.ndarray) -> Field:
     )
 
 
+@takes(field=FIELD, S=array("K M n"))
 def saturated(field: Field, S: np.ndarray) -> np.ndarray:
-    """Return which neurons rest at a bound of [0, 1] and push against it, shape (K, M, n)."""
+    """Return which neurons rest at a bound of [0, 1] and push against it, shape (K, M, n).
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
+    """
     dS = velocity(field, S)
     return ((S <= 0) & (dS < 0)) | ((S >= 1) & (dS > 0))
 
 
+@takes(field=FIELD, S=array("K M n"), tolerance=number(0))
 def at_corner(field: Field, S: np.ndarray, tolerance: float) -> np.ndarray:
     """Return which neurons rest on a bound of [0, 1] with nothing that pushes, shape (K, M, n).
 
@@ -275,11 +351,17 @@ def at_corner(field: Field, S: np.ndarray, tolerance: float) -> np.ndarray:
         Rest points.
     tolerance : float
         Up to which a distance from the bound and a speed count as none.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     on_bound = (tolerance >= S) | (1 - tolerance <= S)
     return on_bound & (np.abs(velocity(field, S)) <= tolerance)
 
 
+@takes(field=FIELD, S=array("K M n"), Y=array("M N_Y"))
 def adjoint_states(field: Field, S: np.ndarray, Y: np.ndarray) -> np.ndarray:
     r"""Return δ with :math:`J^\top \delta = -(y - s)` over unsaturated neurons, else 0.
 
@@ -295,6 +377,11 @@ def adjoint_states(field: Field, S: np.ndarray, Y: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (K, M, n)
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     n, N_Y = S.shape[2], Y.shape[1]
     moving = ~saturated(field, S)
@@ -307,6 +394,7 @@ def adjoint_states(field: Field, S: np.ndarray, Y: np.ndarray) -> np.ndarray:
     return -(inverse @ (pull * moving)[..., None])[..., 0] * moving
 
 
+@takes(lesson=LESSON, delta=array("K M n"))
 def descent(lesson: Lesson, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     r"""Return the gradient of −C that belongs to adjoint states δ.
 
@@ -325,6 +413,11 @@ def descent(lesson: Lesson, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     -------
     dW : ndarray, shape (K, N, N)
     db : ndarray, shape (K, N)
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     delta = delta / len(lesson.X)
     dW, db = _hebbian(lesson, delta)
@@ -355,6 +448,7 @@ def _symmetric(lesson: Lesson, field: Field) -> tuple[Relaxation, np.ndarray]:
     return plus, (plus.S - minus.S) / (2 * beta)
 
 
+@takes(W=array("K N N"), dW=array("K N N"), dt_W=number(0), reg_W=number(0))
 def updated_weights(W: np.ndarray, dW: np.ndarray, dt_W: float, reg_W: float) -> np.ndarray:
     r"""Return :math:`W + dt_W \Delta W - \text{reg}_W \operatorname{sign}(W)`.
 
@@ -366,5 +460,10 @@ def updated_weights(W: np.ndarray, dW: np.ndarray, dt_W: float, reg_W: float) ->
         Learning rate.
     reg_W : float
         L1 decay, 0 where there is no regularisation.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     return W + dt_W * dW - reg_W * np.sign(W)

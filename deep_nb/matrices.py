@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
+from deep_nb.checks import FLAG, LARGEST, number, short
+
 
 def square_matrices(value: Any, what: str) -> np.ndarray:
     """Return `value` as an array of square matrices.
@@ -25,15 +27,21 @@ def square_matrices(value: Any, what: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is not numeric, not square on its last two axes, empty, or not finite.
+        If it is not numeric, not square on its last two axes, empty, not finite, or beyond
+        ±1e100.
     """
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{what} must be square matrices, got a masked array")
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} must be square matrices: {error}") from None
     if array.dtype.kind not in "biuf" or array.ndim < 2 or array.shape[-1] != array.shape[-2]:
         raise ValueError(f"{what} must be square matrices, got {array.dtype} {array.shape}")
-    if array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"{what} must be finite and not empty, got shape {array.shape}")
+    if array.size == 0 or not (np.abs(array.astype(float)) <= LARGEST).all():
+        raise ValueError(
+            f"{what} must be finite, at most {LARGEST:g} in size and not empty, got {short(array)}"
+        )
     return array.astype(float)
 
 
@@ -169,7 +177,14 @@ def lyapunov_matrix(J: Any, Q: Any = None) -> np.ndarray:
 
 
 def comparison_matrix(J: np.ndarray) -> np.ndarray:
-    """Return M(J): |J_jj| on the diagonal, −|J_ij| elsewhere [BP]_."""
+    """Return M(J): |J_jj| on the diagonal, −|J_ij| elsewhere [BP]_.
+
+    Raises
+    ------
+    ValueError
+        If J is not made of finite square matrices.
+    """
+    J = square_matrices(J, "J")
     return np.abs(J) * (2.0 * np.eye(J.shape[-1]) - 1.0)
 
 
@@ -213,7 +228,14 @@ def diagonal_certificate(J: Any) -> np.ndarray | None:
 
 
 def certificates(J: np.ndarray) -> np.ndarray:
-    """Return the diagonal certificates of a stack, (..., n), NaN where M(J) gives none."""
+    """Return the diagonal certificates of a stack, (..., n), NaN where M(J) gives none.
+
+    Raises
+    ------
+    ValueError
+        If J is not made of finite square matrices.
+    """
+    J = square_matrices(J, "J")
     shape, n = J.shape[:-1], J.shape[-1]
     J = J.reshape(-1, n, n)
     M = comparison_matrix(J)
@@ -263,20 +285,31 @@ def contraction_rate(J: Any, dt: float, D: np.ndarray | None = None) -> np.ndarr
     Raises
     ------
     ValueError
-        If J is not made of finite square matrices, `dt` is not positive and finite, or an entry of
-        `D` is not positive (NaN stands for no D).
+        If J is not made of finite square matrices, `dt` is not positive and finite, or `D` does
+        not fit J, or an entry is not positive (NaN stands for no D).
     """
     J = square_matrices(J, "J")
-    if not isinstance(dt, int | float | np.number) or not 0 < dt < np.inf:
-        raise ValueError(f"dt must be positive and finite, got {dt!r}")
-    if D is not None and (np.asarray(D) <= 0).any():
-        raise ValueError(f"D must be positive, got {D!r}")
-    D = certificates(J) if D is None else D
+    if not number(0, LARGEST, without_low=True).accepts(dt):
+        raise ValueError(f"dt must be positive and finite, got {short(dt)}")
+    D = certificates(J) if D is None else _weights(D, J)
     root = np.sqrt(D)
     step = root[..., :, None] * (np.eye(J.shape[-1]) + dt * J) / root[..., None, :]
     known = np.isfinite(D).all(axis=-1)
     norm = np.linalg.norm(np.where(known[..., None, None], step, 0.0), 2, axis=(-2, -1))
     return np.where(known, norm, np.nan)
+
+
+def _weights(D: Any, J: np.ndarray) -> np.ndarray:
+    """Return diagonal weights for a stack of matrices, checked."""
+    try:
+        array = np.asarray(D, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"D must be an array of numbers: {error}") from None
+    if array.shape != J.shape[:-1]:
+        raise ValueError(f"D must have shape {J.shape[:-1]}, got {array.shape}")
+    if not (np.isnan(array) | ((array > 0) & (array <= LARGEST))).all():
+        raise ValueError(f"D must be positive, at most {LARGEST:g}, got {short(D)}")
+    return array
 
 
 def max_stable_dt(J: Any) -> np.ndarray:
@@ -340,10 +373,11 @@ def certifying_leak(
     n = W.shape[-1]
     if np.diagonal(W, axis1=-2, axis2=-1).any():
         raise ValueError("W must be without self-loops: its diagonal must be 0")
-    if not 0 <= outflow < np.inf or not 1e-14 <= tolerance <= 1:
+    FLAG.check(absolute_outflow, "absolute_outflow")
+    if not number(0, LARGEST).accepts(outflow) or not number(1e-14, 1).accepts(tolerance):
         raise ValueError(
-            f"outflow must be finite and at least 0, tolerance from 1e-14 to 1, got {outflow!r} "
-            f"and {tolerance!r}"
+            f"outflow must be finite and at least 0, tolerance from 1e-14 to 1, got "
+            f"{short(outflow)} and {short(tolerance)}"
         )
     outgoing = outflow * (np.abs(W) if absolute_outflow else W).sum(axis=-1)
     J = W.swapaxes(-2, -1) - outgoing[..., None] * np.eye(n)

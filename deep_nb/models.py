@@ -26,10 +26,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from deep_nb.checks import Frozen, mapping, one_of, plain
+from deep_nb.checks import Frozen, a, mapping, one_of, plain
 
-Count = Annotated[int, BeforeValidator(plain), Field(ge=1, le=1_000_000)]
-Size = Annotated[int, BeforeValidator(plain), Field(ge=1, le=10_000)]
+#: Of epochs, Euler steps, and samples in a batch.
+MAX_COUNT = 1_000_000
+#: Of neurons in a hidden layer.
+MAX_SIZE = 10_000
+
+Count = Annotated[int, BeforeValidator(plain), Field(ge=1, le=MAX_COUNT)]
+Size = Annotated[int, BeforeValidator(plain), Field(ge=1, le=MAX_SIZE)]
 Real = Annotated[float, BeforeValidator(plain)]
 Positive = Annotated[Real, Field(gt=0)]
 NonNegative = Annotated[Real, Field(ge=0)]
@@ -160,8 +165,9 @@ def get_hyperparameters(
     Raises
     ------
     ValueError
-        If a name is unknown, or a value is of the wrong type or out of range.
+        If a name is unknown, a value is of the wrong type or out of range, or `model` is none.
     """
+    a(Model).check(model, "model")
     if isinstance(hyper, Hyperparameters):
         return hyper
     return model.hyper.replace(**({} if hyper is None else mapping(hyper, "hyper")))

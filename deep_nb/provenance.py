@@ -17,6 +17,7 @@ import psutil
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from deep_nb.checks import MAPPING, TEXT, a, takes
 from deep_nb.files import replacing, sha256
 
 #: The libraries whose versions may change a result.
@@ -77,8 +78,15 @@ def code() -> dict[str, Any]:
     }
 
 
+@takes(old=MAPPING, new=MAPPING, what=TEXT)
 def differences(old: dict[str, Any], new: dict[str, Any], what: str = "") -> list[str]:
-    """Return, a line each, which names of nested dicts have changed, and how."""
+    """Return, a line each, which names of nested dicts have changed, and how.
+
+    Raises
+    ------
+    ValueError
+        If `old` or `new` is no mapping from names to JSON types.
+    """
     lines = []
     for name in sorted({*old, *new}):
         where = f"{what} {name}".strip()
@@ -86,12 +94,20 @@ def differences(old: dict[str, Any], new: dict[str, Any], what: str = "") -> lis
         if isinstance(before, dict) and isinstance(after, dict):
             lines += differences(before, after, where)
         elif before != after:
-            shown = [json.dumps(value, ensure_ascii=False) for value in (before, after)]
+            shown = [_json(value, where) for value in (before, after)]
             long = max(map(len, shown)) > 60
             lines.append(f"{where} changed" if long else f"{where}: {shown[0]} → {shown[1]}")
     return lines
 
 
+def _json(value: Any, what: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{what} must be made of JSON types: {error}") from None
+
+
+@takes(path=a(Path), origin=MAPPING)
 def stamp(path: Path, origin: dict[str, Any]) -> None:
     """Write where it comes from into a file's own metadata, in place of what stood there.
 
@@ -107,9 +123,10 @@ def stamp(path: Path, origin: dict[str, Any]) -> None:
     Raises
     ------
     ValueError, OSError
-        If the file is not what its name says, or cannot be written to.
+        If an argument is something else, or the file is not what its name says, or cannot be
+        written to.
     """
-    text = json.dumps(origin, ensure_ascii=False)
+    text = _json(origin, "origin")
     if path.suffix == ".nc":
         with netCDF4.Dataset(path, "a") as dataset:
             dataset.setncattr("provenance", text)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from deep_nb.checks import array, number, takes
 
+
+@takes(W=array("... N N"), tol_W=number(0), temp=number(0, without_low=True))
 def pruning_probabilities(W: np.ndarray, tol_W: float, temp: float) -> np.ndarray:
     r"""Return the probability with which each synapse is set to 0.
 
@@ -25,6 +28,11 @@ def pruning_probabilities(W: np.ndarray, tol_W: float, temp: float) -> np.ndarra
     Returns
     -------
     ndarray, shape (..., N, N), in [0, 1]
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     size = np.abs(W)
     with np.errstate(over="ignore", under="ignore"):  # exp(−∞) = 0 is what is meant
@@ -32,6 +40,12 @@ def pruning_probabilities(W: np.ndarray, tol_W: float, temp: float) -> np.ndarra
     return np.where(size <= tol_W, boltzmann / boltzmann.sum(axis=-2, keepdims=True), 0.0)
 
 
+@takes(
+    W=array("... N N"),
+    draws=array("... N N"),
+    tol_W=number(0),
+    temp=number(0, without_low=True),
+)
 def prune(W: np.ndarray, draws: np.ndarray, tol_W: float, temp: float) -> np.ndarray:
     """Return the weights with every synapse set to 0 whose draw falls below its probability.
 
@@ -44,5 +58,12 @@ def prune(W: np.ndarray, draws: np.ndarray, tol_W: float, temp: float) -> np.nda
         Uniform on [0, 1), as from `deep_nb.randomness.pruning_draws`.
     tol_W, temp : float
         As in `pruning_probabilities`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
+    if draws.shape != W.shape:
+        raise ValueError(f"draws and W must have one shape, got {draws.shape} and {W.shape}")
     return np.where(draws < pruning_probabilities(W, tol_W, temp), 0.0, W)

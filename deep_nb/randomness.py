@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deep_nb.checks import plain
+from deep_nb.checks import FLAG, a, integer, plain, short, takes
 from deep_nb.topology import Layout
 
 #: Standard deviation of the initial weights, and upper end of the initial states.
@@ -19,7 +19,7 @@ WEIGHT_SCALE = 0.05
 STATE_SCALE = 0.1
 
 
-def check_seeds(seeds: int | Sequence[int]) -> list[int]:
+def check_seeds(seeds: int | Sequence[int] | np.ndarray) -> list[int]:
     """Return the seeds as a list.
 
     Raises
@@ -30,16 +30,23 @@ def check_seeds(seeds: int | Sequence[int]) -> list[int]:
     given = plain(seeds)
     values = [plain(seed) for seed in given] if isinstance(given, Sequence) else [given]
     if not values:
-        raise ValueError(f"seeds must be an int or a non-empty sequence of ints, got {seeds!r}")
+        raise ValueError(
+            f"seeds must be an int or a non-empty sequence of ints, got {short(seeds)}"
+        )
     for seed in values:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-            raise ValueError(f"each seed must be an integer from 0 to 2**32 - 1, got {seed!r}")
+            raise ValueError(f"each seed must be an integer from 0 to 2**32 - 1, got {short(seed)}")
     if len(set(values)) < len(values):
         twice = next(seed for seed in values if values.count(seed) > 1)
         raise ValueError(f"seeds must differ from each other, got {twice} more than once")
     return values
 
 
+#: More samples than any task has.
+MAX_SAMPLES = 1_000_000_000
+
+
+@takes(stream=a(np.random.RandomState), layout=a(Layout), learned_bias=FLAG)
 def initial_weights(
     stream: np.random.RandomState, layout: Layout, learned_bias: bool
 ) -> np.ndarray:
@@ -51,6 +58,11 @@ def initial_weights(
     Returns
     -------
     ndarray, shape (N, N)
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else.
     """
     W = stream.normal(0, WEIGHT_SCALE, (layout.N, layout.N))
     if learned_bias:
@@ -58,31 +70,50 @@ def initial_weights(
     return W
 
 
+@takes(stream=a(np.random.RandomState), M=integer(1, MAX_SAMPLES), layout=a(Layout))
 def initial_states(stream: np.random.RandomState, M: int, layout: Layout) -> np.ndarray:
     """Draw the states of the free neurons from U(0, 0.1).
 
     Returns
     -------
     ndarray, shape (M, n_free)
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else.
     """
     return stream.uniform(0, STATE_SCALE, (M, layout.n_free))
 
 
+@takes(M=integer(1, MAX_SAMPLES), layout=a(Layout))
 def probe_states(seeds: Sequence[int] | np.ndarray, M: int, layout: Layout) -> np.ndarray:
     """Draw each network's states for a look at it outside training, from a stream of its seed.
 
     Returns
     -------
     ndarray, shape (K, M, n_free)
+
+    Raises
+    ------
+    ValueError
+        As `check_seeds`, or if another argument is something else.
     """
-    return np.array([initial_states(np.random.RandomState(seed), M, layout) for seed in seeds])
+    given = check_seeds(seeds)
+    return np.array([initial_states(np.random.RandomState(seed), M, layout) for seed in given])
 
 
+@takes(stream=a(np.random.RandomState), layout=a(Layout))
 def pruning_draws(stream: np.random.RandomState, layout: Layout) -> np.ndarray:
     """Draw one number from U(0, 1) a synapse, structurally absent ones included.
 
     Returns
     -------
     ndarray, shape (N, N)
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else.
     """
     return stream.random_sample((layout.N, layout.N))

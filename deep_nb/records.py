@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from deep_nb.checks import Frozen, mapping
+from deep_nb.checks import MAPPING, TEXT, Frozen, a, as_path, mapping, takes
 from deep_nb.experiments import Job
 from deep_nb.files import sha256, write_text
 from deep_nb.provenance import differences
@@ -28,6 +28,11 @@ class Record(Frozen):
         As of `deep_nb.experiments.Job.fingerprint`.
     files : dict
         From each file's name to its SHA-256.
+
+    Raises
+    ------
+    ValueError
+        If a value is missing or of the wrong type.
     """
 
     error: str
@@ -53,9 +58,22 @@ class State(NamedTuple):
     why: list[str]
 
 
+@takes(record=a(Record))
 def write_record(record: Record, folder: Path) -> None:
-    """Write an experiment's record into its folder, in one step."""
-    write_text(folder / RECORD, json.dumps(dict(record), indent=1, ensure_ascii=False) + "\n")
+    """Write an experiment's record into its folder, in one step.
+
+    Raises
+    ------
+    ValueError
+        If `record` is none, or holds other than JSON types, or `folder` is no path.
+    OSError
+        If it cannot be written.
+    """
+    try:
+        text = json.dumps(dict(record), indent=1, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"record must be made of JSON types: {error}") from None
+    write_text(as_path(folder, "folder") / RECORD, text + "\n")
 
 
 def read_record(folder: Path) -> Record | None:
@@ -64,9 +82,11 @@ def read_record(folder: Path) -> Record | None:
     Raises
     ------
     ValueError
-        If it is damaged.
+        If it is damaged, or `folder` is no path.
+    OSError
+        If it cannot be read.
     """
-    path = folder / RECORD
+    path = as_path(folder, "folder") / RECORD
     if not path.is_file():
         return None
     try:
@@ -75,12 +95,21 @@ def read_record(folder: Path) -> Record | None:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
+@takes(job=a(Job))
 def state(job: Job, folder: Path) -> State:
     """Return where a job stands whose results belong into a folder.
 
     Done means: it went well, its files are there with the right checksums, and neither notebook,
     parameters, package nor versions have changed since.
+
+    Raises
+    ------
+    ValueError
+        If `job` is none, its notebook none, or `folder` is no path.
+    OSError
+        If a file cannot be read.
     """
+    folder = as_path(folder, "folder")
     try:
         record = read_record(folder)
     except ValueError as error:
@@ -93,8 +122,20 @@ def state(job: Job, folder: Path) -> State:
     return State(job.name, "stale" if why else "done", why)
 
 
+@takes(files=MAPPING)
 def damage(folder: Path, files: dict[str, str]) -> list[str]:
-    """Return, a line each, which files are not there or not what their SHA-256 says."""
+    """Return, a line each, which files are not there or not what their SHA-256 says.
+
+    Raises
+    ------
+    ValueError
+        If `folder` is no path, or `files` no mapping from names to texts.
+    OSError
+        If a file cannot be read.
+    """
+    folder = as_path(folder, "folder")
+    for name, digest in files.items():
+        TEXT.check(digest, f"files[{name!r}]")
     lines = []
     for name, digest in files.items():
         path = folder / name

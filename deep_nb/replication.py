@@ -19,7 +19,7 @@ from typing import Any
 import filelock
 from jupyter_client.kernelspec import KernelSpecManager
 
-from deep_nb.checks import plain
+from deep_nb.checks import FLAG, NAMES, a, check_executor, integer, plain, sequence, takes
 from deep_nb.execution import KERNEL, Outcome, execute
 from deep_nb.experiments import Job
 from deep_nb.files import flush, replacing, sha256
@@ -35,6 +35,16 @@ OUTPUTS = (*FIGURES, ".nc", ".html")
 LOCK, WORKING, CHECKPOINTS = ".lock", ".working", ".checkpoints"
 
 
+#: More processes are on no machine.
+MAX_PROCESSES = 10_000
+
+
+@takes(
+    jobs=sequence(a(Job), 0),
+    output=a(Path),
+    processes=integer(1, MAX_PROCESSES),
+    force=FLAG,
+)
 def replicate(
     jobs: list[Job],
     output: Path,
@@ -67,15 +77,14 @@ def replicate(
     Raises
     ------
     ValueError
-        If `processes` is no integer of at least 1.
+        If `jobs` is no list of jobs, `output` no path, or `processes` no integer of at least 1.
     RuntimeError
         If the Jupyter kernel is not installed, or another batch is at work on `output`.
     OSError
         If `output` cannot be written to, or the disk is full.
     """
+    check_executor(executor)
     processes = plain(processes)
-    if type(processes) is not int or processes < 1:
-        raise ValueError(f"processes must be an integer of at least 1, got {processes!r}")
     if KERNEL not in KernelSpecManager().find_kernel_specs():
         raise RuntimeError(
             f"Jupyter has no kernel {KERNEL!r}; install it with: "
@@ -170,6 +179,7 @@ def _put_away(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Ou
     return dataclasses.replace(outcome, folder=folder)
 
 
+@takes(names=NAMES, source=a(Path), target=a(Path))
 def collect_figures(names: Iterable[str], source: Path, target: Path) -> list[Path]:
     """Copy figures, tables, notebooks and records of experiments, with checksums.
 
@@ -184,6 +194,14 @@ def collect_figures(names: Iterable[str], source: Path, target: Path) -> list[Pa
     -------
     list of Path
         The copies.
+
+    Raises
+    ------
+    ValueError
+        If `names` is no sequence of names, `source` or `target` no path, or the checksums in
+        `target` are damaged.
+    OSError
+        If a folder is missing, or cannot be read or written to.
     """
     copies = []
     for name in names:

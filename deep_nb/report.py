@@ -14,7 +14,9 @@ import jinja2
 import nbformat
 import pandas as pd
 
+from deep_nb.checks import as_path
 from deep_nb.claims import COLUMNS, markdown
+from deep_nb.files import write_text
 from deep_nb.models import MODELS
 
 _DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
@@ -57,12 +59,12 @@ def read_sections(folder: str | Path) -> list[Section]:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no executed notebook in it.
+    FileNotFoundError, OSError
+        If there is no executed notebook in it, or a file cannot be read.
     ValueError
-        If a notebook is not one that was executed by `replicate`.
+        If `folder` is no path, or a notebook is not one that was executed by `replicate`.
     """
-    notebooks = sorted(Path(folder).glob("*/*.ipynb"))
+    notebooks = sorted(as_path(folder, "folder").glob("*/*.ipynb"))
     if not notebooks:
         raise FileNotFoundError(
             f"no executed notebooks in {folder}: make them with deep-nb replicate"
@@ -112,8 +114,16 @@ def _figure(path: Path) -> Figure:
 
 
 def read_table(folder: str | Path) -> pd.DataFrame | None:
-    """Return a replicate's claims table, or None where its claims were not run."""
-    path = Path(folder) / "claims" / "claims.csv"
+    """Return a replicate's claims table, or None where its claims were not run.
+
+    Raises
+    ------
+    ValueError
+        If `folder` is no path, or the file no claims table.
+    OSError
+        If the file cannot be read.
+    """
+    path = as_path(folder, "folder") / "claims" / "claims.csv"
     if not path.is_file():
         return None
     try:
@@ -140,12 +150,12 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        As `read_sections`.
+    FileNotFoundError, OSError, ValueError
+        As `read_sections` and `read_table`, or if `target` is no path or cannot be written.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
+    target = folder / "report.html" if target is None else as_path(target, "target")
     sections = read_sections(folder)
-    target = Path(target) if target else folder / "report.html"
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deep_nb", "."),
         autoescape=True,
@@ -162,8 +172,7 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
         origins=_origins(sections),
         link=lambda path: Path(os.path.relpath(path.resolve(), root)).as_posix(),
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page, encoding="utf-8")
+    write_text(target, page)
     return target
 
 
@@ -186,11 +195,14 @@ def insert_claims(page: Path, table: pd.DataFrame) -> None:
     Raises
     ------
     ValueError
-        If the page does not have both marks.
+        If `page` is no path, `table` no claims table, or the page does not have both marks.
+    OSError
+        If the page cannot be read or written.
     """
+    page, rows = as_path(page, "page"), markdown(table)
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(_MARKS[0])
     _, end, after = rest.partition(_MARKS[1])
     if not begin or not end:
         raise ValueError(f"{page} has no lines {_MARKS[0].strip()!r} and {_MARKS[1].strip()!r}")
-    page.write_text(f"{before}{begin}\n{markdown(table)}\n{end}{after}", encoding="utf-8")
+    write_text(page, f"{before}{begin}\n{rows}\n{end}{after}")

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from deep_nb.checks import one_of
+from deep_nb.checks import a, as_path, one_of, sequence, short, takes, word
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Experiment, Flags
 from deep_nb.files import replacing
@@ -95,14 +95,23 @@ def check_record(record: Sequence[str]) -> tuple[str, ...]:
         If one is not in `RECORDS`, or a string was given where a tuple goes.
     """
     if isinstance(record, str) or not isinstance(record, Sequence):
-        raise ValueError(f"record must be a sequence such as ('weights',), got {record!r}")
+        raise ValueError(f"record must be a sequence such as ('weights',), got {short(record)}")
     return tuple(sorted({one_of(name, RECORDS, "record") for name in record}))
 
 
+@takes(experiment=a(Experiment), record=sequence(word(RECORDS), 0), engine=word(ENGINES))
 def empty_run(
     experiment: Experiment, seeds: list[int], record: tuple[str, ...], engine: str
 ) -> xr.Dataset:
-    """Return a run with its coordinates and attributes, its variables yet to be filled in."""
+    """Return a run with its coordinates and attributes, its variables yet to be filled in.
+
+    Raises
+    ------
+    ValueError
+        As `check_seeds`, if another argument is something else, or if this machine cannot hold
+        such a run.
+    """
+    seeds = check_seeds(seeds)
     hyper, layout = experiment.hyper, experiment.layout
     labels = layout.labels
     coords: dict[str, Any] = {
@@ -276,7 +285,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     OSError
         If its folder cannot be made or written to.
     """
-    target = _as_path(path)
+    target = as_path(path, "path")
     if target.is_dir() or not target.name:
         raise ValueError(f"{str(path)!r} is a folder; a file name is needed")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -285,23 +294,17 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _as_path(path: str | os.PathLike[str]) -> Path:
-    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
-        raise ValueError(f"a path must be a string or a pathlib.Path, got {path!r}")
-    return Path(path)
-
-
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a run from its netCDF file. Loading runs no code from the file.
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, OSError
+        If there is no such file, or its name is none.
     ValueError
-        If the file is not a run.
+        If the file is not a run, or `path` no path.
     """
-    source = _as_path(path)
+    source = as_path(path, "path")
     if source.is_dir():
         raise ValueError(f"{source} is a folder, not a netCDF file")
     if not source.is_file():

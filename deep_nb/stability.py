@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from deep_nb.dynamics import Field, Phase
+from deep_nb.checks import LARGEST, NOTHING, array, integer, number, plain, short, takes
+from deep_nb.dynamics import FIELD, Field, Phase
 from deep_nb.engines import get_engine
 from deep_nb.matrices import (
     Gershgorin,
@@ -27,6 +28,7 @@ from deep_nb.matrices import (
     max_stable_dt,
     spectrum,
 )
+from deep_nb.models import MAX_COUNT
 from deep_nb.randomness import probe_states
 from deep_nb.results import experiment_of
 
@@ -60,9 +62,12 @@ def weights_after(run: xr.Dataset, epoch: int = -1) -> tuple[np.ndarray, np.ndar
     Raises
     ------
     ValueError
-        If `epoch` is not −1 and the run did not record weights, or not from 0 to n_epochs.
+        If `run` is none, or `epoch` not −1 and the run did not record weights, or not from 0 to
+        n_epochs.
     """
     experiment_of(run)
+    integer(-1, MAX_COUNT).check(epoch, "epoch")
+    epoch = plain(epoch)
     if epoch == -1:
         return run["W"].values, run["B"].values
     if "W_epochs" not in run:
@@ -87,8 +92,8 @@ def field_after(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Field:
         raise ValueError(
             f"stability is about the hard sigmoid, this model has {experiment.model.activation!r}"
         )
-    if phase not in ("free", "nudged"):
-        raise ValueError(f"phase must be 'free' or 'nudged', got {phase!r}")
+    if not isinstance(phase, str) or phase not in ("free", "nudged"):
+        raise ValueError(f"phase must be 'free' or 'nudged', got {short(phase)}")
     return experiment.fields(*weights_after(run, epoch))[phase == "nudged"]
 
 
@@ -132,6 +137,12 @@ class RestPoint(NamedTuple):
     found: np.ndarray
 
 
+@takes(
+    field=FIELD,
+    dt=number(0, LARGEST, without_low=True),
+    tolerance=number(0),
+    start=array("K M n") | NOTHING,
+)
 def rest_point(
     field: Field, dt: float, tolerance: float = 1e-9, start: np.ndarray | None = None
 ) -> RestPoint:
@@ -156,6 +167,11 @@ def rest_point(
     -------
     RestPoint
         After at most 200 000 steps.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     S = np.full(field.drive.shape, 0.5) if start is None else start
     relax = get_engine("auto", S.shape[-1], "hard_sigmoid")
@@ -189,10 +205,25 @@ def energy(path: xr.Dataset, run: xr.Dataset, P: np.ndarray | None = None) -> xr
     xarray.DataArray
         ``V (seed, step, sample)``; NaN where a network has no P or no rest point was found. The
         last free state also starts the nudged phase, and its V is that of the free phase.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, `path` is no trajectory of it, or `P` does not fit.
     """
     experiment = experiment_of(run)
+    n = experiment.layout.n_free
+    if not isinstance(path, xr.Dataset) or not {"S", "phase", "step"} <= set(path.variables):
+        raise ValueError(f"path must be a dataset as from deep_nb.trajectory, got {short(path)}")
+    shape = (run.sizes["seed"], len(path["phase"]), len(experiment.X), experiment.layout.N)
+    if path["S"].shape != shape or path["S"].dtype.kind != "f":
+        raise ValueError(f"path must be of this run: S of shape {shape}, got {path['S'].shape}")
+    if P is not None:
+        array("K n n").check(P, "P")
+        if P.shape != (shape[0], n, n) or not np.isfinite(P).all():
+            raise ValueError(f"P must be finite and of shape {(shape[0], n, n)}, got {short(P)}")
     if P is None:
-        P = certificates(jacobian(run))[..., None] * np.eye(experiment.layout.n_free)
+        P = certificates(jacobian(run))[..., None] * np.eye(n)
     S = path["S"].values[..., experiment.layout.N_X :]
     V = np.full(S.shape[:3], np.nan)
     for phase in ("free", "nudged"):

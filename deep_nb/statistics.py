@@ -11,9 +11,24 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from deep_nb.checks import (
+    NOTHING,
+    finite_array,
+    integer,
+    number,
+    plain,
+    sequence,
+    short,
+    takes,
+)
 from deep_nb.inference import predict
+from deep_nb.models import MAX_COUNT
 from deep_nb.results import experiment_of
 from deep_nb.tasks import classification_error, mean_squared_error
+
+#: Bound of counts, which become floating-point numbers.
+MAX_TOTAL = 1_000_000_000
+EPOCHS = integer(1, MAX_COUNT)
 
 #: A network has learned when its free MSE is below this and no sample is misclassified.
 MSE_LEARNED = 0.01
@@ -30,7 +45,13 @@ def learned(run: xr.Dataset) -> xr.DataArray:
     ----------
     run : xarray.Dataset
         As from `deep_nb.train`.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none.
     """
+    experiment_of(run)
     return (run["mse_free"] < MSE_LEARNED) & (run["class_error_free"] == 0)
 
 
@@ -48,9 +69,32 @@ def epochs_to_criterion(run: xr.Dataset, n_epochs: int | None = None) -> np.ndar
     -------
     ndarray, shape (seed,)
         The first epoch, from 0, in which `learned` holds; NaN (censored) where there is none.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `n_epochs` no number of epochs.
     """
+    (NOTHING | EPOCHS).check(n_epochs, "n_epochs")
     reached = learned(run).values[:, :n_epochs]
     return np.where(reached.any(axis=1), reached.argmax(axis=1), np.nan)
+
+
+def epochs_array(values: Any, what: str) -> np.ndarray:
+    """Return epochs to the criterion as an array, NaN where they are censored.
+
+    Raises
+    ------
+    ValueError
+        If they are not numbers from 0 on, or NaN, in one dimension.
+    """
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{what} must be numbers of epochs: {error}") from None
+    if array.ndim != 1 or not array.size or not (np.isnan(array) | (array >= 0)).all():
+        raise ValueError(f"{what} must be epochs from 0 on, or NaN, in a row, got {short(array)}")
+    return array
 
 
 class Estimate(NamedTuple):
@@ -61,8 +105,15 @@ class Estimate(NamedTuple):
     high: float
 
 
+@takes(successes=integer(0, MAX_TOTAL))
 def share(successes: int, total: int) -> Estimate:
-    """Return a share with its 95 % Wilson score interval, as `wilson`."""
+    """Return a share with its 95 % Wilson score interval, as `wilson`.
+
+    Raises
+    ------
+    ValueError
+        If `total` is no count, or `successes` none up to it.
+    """
     return Estimate(*(float(number) for number in wilson(successes, total)))
 
 
@@ -74,7 +125,16 @@ def difference_of_shares(first: tuple[int, int], second: tuple[int, int]) -> Est
     first, second : tuple of int
         (successes, total) of two independent samples. For the same seeds in both it errs on the
         wide side, since networks that start alike fare alike.
+
+    Raises
+    ------
+    ValueError
+        If one is no pair of counts, of which the second is at least 1 and the first at most that.
     """
+    for name, pair in (("first", first), ("second", second)):
+        sequence(integer(0, MAX_TOTAL), 2).check(pair, name)
+        if len(pair) != 2 or not 0 <= pair[0] <= pair[1] or pair[1] == 0:
+            raise ValueError(f"{name} must be (successes, total), got {short(pair)}")
     low, high = confint_proportions_2indep(*first, *second, compare="diff", method="newcomb")
     return Estimate(first[0] / first[1] - second[0] / second[1], float(low), float(high))
 
@@ -83,13 +143,24 @@ def median(values: ArrayLike) -> Estimate:
     """Return the median with its 95 % percentile-bootstrap interval, from SciPy.
 
     The resamples are drawn with a fixed seed: the same values give the same interval.
+
+    Raises
+    ------
+    ValueError
+        If `values` are not two or more finite numbers, at most 1e100 in size.
     """
-    return _bootstrap((np.asarray(values, dtype=float),), np.median)
+    return _bootstrap((_sample(values, "values"),), np.median)
 
 
 def difference_of_medians(first: ArrayLike, second: ArrayLike) -> Estimate:
-    """Return the first median minus the second, with an interval as of `median`."""
-    samples = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    """Return the first median minus the second, with an interval as of `median`.
+
+    Raises
+    ------
+    ValueError
+        If a sample is not two or more finite numbers, at most 1e100 in size.
+    """
+    samples = _sample(first, "first"), _sample(second, "second")
     return _bootstrap(samples, _median_minus_median)
 
 
@@ -97,10 +168,16 @@ def _median_minus_median(first: np.ndarray, second: np.ndarray, axis: int) -> np
     return np.median(first, axis=axis) - np.median(second, axis=axis)
 
 
+def _sample(values: ArrayLike, what: str) -> np.ndarray:
+    """Return values to be drawn from, checked."""
+    needed = f"a bootstrap needs two or more finite values in one dimension; {what}"
+    array = finite_array(values, f"{needed}", 1)
+    if array.size < 2:
+        raise ValueError(f"{needed} has {array.size}")
+    return array
+
+
 def _bootstrap(samples: tuple[np.ndarray, ...], statistic: Any) -> Estimate:
-    for values in samples:
-        if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
-            raise ValueError("a bootstrap needs two or more finite values in one dimension")
     interval = scipy.stats.bootstrap(
         samples,
         statistic,
@@ -127,9 +204,15 @@ def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
     -------
     float
         1 if no network of either sample reached the criterion.
+
+    Raises
+    ------
+    ValueError
+        If a sample is not of numbers of epochs or NaN, in one dimension, or `n_epochs` no number.
     """
+    EPOCHS.check(n_epochs, "n_epochs")
     samples = []
-    for values in (np.asarray(first, dtype=float), np.asarray(second, dtype=float)):
+    for values in (epochs_array(first, "first"), epochs_array(second, "second")):
         censored = np.isnan(values)
         times = np.where(censored, n_epochs, values)
         samples.append(scipy.stats.CensoredData.right_censored(times, censored))
@@ -160,7 +243,11 @@ def wilson(successes: Any, total: int, confidence: float = 0.95) -> np.ndarray:
     ValueError
         If a count is not between 0 and `total`, or `confidence` not between 0 and 1.
     """
-    counts = np.asarray(successes)
+    integer(1, MAX_TOTAL).check(total, "total")
+    number(0, 1, without_low=True).check(confidence, "confidence")
+    counts = finite_array(successes, "successes", None)
+    if not ((counts >= 0) & (counts <= plain(total)) & (counts == np.floor(counts))).all():
+        raise ValueError(f"successes k must be integers from 0 to {total}, got {short(successes)}")
     result = np.empty((3, *counts.shape))
     for index in np.ndindex(counts.shape):
         test = scipy.stats.binomtest(int(counts[index]), int(total))
@@ -185,7 +272,7 @@ def turnover(run: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     ValueError
-        If the run did not record its weights.
+        If `run` is none, or did not record its weights.
     """
     experiment_of(run)
     if "W_epochs" not in run:
@@ -217,6 +304,11 @@ def network_table(run: xr.Dataset) -> pd.DataFrame:
         Indexed by seed: MSE and share misclassified (NaN where the network diverged), synapses
         left, whether it has learned (MSE below 0.01 and nothing misclassified), whether it
         diverged.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none.
     """
     experiment = experiment_of(run)
     diverged = run["diverged"].values

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deep_nb.checks import finite_array, one_of
+from deep_nb.checks import FLAG, array, finite_array, one_of, short, takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Task:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise ValueError(f"a task's name must be a string, got {self.name!r}")
+            raise ValueError(f"a task's name must be a string, got {short(self.name)}")
         object.__setattr__(self, "X", finite_array(self.X, "X (M, n_inputs)", 2))
         object.__setattr__(self, "Y", finite_array(self.Y, "Y (M, N_Y)", 2))
         if len(self.X) != len(self.Y):
@@ -48,6 +48,7 @@ class Task:
 MAX_CLASSES = 10_000
 
 
+@takes(Y=array("M columns"))
 def one_hot(Y: np.ndarray) -> np.ndarray:
     r"""Encode class numbers as one output neuron a class.
 
@@ -66,6 +67,7 @@ def one_hot(Y: np.ndarray) -> np.ndarray:
     ValueError
         If `Y` is neither.
     """
+    finite_array(Y, "Y", 2)
     if Y.shape[1] > 1:
         if np.isin(Y, (0, 1)).all() and (Y.sum(axis=1) == 1).all():
             return Y
@@ -107,6 +109,7 @@ def get_task(task: str | Task) -> Task:
     return TASKS[one_of(task.lower() if isinstance(task, str) else task, TASKS, "task")]
 
 
+@takes(outputs=array("..."), Y=array("..."))
 def mean_squared_error(outputs: np.ndarray, Y: np.ndarray) -> np.ndarray:
     r"""Return the published error :math:`\frac{1}{2M} \sum_m \lVert s_m - y_m \rVert^2`.
 
@@ -124,12 +127,13 @@ def mean_squared_error(outputs: np.ndarray, Y: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If they are no arrays of numbers, or the shapes differ.
     """
     _check_shapes(outputs, Y, Y.shape)
     return ((outputs - Y) ** 2).sum(axis=(-2, -1)) / 2 / len(Y)
 
 
+@takes(outputs=array("... N_Y"), one_hot=FLAG)
 def predicted_labels(outputs: np.ndarray, one_hot: bool = False) -> np.ndarray:
     """Return the label that output states stand for.
 
@@ -145,6 +149,11 @@ def predicted_labels(outputs: np.ndarray, one_hot: bool = False) -> np.ndarray:
     -------
     ndarray of int, shape (..., 1) if `one_hot`, else (..., N_Y)
         -1 where an output is NaN.
+
+    Raises
+    ------
+    ValueError
+        If `outputs` is no array of numbers, or `one_hot` no truth value.
     """
     if one_hot:
         unknown = np.isnan(outputs).any(axis=-1, keepdims=True)
@@ -152,6 +161,7 @@ def predicted_labels(outputs: np.ndarray, one_hot: bool = False) -> np.ndarray:
     return np.where(np.isnan(outputs), -1, outputs >= 0.5)
 
 
+@takes(predicted=array("..."), true=array("..."))
 def classification_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Return the share of samples with a label that differs.
 
@@ -167,14 +177,14 @@ def classification_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If they are no arrays of numbers, or the shapes differ.
     """
     _check_shapes(predicted, true, true.shape[-2:])
     return (predicted != true).any(axis=-1).mean(axis=-1)
 
 
 def _check_shapes(given: np.ndarray, wanted: np.ndarray, shape: tuple[int, ...]) -> None:
-    if given.shape[-2:] != shape or len(shape) != 2:
+    if given.shape[-2:] != shape or len(shape) != 2 or 0 in shape:
         raise ValueError(
             f"expected samples × columns as in {wanted.shape}, got an array of shape {given.shape}"
         )

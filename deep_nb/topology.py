@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
+from deep_nb.checks import FLAG, a, array, integer, sequence, short, takes
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -26,12 +28,24 @@ class Layout:
         Sizes of the hidden layers.
     N_Y : int
         Outputs.
+
+    Raises
+    ------
+    ValueError
+        If a number of neurons is no integer from 1 to a million, or `bias` no truth value.
     """
 
     n_inputs: int
     bias: bool
     N_H: tuple[int, ...]
     N_Y: int
+
+    def __post_init__(self) -> None:
+        count = integer(1, 1_000_000)
+        count.check(self.n_inputs, "n_inputs")
+        FLAG.check(self.bias, "bias")
+        sequence(count, 0).check(self.N_H, "N_H")
+        count.check(self.N_Y, "N_Y")
 
     @property
     def N_X(self) -> int:
@@ -63,11 +77,21 @@ class Layout:
             + [f"y{i}" for i in range(self.N_Y)]
         )
 
+    @takes(X=array("M n_inputs"))
     def clamp(self, X: np.ndarray) -> np.ndarray:
-        """Return the clamped states, shape (M, N_X): the inputs with the bias neuron's 1 behind."""
+        """Return the clamped states, shape (M, N_X): the inputs with the bias neuron's 1 behind.
+
+        Raises
+        ------
+        ValueError
+            If X is no array of samples × n_inputs.
+        """
+        if X.shape[1] != self.n_inputs:
+            raise ValueError(f"X must have {self.n_inputs} columns, got {short(X)}")
         return np.column_stack([X, np.ones(len(X))]) if self.bias else X
 
 
+@takes(layout=a(Layout))
 def complete(layout: Layout) -> np.ndarray:
     """Return the mask of every allowed synapse: all but self-loops and those onto an input.
 
@@ -75,12 +99,18 @@ def complete(layout: Layout) -> np.ndarray:
     -------
     ndarray of bool, shape (N, N)
         ``mask[i, j]``: whether there is a synapse from i to j.
+
+    Raises
+    ------
+    ValueError
+        If `layout` is none.
     """
     mask = ~np.eye(layout.N, dtype=bool)
     mask[:, : layout.N_X] = False
     return mask
 
 
+@takes(layout=a(Layout))
 def layered(layout: Layout) -> np.ndarray:
     """Return the mask of a layered network.
 
@@ -91,6 +121,11 @@ def layered(layout: Layout) -> np.ndarray:
     -------
     ndarray of bool, shape (N, N)
         ``mask[i, j]``: whether there is a synapse from i to j.
+
+    Raises
+    ------
+    ValueError
+        If `layout` is none.
     """
     layer = layout.layer
     mask = np.abs(layer[:, None] - layer[None, :]) == 1
@@ -99,6 +134,7 @@ def layered(layout: Layout) -> np.ndarray:
     return mask & complete(layout)
 
 
+@takes(layout=a(Layout))
 def custom(topology: object, layout: Layout) -> np.ndarray:
     """Return the mask that a boolean matrix or a directed graph describes.
 
@@ -125,7 +161,7 @@ def custom(topology: object, layout: Layout) -> np.ndarray:
     else:
         try:
             mask = np.asarray(topology)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"topology must be a boolean matrix: {error}") from None
         if mask.dtype != bool or mask.shape != (layout.N, layout.N):
             raise ValueError(
@@ -153,7 +189,7 @@ def _mask_of_graph(graph: nx.Graph, layout: Layout) -> np.ndarray:
     unknown = [node for node in graph if node not in index]
     if unknown:
         raise ValueError(
-            f"topology has unknown neurons {unknown[:5]}; allowed: {', '.join(layout.labels)}, "
+            f"topology has unknown neurons {short(unknown)}; allowed: {', '.join(layout.labels)}, "
             f"or indices 0 to {layout.N - 1}"
         )
     mask = np.zeros((layout.N, layout.N), dtype=bool)
@@ -162,6 +198,7 @@ def _mask_of_graph(graph: nx.Graph, layout: Layout) -> np.ndarray:
     return mask
 
 
+@takes(W=array("... N N"), mask=array("N N", "b"))
 def constrain_weights(W: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the weights with structurally absent synapses set to 0.
 
@@ -175,5 +212,10 @@ def constrain_weights(W: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (..., N, N)
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     return np.where(mask, W, 0.0)

@@ -19,7 +19,18 @@ import xarray as xr
 from tqdm import tqdm
 
 from deep_nb.checkpoints import kept
-from deep_nb.checks import plain
+from deep_nb.checks import (
+    FLAG,
+    FUNCTION,
+    NOTHING,
+    PATH,
+    a,
+    array,
+    check_executor,
+    integer,
+    plain,
+    takes,
+)
 from deep_nb.dynamics import Phase, Relaxation
 from deep_nb.engines import Relax, choose_engine, get_engine
 from deep_nb.experiment import Experiment, Flags
@@ -31,6 +42,9 @@ from deep_nb.randomness import check_seeds, initial_states, initial_weights, pru
 from deep_nb.results import check_record, empty_run
 from deep_nb.tasks import Task, classification_error, mean_squared_error, predicted_labels
 from deep_nb.topology import constrain_weights
+
+#: More networks are no block.
+MAX_BLOCK = 1_000_000_000
 
 
 def train(
@@ -129,17 +143,14 @@ def train(
         sign=sign,
     )
     experiment = Experiment.resolve(model, task, hyper, flags, topology)
-    if not isinstance(progress, bool):
-        raise ValueError(f"progress must be True or False, got {progress!r}")
+    FLAG.check(progress, "progress")
+    (PATH | NOTHING).check(checkpoint, "checkpoint")
+    integer(1, MAX_BLOCK).check(block, "block")
+    check_executor(executor)
     checked, names = check_seeds(seeds), check_record(record)
     n, activation = experiment.layout.n_free, experiment.model.activation
     get_engine(engine, n, activation, threads)
     chosen = choose_engine(engine, n, activation)
-    block = plain(block)
-    if type(block) is not int or block < 1:
-        raise ValueError(f"block must be an integer of at least 1, got {block!r}")
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise ValueError(f"executor must have submit(), as of concurrent.futures, got {executor!r}")
     started, clock = datetime.now(UTC), time.monotonic()
     run = empty_run(experiment, checked, names, chosen)
     if executor is None and checkpoint is None:
@@ -150,11 +161,11 @@ def train(
             experiment,
             names,
             chosen,
-            threads or (1 if executor else None),
+            plain(threads) or (1 if executor else None),
             checkpoint,
             code(),
         )
-        _in_blocks(run, make, block, executor, progress)
+        _in_blocks(run, make, plain(block), executor, progress)
     run.attrs["provenance"] = json.dumps(
         {
             **provenance(),
@@ -274,6 +285,14 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
     _freeze(log)
 
 
+@takes(
+    experiment=a(Experiment),
+    relax=FUNCTION,
+    W=array("K N N"),
+    B=array("K N"),
+    start=array("K M n"),
+    trajectory=FLAG,
+)
 def two_phases(
     experiment: Experiment,
     relax: Relax,
@@ -302,6 +321,11 @@ def two_phases(
         The free phase.
     change : Change
         As of `deep_nb.learning.learn`; the signs of ΔW and Δb with the flag ``sign``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     free, change = learn(
         experiment.model,
@@ -320,8 +344,15 @@ def two_phases(
     return free, change
 
 
+@takes(experiment=a(Experiment), trajectory=FLAG)
 def free_phase(experiment: Experiment, trajectory: bool = False) -> Phase:
-    """Return how the experiment's free phase is integrated."""
+    """Return how the experiment's free phase is integrated.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else.
+    """
     hyper = experiment.hyper
     return Phase(
         dt=hyper.dt,

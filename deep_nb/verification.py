@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from deep_nb.checks import NAMES, as_path, number, short, takes
 from deep_nb.files import sha256, write_text
 from deep_nb.provenance import differences
 
@@ -21,6 +22,7 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _NUMBER = re.compile(r"[-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
+@takes(names=NAMES)
 def write_checksums(folder: Path, names: Iterable[str]) -> None:
     """Renew the lines of some experiments in ``SHA256SUMS``; ``sha256sum --check`` reads it.
 
@@ -30,8 +32,15 @@ def write_checksums(folder: Path, names: Iterable[str]) -> None:
         With one folder an experiment.
     names : iterable of str
         The experiments whose files are read again. Lines of experiments that are gone go, too.
+
+    Raises
+    ------
+    ValueError
+        If `folder` is no path, `names` no sequence of names, or the list is damaged.
+    OSError
+        If a file cannot be read or the list not be written.
     """
-    names = set(names)
+    folder, names = as_path(folder, "folder"), set(names)
     path = folder / CHECKSUMS
     known = read_checksums(folder) if path.is_file() else {}
     sums = {
@@ -50,11 +59,12 @@ def read_checksums(folder: Path) -> dict[str, str]:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such list.
+    FileNotFoundError, OSError
+        If there is no such list, or it cannot be read.
     ValueError
-        If it is damaged, or names files outside of the folder.
+        If it is damaged, or names files outside of the folder, or `folder` is no path.
     """
+    folder = as_path(folder, "folder")
     path = folder / CHECKSUMS
     if not path.is_file():
         raise FileNotFoundError(f"no {CHECKSUMS} in {folder}: is it a folder of deep-nb replicate?")
@@ -87,10 +97,10 @@ def verify(folder: str | Path) -> tuple[int, list[str]]:
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, OSError, ValueError
         As `read_checksums`.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     sums = read_checksums(folder)
     wrong = []
     for name, digest in sums.items():
@@ -139,14 +149,17 @@ def compare(
 
     Raises
     ------
-    FileNotFoundError
-        If a folder holds no experiment.
+    FileNotFoundError, OSError
+        If a folder holds no experiment, or a file cannot be read.
     ValueError
-        If a tolerance is negative or a file is not what its name says.
+        If `folder` or `against` is no path, a tolerance is negative or no number, or a file is not
+        what its name says.
     """
-    if not (rtol >= 0 and atol >= 0):
-        raise ValueError(f"tolerances must be 0 or more, got rtol={rtol!r}, atol={atol!r}")
-    sides = [Path(folder), Path(against)]
+    if not (number(0).accepts(rtol) and number(0).accepts(atol)):
+        raise ValueError(
+            f"tolerances must be 0 or more, got rtol={short(rtol)}, atol={short(atol)}"
+        )
+    sides = [as_path(folder, "folder"), as_path(against, "against")]
     found = [{path.parent.name for path in side.glob("*/*.ipynb")} for side in sides]
     for side, names in zip(sides, found, strict=True):
         if not names:
@@ -238,13 +251,13 @@ def _text(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 def _printed(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     cells = _notebook(path).cells
-    for number, cell in enumerate(cells):
+    for place, cell in enumerate(cells):
         texts = [
             output.get("text", "") or output.get("data", {}).get("text/markdown", "")
             for output in cell.get("outputs", [])
             if output.get("name") != "stderr"
         ]
-        yield from _numbers_and_words("".join(texts), f"cell {number}")
+        yield from _numbers_and_words("".join(texts), f"cell {place}")
 
 
 def _numbers_and_words(text: str, where: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from deep_nb.checks import one_of, plain
-from deep_nb.dynamics import Field, Phase, Relaxation
+from deep_nb.checks import NOTHING, integer, one_of, plain
+from deep_nb.dynamics import ACTIVATIONS, Field, Phase, Relaxation
 from deep_nb.engines import blas, reference
 from deep_nb.engines.compiled import Compiled
 
@@ -30,6 +30,11 @@ class Relax(Protocol):
         States at the start.
     phase : Phase
         Step, number of steps, activation, and what to stop at, accumulate and keep.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
 
     def __call__(
@@ -48,7 +53,7 @@ ENGINES: dict[str, Callable[[int | None], Relax]] = {
     "numba": Compiled,
 }
 
-MAX_THREADS = 1024
+MAX_THREADS, MAX_NEURONS = 1024, 1_000_000_000
 
 #: Up to how many free neurons "auto" takes the compiled engine; see benchmarks/README.md for the
 #: measured crossover. Nothing else may decide, or a network would depend on its ensemble.
@@ -61,8 +66,10 @@ def choose_engine(name: str, n: int, activation: str) -> str:
     Raises
     ------
     ValueError
-        If there is no such engine.
+        If there is no such engine or activation, or no such number of neurons.
     """
+    integer(0, MAX_NEURONS).check(n, "n")
+    one_of(activation, ACTIVATIONS, "activation")
     if one_of(name, ["auto", *ENGINES], "engine") != "auto":
         return name
     return "numba" if n <= CROSSOVER[activation] else "blas"
@@ -74,11 +81,7 @@ def get_engine(name: str, n: int, activation: str, threads: int | None = None) -
     Raises
     ------
     ValueError
-        If there is no such engine, or `threads` is neither None nor an integer from 1 to 1024.
+        As `choose_engine`, or if `threads` is neither None nor an integer from 1 to 1024.
     """
-    threads = plain(threads)
-    if threads is not None and (type(threads) is not int or not 1 <= threads <= MAX_THREADS):
-        raise ValueError(
-            f"threads must be None or an integer from 1 to {MAX_THREADS}, got {threads!r}"
-        )
-    return ENGINES[choose_engine(name, n, activation)](threads)
+    (NOTHING | integer(1, MAX_THREADS)).check(threads, "threads")
+    return ENGINES[choose_engine(name, n, activation)](plain(threads))

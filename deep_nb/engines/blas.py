@@ -7,9 +7,20 @@ import functools
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from deep_nb.dynamics import ACTIVATIONS, Field, Phase, Relaxation, join, vector_field
+from deep_nb.checks import array, takes
+from deep_nb.dynamics import (
+    ACTIVATIONS,
+    FIELD,
+    PHASE,
+    Field,
+    Phase,
+    Relaxation,
+    join,
+    vector_field,
+)
 
 
+@takes(field=FIELD, S=array("K M n"), phase=PHASE)
 @np.errstate(over="ignore", invalid="ignore")
 def relax(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
     r"""Integrate one phase of K networks, one after the other; see `deep_nb.engines.Relax`.
@@ -17,6 +28,11 @@ def relax(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
     With :math:`G = 1 + dt (W - \operatorname{diag} \kappa)`, a step is
     :math:`s \leftarrow \rho(s G + dt\, I)`. BLAS keeps to one thread: with more, it sums in an
     order that depends on how many.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
     """
     with _controller().limit(limits=1, user_api="blas"):
         parts = [

@@ -20,7 +20,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from deep_nb.dynamics import Field, Phase, Relaxation, join, join_samples
+from deep_nb.checks import NOTHING, array, integer, takes
+from deep_nb.dynamics import FIELD, PHASE, Field, Phase, Relaxation, join, join_samples
 from deep_nb.engines.lanes import LANES, clip, differing, fill, load, repeat, store
 
 #: Steps that lanes make together before STDP sums are updated and rest is looked for.
@@ -306,25 +307,33 @@ class Compiled:
     Raises
     ------
     ValueError
-        If Numba's compiler is switched off (NUMBA_DISABLE_JIT).
+        If Numba's compiler is switched off (NUMBA_DISABLE_JIT), or `threads` is no such number.
     """
 
+    @takes(threads=NOTHING | integer(1, 1024))
     def __init__(self, threads: int | None = None) -> None:
         if numba.config.DISABLE_JIT:
             raise ValueError("engine 'numba' cannot run while NUMBA_DISABLE_JIT is set")
         self.threads = threads or numba.config.NUMBA_NUM_THREADS
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="deep_nb")
 
+    @takes(field=FIELD, S=array("K M n"), phase=PHASE)
     @np.errstate(over="ignore", invalid="ignore")
     def __call__(self, field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
-        """Relax; see `deep_nb.engines.Relax`."""
+        """Relax; see `deep_nb.engines.Relax`.
+
+        Raises
+        ------
+        ValueError
+            If an argument is something else, or their shapes do not fit.
+        """
         dt, T, activation, stop, stdp, trajectory = phase
         K, M, n = S.shape
         if stdp and K * M * n * n > SUMS and (K > 1 or (M > 1 and stop is None)):
             return self._in_halves(field, S, phase)
-        A = field.W.copy()
+        A = field.W.astype(float)
         A[:, np.arange(n), np.arange(n)] -= field.decay
-        drive, S = np.ascontiguousarray(field.drive), np.ascontiguousarray(S)
+        drive, S = (np.ascontiguousarray(part, dtype=float) for part in (field.drive, S))
         betas = (float(stdp[0]), float(stdp[1])) if stdp else (0.0, 0.0)
         out = (
             np.empty_like(S),

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from deep_nb.dynamics import ACTIVATIONS, Field, Phase, Relaxation, euler_step, vector_field
+from deep_nb.checks import array, takes
+from deep_nb.dynamics import (
+    ACTIVATIONS,
+    FIELD,
+    PHASE,
+    Field,
+    Phase,
+    Relaxation,
+    euler_step,
+    vector_field,
+)
 
 
+@takes(field=FIELD, S=array("K M n"), phase=PHASE)
 @np.errstate(over="ignore", invalid="ignore")
 def relax(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
-    """Integrate one phase of K networks; see `deep_nb.engines.Relax`."""
+    """Integrate one phase of K networks; see `deep_nb.engines.Relax`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or their shapes do not fit.
+    """
     dt, T, activation, stop, stdp, trajectory = phase
     rho = ACTIVATIONS[activation]
     K, M, n = S.shape

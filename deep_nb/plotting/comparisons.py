@@ -14,10 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from deep_nb.plotting.style import STYLE, VERMILION
-from deep_nb.statistics import wilson
+from deep_nb.checks import TEXT, a, number, one_of, sequence, short, takes
+from deep_nb.ensembles import GRID
+from deep_nb.plotting.style import COLOUR, LINE, STYLE, VERMILION
+from deep_nb.statistics import EPOCHS, epochs_array, wilson
 
 
+@takes(x=sequence(number()), ax=a(Axes), colour=COLOUR, line=LINE, label=TEXT)
 def plot_shares(
     x: Sequence[float],
     successes: Sequence[int],
@@ -27,8 +30,19 @@ def plot_shares(
     line: str,
     label: str,
 ) -> Axes:
-    """Draw shares of `total` networks over x, with 95 % Wilson intervals as a band."""
+    """Draw shares of `total` networks over x, with 95 % Wilson intervals as a band.
+
+    Raises
+    ------
+    ValueError
+        As `deep_nb.statistics.wilson`, or if another argument is something else, or `x` does not
+        have as many values as `successes`.
+    """
     share, low, high = wilson(successes, total)
+    if share.shape != (len(x),):
+        raise ValueError(
+            f"x and successes must have as many values, got {short(x)} and {share.shape}"
+        )
     ax.plot(x, share, color=colour, ls=line, marker="o", ms=3, label=label)
     ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
     ax.set_ylim(-0.03, 1.03)
@@ -36,6 +50,7 @@ def plot_shares(
     return ax
 
 
+@takes(n_epochs=EPOCHS, ax=a(Axes), colour=COLOUR, line=LINE, label=TEXT)
 def plot_reached(
     epochs: ArrayLike, n_epochs: int, ax: Axes, colour: str, line: str, label: str
 ) -> Axes:
@@ -53,8 +68,13 @@ def plot_reached(
     ax : Axes
     colour, line, label : str
         Of the curve.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else.
     """
-    values = np.asarray(epochs, dtype=float)
+    values = epochs_array(epochs, "epochs")
     axis = np.arange(n_epochs)
     reached = (values[:, None] <= axis).sum(axis=0)
     share, low, high = wilson(reached, len(values))
@@ -65,6 +85,7 @@ def plot_reached(
     return ax
 
 
+@takes(grid=GRID, published=sequence(number(), 3))
 def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float, int]) -> Figure:
     """Draw the share of a model's networks that learn, over the grid of settings.
 
@@ -82,7 +103,15 @@ def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float,
     Returns
     -------
     Figure
+
+    Raises
+    ------
+    ValueError
+        If `grid` is no such table, `model` is not in it, or `published` is no such tuple.
     """
+    one_of(model, sorted(set(grid["model"])), "model")
+    if len(published) != 3:
+        raise ValueError(f"published must be (N_H, beta, n_epochs), got {short(published)}")
     of = grid[grid["model"] == model]
     tasks = list(dict.fromkeys(of["task"]))
     pairs = of[["n_epochs", "N_H"]].drop_duplicates().sort_values(["n_epochs", "N_H"]).to_numpy()

@@ -25,7 +25,14 @@ from deep_nb.results import experiment_of
 
 
 def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
-    """Draw one network's weights, the bias first; grey where there can be no synapse."""
+    """Draw one network's weights, the bias first; grey where there can be no synapse.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, `ax` no Axes, or the run has no network of that seed that did not
+        diverge.
+    """
     ax = new_axes(run, ax)
     network, seed = one_network(run, seed)
     labels = sorted(run["pre"].values.tolist(), key=lambda label: label != "bias")
@@ -42,7 +49,14 @@ def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
 
 
 def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
-    """Draw one network as a directed graph; strength is opacity, sign is colour."""
+    """Draw one network as a directed graph; strength is opacity, sign is colour.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, `ax` no Axes, or the run has no network of that seed that did not
+        diverge.
+    """
     ax = new_axes(run, ax)
     network, seed = one_network(run, seed)
     experiment = experiment_of(run)
@@ -71,7 +85,13 @@ def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
 
 
 def plot_survivors(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw how often each synapse is left after training, over networks, as a directed graph."""
+    """Draw how often each synapse is left after training, over networks, as a directed graph.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `ax` no Axes.
+    """
     ax = new_axes(run, ax)
     alive = alive_networks(run, ax)
     if alive.sizes["seed"]:
@@ -107,7 +127,14 @@ def plot_survivors(run: xr.Dataset, ax: Axes | None = None) -> Axes:
 def plot_decision_map(
     run: xr.Dataset, ax: Axes | None = None, seed: int | None = None, n: int = 100
 ) -> Axes:
-    """Draw one network's output over its inputs, with the boundary at 0.5 and the samples."""
+    """Draw one network's output over its inputs, with the boundary at 0.5 and the samples.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, `ax` no Axes, or the run has no network of that seed that did not
+        diverge; or as `deep_nb.decision_map`.
+    """
     ax = new_axes(run, ax)
     network, seed = one_network(run, seed)
     experiment = experiment_of(run)
@@ -137,7 +164,14 @@ def plot_decision_map(
 def plot_discs(
     run: xr.Dataset, ax: Axes | None = None, seed: int | None = None, epoch: int = -1
 ) -> Axes:
-    """Draw one network's eigenvalues and its Gershgorin discs in the complex plane."""
+    """Draw one network's eigenvalues and its Gershgorin discs in the complex plane.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, `ax` no Axes, or the run has no network of that seed that did not
+        diverge; or as `deep_nb.stability.weights_after`.
+    """
     ax = new_axes(run, ax)
     network, seed = one_network(run, seed)
     J = stability.jacobian(network, epoch)

@@ -29,6 +29,11 @@ def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     Bold: the projected residual Σ (Δs / dt)² / M, which is 0 at rest. Thin: the published
     Σ (ds/dt)² / M, which is not while neurons push against the clip. With early stop, a step's
     median is over the networks that still run.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `ax` no Axes.
     """
     ax = new_axes(run, ax)
     alive = alive_networks(run, ax)
@@ -48,7 +53,13 @@ def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def plot_weight_change(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the rule's ‖ΔW‖₁ and, where biases are learned, ‖Δb‖₁, before dt_W, over epochs."""
+    """Draw the rule's ‖ΔW‖₁ and, where biases are learned, ‖Δb‖₁, before dt_W, over epochs.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `ax` no Axes.
+    """
     ax = new_axes(run, ax)
     alive = alive_networks(run, ax)
     if alive.sizes["seed"]:
@@ -61,20 +72,38 @@ def plot_weight_change(run: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def plot_mse(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the MSE after each phase over epochs."""
+    """Draw the MSE after each phase over epochs.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `ax` no Axes.
+    """
     ax = _both_phases(run, ax, "mse")
     return finish(ax, "epoch", "MSE", "Error of both phases")
 
 
 def plot_class_error(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the share of misclassified samples after each phase over epochs."""
+    """Draw the share of misclassified samples after each phase over epochs.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `ax` no Axes.
+    """
     ax = _both_phases(run, ax, "class_error")
     ax.set_ylim(-0.03, 1.03)
     return finish(ax, "epoch", "share misclassified", "Classification error")
 
 
 def plot_mse_networks(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the free phase's MSE over networks: mean, median, quartiles and extremes."""
+    """Draw the free phase's MSE over networks: mean, median, quartiles and extremes.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `ax` no Axes.
+    """
     ax = new_axes(run, ax)
     alive = alive_networks(run, ax)
     if alive.sizes["seed"]:
@@ -87,7 +116,13 @@ def plot_mse_networks(run: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def plot_sparsity(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the share of possible synapses that are 0 over epochs."""
+    """Draw the share of possible synapses that are 0 over epochs.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `ax` no Axes.
+    """
     ax = new_axes(run, ax)
     alive = alive_networks(run, ax)
     if alive.sizes["seed"]:
@@ -102,6 +137,11 @@ def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
 
     Summed over samples and divided by its value at each phase's first step. Dotted, the bound
     ρ^(2t) that the certificates prove: bold of the median network, thin of the loosest.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `ax` no Axes.
     """
     ax = new_axes(run, ax)
     alive = alive_networks(run, ax)

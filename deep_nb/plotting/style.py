@@ -11,13 +11,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
+from matplotlib.lines import lineStyles
 
+from deep_nb.checks import NAME, TEXT, Kind, a, array, as_path, number, plain, short, takes
 from deep_nb.provenance import provenance, stamp
 from deep_nb.results import experiment_of
 
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
 PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}
+
+COLOUR = Kind("a colour", is_color_like)
+LINE = Kind("a line style", lambda value: isinstance(value, str) and value in lineStyles)
 
 #: What a band is drawn down to where it reaches 0; squares of rounding errors are larger.
 TINY = 1e-40
@@ -39,6 +45,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
+@takes(figure=a(Figure), name=NAME, caption=TEXT)
 def save_figure(
     figure: Figure, folder: str | os.PathLike[str], name: str, caption: str
 ) -> list[Path]:
@@ -59,8 +66,15 @@ def save_figure(
     -------
     list of Path
         The two files.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or `name` none of a file.
+    OSError
+        If the files cannot be written.
     """
-    target = Path(folder)
+    target = as_path(folder, "folder")
     target.mkdir(parents=True, exist_ok=True)
     files = [target / f"{name}.svg", target / f"{name}.png"]
     with mpl.rc_context(STYLE):
@@ -72,7 +86,13 @@ def save_figure(
 
 
 def new_axes(run: xr.Dataset, ax: Axes | None) -> Axes:
-    """Check the run, then return the axes or new ones."""
+    """Check the run, then return the axes or new ones.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `ax` no Axes.
+    """
     experiment_of(run)
     if isinstance(ax, Axes):
         return ax
@@ -82,8 +102,16 @@ def new_axes(run: xr.Dataset, ax: Axes | None) -> Axes:
         return plt.subplots()[1]
 
 
+@takes(ax=a(Axes))
 def alive_networks(run: xr.Dataset, ax: Axes) -> xr.Dataset:
-    """Return the networks that did not diverge, and write on the panel how many did."""
+    """Return the networks that did not diverge, and write on the panel how many did.
+
+    Raises
+    ------
+    ValueError
+        If `run` is none, or `ax` no Axes.
+    """
+    experiment_of(run)
     diverged = run["diverged"].values
     if diverged.any():
         note = f"{diverged.sum()} of {diverged.size} networks diverged"
@@ -97,12 +125,13 @@ def one_network(run: xr.Dataset, seed: int | None) -> tuple[xr.Dataset, int]:
     Raises
     ------
     ValueError
-        If the run has no such seed, or the network diverged.
+        If `run` is none, has no such seed, or the network diverged.
     """
+    experiment_of(run)
     seeds = run["seed"].values.tolist()
-    seed = seeds[0] if seed is None else seed
-    if seed not in seeds:
-        raise ValueError(f"the run has no seed {seed!r}; it has {seeds[:10]}")
+    seed = seeds[0] if seed is None else plain(seed)
+    if type(seed) is not int or seed not in seeds:
+        raise ValueError(f"the run has no seed {short(seed)}; it has {seeds[:10]}")
     network = run.sel(seed=[seed])
     if network["diverged"].item():
         raise ValueError(
@@ -112,6 +141,15 @@ def one_network(run: xr.Dataset, seed: int | None) -> tuple[xr.Dataset, int]:
     return network, seed
 
 
+@takes(
+    ax=a(Axes),
+    x=array("steps"),
+    values=array("networks steps"),
+    colour=COLOUR,
+    line=LINE,
+    label=TEXT,
+    lw=number(0),
+)
 def draw_median(
     ax: Axes,
     x: np.ndarray,
@@ -121,7 +159,13 @@ def draw_median(
     label: str,
     lw: float = 1.5,
 ) -> None:
-    """Draw the median over networks, and their quartiles as a band; NaN steps are left out."""
+    """Draw the median over networks, and their quartiles as a band; NaN steps are left out.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else, or `x` and `values` do not fit.
+    """
     x, values = x[np.isfinite(values).any(axis=0)], values[:, np.isfinite(values).any(axis=0)]
     low, middle, high = np.nanpercentile(values, [25, 50, 75], axis=0)
     ax.plot(x, middle, color=colour, ls=line, lw=lw, label=label)
@@ -131,21 +175,46 @@ def draw_median(
         ax.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
 
 
+@takes(alive=a(xr.Dataset))
 def over(alive: xr.Dataset) -> str:
-    """Return what a line over these networks shows."""
+    """Return what a line over these networks shows.
+
+    Raises
+    ------
+    ValueError
+        If `alive` is no run.
+    """
+    if "seed" not in alive.sizes:
+        raise ValueError("alive must be a run, with the dimension 'seed'")
     return "median, quartiles" if alive.sizes["seed"] > 1 else "the one network"
 
 
+@takes(ax=a(Axes))
 def log_scale(ax: Axes) -> None:
-    """Make the y axis logarithmic, down to a little below the smallest positive value drawn."""
+    """Make the y axis logarithmic, down to a little below the smallest positive value drawn.
+
+    Raises
+    ------
+    ValueError
+        If `ax` is no Axes, or nothing is drawn on it.
+    """
+    if not ax.get_lines():
+        raise ValueError("ax must have lines on it")
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.get_lines()])
     if (drawn > 0).any():
         ax.set_yscale("log", nonpositive="mask")
         ax.set_ylim(bottom=drawn[drawn > 0].min() / 3)
 
 
+@takes(ax=a(Axes), xlabel=TEXT, ylabel=TEXT, title=TEXT)
 def finish(ax: Axes, xlabel: str, ylabel: str, title: str) -> Axes:
-    """Write the labels, and a legend if there is something to name."""
+    """Write the labels, and a legend if there is something to name.
+
+    Raises
+    ------
+    ValueError
+        If `ax` is no Axes, or a label no text.
+    """
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if ax.get_legend_handles_labels()[0]:
         ax.legend()
