@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help test lint unit replicate notebooks figures bench clean
+.PHONY: help test lint unit replicate notebooks figures bench mutants clean
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
@@ -14,6 +14,7 @@ help:
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
 	@echo "make figures     run the full profile, renew figures/, its report, and the README's claims table"
 	@echo "make bench       measure every row of benchmarks/README.md, and rewrite them there"
+	@echo "make mutants     break the mathematics in some 1500 small ways; every test that notices counts"
 	@echo "make clean       remove .venv and caches"
 
 $(READY): pyproject.toml
@@ -47,5 +48,14 @@ figures: $(READY)
 bench: $(READY)
 	$(BIN)/pytest benchmarks --quiet -o addopts= --benchmark-columns=min,median,rounds
 
+JOBS ?= 2
+
+# OpenBLAS must have no threads of its own: each mutant is a fork.
+mutants: $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[test,mutants]'
+	rm -rf mutants
+	OPENBLAS_NUM_THREADS=1 $(BIN)/mutmut run --max-children $(JOBS)
+	$(BIN)/python tests/mutants.py
+
 clean:
-	rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) mutants *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

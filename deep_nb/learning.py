@@ -377,6 +377,7 @@ def adjoint_states(field: Field, S: np.ndarray, Y: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (K, M, n)
+        NaN where the system has overflowed.
 
     Raises
     ------
@@ -390,8 +391,11 @@ def adjoint_states(field: Field, S: np.ndarray, Y: np.ndarray) -> np.ndarray:
     system = np.where(pairs, transposed[:, None], -np.eye(n))
     pull = np.zeros(S.shape)
     pull[..., -N_Y:] = Y - S[..., -N_Y:]
-    inverse = np.linalg.pinv(system, rcond=RANK_TOLERANCE)
-    return -(inverse @ (pull * moving)[..., None])[..., 0] * moving
+    # A singular value is at most n times the largest entry, and has to be a number itself.
+    sound = (np.abs(system) < np.finfo(float).max / n).all(axis=(2, 3))
+    inverse = np.linalg.pinv(np.where(sound[..., None, None], system, 0.0), rcond=RANK_TOLERANCE)
+    delta = -(inverse @ (pull * moving)[..., None])[..., 0] * moving
+    return np.where(sound[..., None], delta, np.nan)
 
 
 @takes(lesson=LESSON, delta=array("K M n"))

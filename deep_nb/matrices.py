@@ -246,7 +246,7 @@ def certificates(J: np.ndarray) -> np.ndarray:
     ones = np.ones((int(candidates.sum()), n, 1))
     x = np.linalg.solve(M[candidates], ones)[..., 0]
     y = np.linalg.solve(M[candidates].swapaxes(-2, -1), ones)[..., 0]
-    positive = ((x > 0) & (y > 0)).all(axis=-1)
+    positive = ((x > 0) & (y > 0) & (x < np.inf) & (y < np.inf)).all(axis=-1)
     candidates[candidates] = positive
     ratio = y[positive] / x[positive]
     ratio /= ratio.max(axis=-1, keepdims=True)
@@ -333,7 +333,8 @@ def max_stable_dt(J: Any) -> np.ndarray:
         If J is not made of finite square matrices.
     """
     eigenvalues, _, hurwitz = spectrum(J)
-    with np.errstate(divide="ignore", invalid="ignore"):  # only a J that is not Hurwitz has μ = 0
+    # Only a J that is not Hurwitz has μ = 0; of a tiny one, any step that is a number is stable.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         limits = -2 * (eigenvalues.real / np.abs(eigenvalues)) / np.abs(eigenvalues)
     return np.where(hurwitz, limits.min(axis=-1), 0.0)
 

@@ -8,9 +8,10 @@ import deep_nb
 
 mpl.use("agg")
 
-# The same cases every time; `--hypothesis-profile=long` looks for new ones.
+# The same cases every time; `--hypothesis-profile=long` looks for new ones, `few` is for mutants.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
+hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=8)
 hypothesis.settings.load_profile("repeatable")
 
 #: Long enough to move weights, short enough to train in a blink.

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import assume, given
 
 import deep_nb
-from deep_nb.dynamics import Phase, free_field
+from deep_nb.dynamics import Field, Phase, free_field
 from deep_nb.engines import get_engine
 from deep_nb.learning import RULES, Lesson, adjoint_states, saturated, updated_weights
 from deep_nb.topology import Layout, complete
 
-from .conftest import assert_same
+from .conftest import SHORT, assert_same
 
 LEAKY = deep_nb.DEEP.replace(name="leaky DEEP", leak=1.0)
 MODELS = {
@@ -170,6 +170,27 @@ def test_a_rest_point_that_is_not_isolated_has_the_gradient_of_least_norm():
     expected = np.linalg.lstsq(transposed, -pull[0].T, rcond=1e-10)[0].T
     assert np.isfinite(delta).all()
     np.testing.assert_allclose(delta[0], expected, atol=1e-9)
+
+
+def test_an_overflowed_system_has_no_adjoint_and_the_others_have():
+    """Of three networks one has an infinite decay, one a weight near the largest number."""
+    lesson, _ = lesson_of(LEAKY, 3)
+    field = Field(*(np.repeat(part, 3, axis=0) for part in lesson.field))
+    field.decay[1], field.W[2, 0, 1] = np.inf, 1.7e308
+    S = np.full_like(lesson.free.S, 0.5)
+    with np.errstate(invalid="ignore", over="ignore"):
+        delta = adjoint_states(field, np.repeat(S, 3, axis=0), lesson.Y)
+    np.testing.assert_array_equal(delta[0], adjoint_states(lesson.field, S, lesson.Y)[0])
+    assert np.isnan(delta[1:]).all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_weights_that_overflow_diverge_by_every_rule(rule):
+    """ΔW = ±1 and dt_W so large that the sums of weights overflow before the weights do."""
+    model = deep_nb.DEEP.replace(name="huge", rule=rule)
+    with pytest.warns(RuntimeWarning, match="2 of 2 networks diverged"):
+        run = deep_nb.train(model, "xor", seeds=range(2), hyper={**SHORT, "dt_W": 1e308}, sign=True)
+    assert np.isfinite(run["W"]).all()
 
 
 def test_stdp_is_its_sum_written_out():

@@ -33,8 +33,14 @@ def test_removed_share_matches_the_formula(rng):
 
 
 def test_low_temperature_and_huge_weights_stay_finite():
-    p = pruning_probabilities(np.array([[0.0, 1e300], [1e-3, 0.0]]), 0.01, 1e-300)
+    with np.errstate(all="raise"):
+        p = pruning_probabilities(np.array([[0.0, 1e300], [1e-3, 0.0]]), 0.01, 1e-300)
     assert p.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_a_safe_weight_stays_whatever_is_drawn():
+    W = np.array([[0.0, 0.02], [0.01, 0.0]])
+    assert prune(W, np.zeros((2, 2)), 0.01, 1.0).tolist() == [[0.0, 0.02], [0.0, 0.0]]
 
 
 def test_a_pruned_synapse_may_grow_back():
