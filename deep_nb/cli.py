@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 import deep_nb
 from deep_nb import verification
-from deep_nb.checks import select
+from deep_nb.checks import did_you_mean, select
 from deep_nb.claims import evaluate, measure_all, read_claims
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Flags
@@ -40,6 +40,15 @@ class Group(click.Group):
             return super().invoke(ctx)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             raise click.ClickException(str(error)) from error
+
+
+class Word(click.Choice[str]):
+    """One of a few words; a misspelt one is told the nearest."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Name the word, the allowed ones and the one that was probably meant."""
+        message = super().get_invalid_choice_message(value, ctx).rstrip(".")
+        return message + did_you_mean(value, self.choices)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,8 +80,8 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
             raise ValueError(f"--set gives {name!r} more than once")
         try:
             values[name] = json.loads(value)
-        except json.JSONDecodeError:
-            message = f"--set takes a number or a list such as [5], got {pair!r}"
+        except (ValueError, RecursionError):
+            message = f"--set takes a number or a list such as [5], got {pair[:80]!r}"
             raise ValueError(message) from None
     return values
 
@@ -91,9 +100,9 @@ def _flag_options(command: Any) -> Any:
     "--set", "hyper", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeat."
 )
 @_flag_options
-@click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True)
+@click.option("--engine", type=Word(["auto", *ENGINES]), default="auto", show_default=True)
 @click.option("--threads", type=int, help="Of the compiled engine.  [default: cores]")
-@click.option("--record", multiple=True, type=click.Choice(list(RECORDS)), help="Repeat for both.")
+@click.option("--record", multiple=True, type=Word(list(RECORDS)), help="Repeat for both.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="netCDF file."
 )
@@ -154,9 +163,7 @@ def _batch_options(command: Any) -> Any:
         show_default=True,
         help="The experiments file.",
     )
-    profile = click.option(
-        "--profile", type=click.Choice(PROFILES), default="quick", show_default=True
-    )
+    profile = click.option("--profile", type=Word(PROFILES), default="quick", show_default=True)
     only = click.option("--only", metavar="PATTERN", help="Names, such as 'DEEP-*'.")
     return experiments(profile(only(command)))
 
@@ -250,14 +257,23 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
         yield None
         return
     try:
-        from distributed import Client
+        from distributed import Client, Security
     except ImportError:
         raise RuntimeError(
             "--scheduler needs Dask: python -m pip install 'deep-nb[distributed]'"
         ) from None
+    match = re.fullmatch(
+        r"(?:(tcp|tls)://)?(?:\[[\da-f:]+\]|[\w.-]+):(\d{1,5})", scheduler, re.ASCII
+    )
+    if not match or not 0 < int(match[2]) < 2**16:
+        raise ValueError(
+            f"--scheduler takes an address such as tcp://192.168.0.1:8786, got {scheduler!r}"
+        )
+    if match[1] == "tls" and not Security().get_connection_args("client")["ssl_context"]:
+        raise ValueError(f"{scheduler} needs certificates: name them in Dask's configuration")
     try:
         client = Client(scheduler, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise RuntimeError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     with client:
         yield client.get_executor(pure=False)

@@ -32,7 +32,7 @@ def replacing(target: Path) -> Iterator[Path]:
         If the disk is full or the folder cannot be written to.
     """
     PATH.check(target, "target")
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    partial = _partial(target)
     try:
         yield partial
         flush(partial)
@@ -40,6 +40,26 @@ def replacing(target: Path) -> Iterator[Path]:
         flush(target.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+
+
+@takes(target=a(Path))
+def check_writable(target: Path) -> None:
+    """Raise at once what `replacing` would raise after the work.
+
+    Raises
+    ------
+    ValueError
+        If `target` is no Path.
+    OSError
+        If its folder cannot be written to.
+    """
+    partial = _partial(target)
+    partial.touch(exist_ok=False)
+    partial.unlink()
 
 
 @takes(target=a(Path), text=TEXT)

@@ -16,7 +16,7 @@ import xarray as xr
 from deep_nb.checks import a, as_path, one_of, sequence, short, takes, word
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Experiment, Flags
-from deep_nb.files import replacing
+from deep_nb.files import check_writable, replacing
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.randomness import check_seeds
 from deep_nb.tasks import Task
@@ -289,8 +289,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     if target.is_dir() or not target.name:
         raise ValueError(f"{str(path)!r} is a folder; a file name is needed")
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(target.parent, os.W_OK):
-        raise PermissionError(f"cannot write to {target.parent}")
+    check_writable(target)
     return target
 
 

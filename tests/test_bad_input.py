@@ -577,7 +577,7 @@ def spoiled(draw, value):
     if isinstance(value, list | tuple):
         items = list(value)
         last = draw(rubbish() | spoiled(items[-1])) if items else draw(rubbish())
-        choices = [items[:-1], items[:-1] + [last], items + [last], items * 2, [items], items[:0]]
+        choices = [items[:-1], [*items[:-1], last], [*items, last], items * 2, [items], items[:0]]
         chosen = draw(st.sampled_from(choices))
         return chosen if draw(st.booleans()) else tuple(chosen)
     if isinstance(value, dict):
