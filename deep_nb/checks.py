@@ -195,14 +195,15 @@ def number(low: float = -np.inf, high: float = np.inf, *, without_low: bool = Fa
     return Kind(f"a finite number{start}{end}", accepts)
 
 
-def integer(low: int, high: int) -> Kind:
-    """Return the kind of integers from `low` to `high`."""
+def integer(low: int, high: int | None = None) -> Kind:
+    """Return the kind of integers from `low` to `high`, or of any size."""
 
     def accepts(value: Any) -> bool:
         value = plain(value)
-        return type(value) is int and low <= value <= high
+        return type(value) is int and low <= value and (high is None or value <= high)
 
-    return Kind(f"an integer from {low} to {high}", accepts)
+    end = f"of at least {low}" if high is None else f"from {low} to {high}"
+    return Kind(f"an integer {end}", accepts)
 
 
 def word(allowed: Iterable[str]) -> Kind:
@@ -395,7 +396,13 @@ class Frozen(BaseModel):
             raise ValueError(self._explain(error)) from None
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with some values changed, checked like a new one."""
+        """Return a copy with some values changed, checked like a new one.
+
+        Raises
+        ------
+        ValueError
+            On an unknown name, or a value of the wrong type or out of range.
+        """
         return type(self)(**{**dict(self), **changes})
 
     @classmethod

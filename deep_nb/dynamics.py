@@ -35,8 +35,8 @@ def hard_sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError
-        NumPy's, if `x` is not made of numbers, or `out` does not fit.
+    TypeError, ValueError, NotImplementedError
+        NumPy's and xarray's, if `x` is not made of numbers, or `out` does not fit.
     """
     return np.clip(x, 0.0, 1.0, out=out)
 
@@ -57,8 +57,8 @@ def sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError
-        NumPy's, if `x` is not made of numbers, or `out` does not fit.
+    TypeError, ValueError, NotImplementedError
+        NumPy's and xarray's, if `x` is not made of numbers, or `out` does not fit.
     """
     half = np.tanh(np.multiply(x, 0.5, out=out), out=out)
     return np.multiply(np.add(half, 1.0, out=out), 0.5, out=out)
@@ -69,8 +69,8 @@ def tanh(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError
-        NumPy's, if `x` is not made of numbers, or `out` does not fit.
+    TypeError, ValueError, NotImplementedError
+        NumPy's and xarray's, if `x` is not made of numbers, or `out` does not fit.
     """
     return np.tanh(x, out=out)
 

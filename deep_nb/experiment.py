@@ -18,7 +18,13 @@ from deep_nb.topology import Layout
 
 
 class Flags(Frozen):
-    """The published binary parameters, all off by default."""
+    """The published binary parameters, all off by default.
+
+    Raises
+    ------
+    ValueError
+        On an unknown name, or what is no truth value.
+    """
 
     regularized: bool = False
     sparse: bool = False

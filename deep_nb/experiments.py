@@ -46,7 +46,13 @@ MAX_TIMEOUT = 100_000_000
 
 
 class Entry(Frozen):
-    """One entry of the experiments file."""
+    """One entry of the experiments file.
+
+    Raises
+    ------
+    ValueError
+        On an unknown name, or a value of the wrong type or out of range.
+    """
 
     name: str = Field(pattern=r"^[\w{}-]+$", description="may hold {parameter} of the matrix")
     notebook: str = Field(description="path, relative to the experiments file")

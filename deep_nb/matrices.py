@@ -27,8 +27,7 @@ def square_matrices(value: Any, what: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is not numeric, not square on its last two axes, empty, not finite, or beyond
-        ±1e100.
+        If it is not numeric, not square on its last two axes, empty, or not finite.
     """
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{what} must be square matrices, got a masked array")
@@ -38,10 +37,8 @@ def square_matrices(value: Any, what: str) -> np.ndarray:
         raise ValueError(f"{what} must be square matrices: {error}") from None
     if array.dtype.kind not in "biuf" or array.ndim < 2 or array.shape[-1] != array.shape[-2]:
         raise ValueError(f"{what} must be square matrices, got {array.dtype} {array.shape}")
-    if array.size == 0 or not (np.abs(array.astype(float)) <= LARGEST).all():
-        raise ValueError(
-            f"{what} must be finite, at most {LARGEST:g} in size and not empty, got {short(array)}"
-        )
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite and not empty, got shape {array.shape}")
     return array.astype(float)
 
 

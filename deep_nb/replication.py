@@ -35,14 +35,10 @@ OUTPUTS = (*FIGURES, ".nc", ".html")
 LOCK, WORKING, CHECKPOINTS = ".lock", ".working", ".checkpoints"
 
 
-#: More processes are on no machine.
-MAX_PROCESSES = 10_000
-
-
 @takes(
     jobs=sequence(a(Job), 0),
     output=a(Path),
-    processes=integer(1, MAX_PROCESSES),
+    processes=integer(1),
     force=FLAG,
 )
 def replicate(

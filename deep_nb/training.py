@@ -43,9 +43,6 @@ from deep_nb.results import check_record, empty_run
 from deep_nb.tasks import Task, classification_error, mean_squared_error, predicted_labels
 from deep_nb.topology import constrain_weights
 
-#: More networks are no block.
-MAX_BLOCK = 1_000_000_000
-
 
 def train(
     model: str | Model,
@@ -145,7 +142,7 @@ def train(
     experiment = Experiment.resolve(model, task, hyper, flags, topology)
     FLAG.check(progress, "progress")
     (PATH | NOTHING).check(checkpoint, "checkpoint")
-    integer(1, MAX_BLOCK).check(block, "block")
+    integer(1).check(block, "block")
     check_executor(executor)
     checked, names = check_seeds(seeds), check_record(record)
     n, activation = experiment.layout.n_free, experiment.model.activation

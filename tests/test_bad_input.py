@@ -59,6 +59,7 @@ EXEMPT = {
 }
 
 
+@functools.cache
 def public():
     """Every public function, class and method of the package, by its full name."""
     found = {}
@@ -71,7 +72,7 @@ def public():
             own = getattr(value, "__module__", None) == module.name
             if name.startswith("_") or not own or not callable(value) or full in EXEMPT:
                 continue
-            if isinstance(value, types.FunctionType | type):
+            if inspect.isroutine(value) or isinstance(value, type):
                 found[full] = value
             if isinstance(value, type):
                 for method in vars(value):
@@ -687,7 +688,7 @@ def snapshot(value):
         parts = {name: snapshot(item.values) for name, item in value.variables.items()}
         return parts, {name: repr(item) for name, item in value.attrs.items()}
     if isinstance(value, pd.DataFrame):
-        return list(value.columns), value.to_json(default_handler=repr)
+        return list(value.columns), repr(value.to_numpy().tolist())
     if isinstance(value, list | tuple):
         return [snapshot(item) for item in value]
     if isinstance(value, dict):

@@ -53,7 +53,7 @@ ENGINES: dict[str, Callable[[int | None], Relax]] = {
     "numba": Compiled,
 }
 
-MAX_THREADS, MAX_NEURONS = 1024, 1_000_000_000
+MAX_THREADS = 1024
 
 #: Up to how many free neurons "auto" takes the compiled engine; see benchmarks/README.md for the
 #: measured crossover. Nothing else may decide, or a network would depend on its ensemble.
@@ -68,7 +68,7 @@ def choose_engine(name: str, n: int, activation: str) -> str:
     ValueError
         If there is no such engine or activation, or no such number of neurons.
     """
-    integer(0, MAX_NEURONS).check(n, "n")
+    integer(0).check(n, "n")
     one_of(activation, ACTIVATIONS, "activation")
     if one_of(name, ["auto", *ENGINES], "engine") != "auto":
         return name

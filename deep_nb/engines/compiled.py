@@ -331,7 +331,7 @@ class Compiled:
         K, M, n = S.shape
         if stdp and K * M * n * n > SUMS and (K > 1 or (M > 1 and stop is None)):
             return self._in_halves(field, S, phase)
-        A = field.W.astype(float)
+        A = field.W.astype(float, order="C")
         A[:, np.arange(n), np.arange(n)] -= field.decay
         drive, S = (np.ascontiguousarray(part, dtype=float) for part in (field.drive, S))
         betas = (float(stdp[0]), float(stdp[1])) if stdp else (0.0, 0.0)

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from deep_nb.checks import TEXT, a, number, one_of, sequence, short, takes
-from deep_nb.ensembles import GRID
+from deep_nb.checks import TEXT, a, number, one_of, sequence, short, table, takes
 from deep_nb.plotting.style import COLOUR, LINE, STYLE, VERMILION
 from deep_nb.statistics import EPOCHS, epochs_array, wilson
 
@@ -85,7 +84,11 @@ def plot_reached(
     return ax
 
 
-@takes(grid=GRID, published=sequence(number(), 3))
+#: What is drawn of a grid.
+SETTINGS = table("N_H beta dt_W_factor n_epochs learned", "model task")
+
+
+@takes(grid=SETTINGS, published=sequence(number(), 3))
 def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float, int]) -> Figure:
     """Draw the share of a model's networks that learn, over the grid of settings.
 
