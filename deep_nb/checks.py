@@ -226,7 +226,7 @@ def sequence(of: Kind, least: int = 1) -> Kind:
 
 
 def table(numbers: str, texts: str = "") -> Kind:
-    """Return the kind of tables with rows, and columns of finite numbers and of anything else.
+    """Return the kind of tables with rows, and columns of finite numbers and of texts.
 
     Parameters
     ----------
@@ -246,7 +246,8 @@ def table(numbers: str, texts: str = "") -> Kind:
                 return False
             if not np.isfinite(value[name].dropna() if missing else value[name]).all():
                 return False
-        return not value[texts.split()].isna().any(axis=None)
+        words = value[texts.split()].to_numpy().flat
+        return all(isinstance(word, str) for word in words)
 
     return Kind(f"a table with rows and the columns {', '.join(names)}", accepts)
 

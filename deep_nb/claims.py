@@ -55,6 +55,19 @@ COLUMNS = (
     "at_best",
     "command",
 )
+#: Those that hold words.
+TEXTS = [
+    "id",
+    "statement",
+    "source",
+    "task",
+    "quantity",
+    "bound",
+    "rule",
+    "verdict",
+    "at_best",
+    "command",
+]
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
 TaskName = Literal["xor", "and", "or", "not", "id"]
@@ -155,7 +168,7 @@ def read_claims(text: str | None = None) -> list[Claim]:
         text = files("deep_nb").joinpath("claims.yml").read_text(encoding="utf-8")
     try:
         content = mapping(yaml.safe_load(text), "the claims")
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"the claims are not YAML: {error}") from None
     if list(content) != ["claims"] or not isinstance(content["claims"], list):
         raise ValueError("the claims must be one list named 'claims'")

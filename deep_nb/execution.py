@@ -28,7 +28,7 @@ from traitlets.config import Config
 
 from deep_nb.checks import MAPPING, NOTHING, a, takes
 from deep_nb.experiments import CHECKPOINT, OUTPUT, Job, literal
-from deep_nb.files import write_text
+from deep_nb.files import read_notebook, write_text
 from deep_nb.provenance import differences, provenance, stamp
 
 KERNEL = "python3"
@@ -195,9 +195,9 @@ def _finish(job: Job, folder: Path, origin: dict[str, Any]) -> str:
         (folder / name).unlink(missing_ok=True)
     notebook = folder / job.notebook.name
     try:
-        content = nbformat.read(notebook, as_version=4)
+        content = read_notebook(notebook)
     except (OSError, ValueError):  # not begun, or cut off in the middle of being written
-        content = nbformat.read(job.notebook, as_version=4)
+        content = read_notebook(job.notebook)
         for cell in content.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import papermill
 import yaml
 from pydantic import Field
@@ -32,6 +31,7 @@ from deep_nb.checks import (
     short,
     takes,
 )
+from deep_nb.files import read_notebook
 from deep_nb.provenance import code
 
 PROFILES = ("quick", "full")
@@ -88,6 +88,7 @@ class Job:
     @functools.cached_property
     def defaults(self) -> dict[str, Any]:
         """The notebook's own parameters with their values; a value that is no literal as text."""
+        read_notebook(self.notebook)
         known = papermill.inspect_notebook(literal(self.notebook))
         return {name: _value(given["default"]) for name, given in known.items()}
 
@@ -103,7 +104,7 @@ class Job:
 
         Of the notebook, the sources of its cells count, not the outputs stored in it.
         """
-        cells = nbformat.read(self.notebook, as_version=4).cells
+        cells = read_notebook(self.notebook).cells
         sources = json.dumps([[cell.cell_type, cell.source] for cell in cells])
         return {
             "notebook": hashlib.sha256(sources.encode()).hexdigest(),
@@ -167,7 +168,7 @@ def read_jobs(
         )
     try:
         content = mapping(yaml.safe_load(experiments.read_text(encoding="utf-8")), "the file")
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{experiments} is not an experiments file: {error}") from None
     if list(content) != ["experiments"] or not isinstance(content["experiments"], list):
         raise ValueError(f"{experiments} must hold one list named 'experiments'")
@@ -214,10 +215,7 @@ def _check_parameters(job: Job) -> None:
         raise FileNotFoundError(f"experiment {job.name!r}: no notebook at {job.notebook}")
     if job.notebook.suffix != ".ipynb":
         raise ValueError(f"{job.notebook} is not a notebook: its name does not end in .ipynb")
-    try:
-        known = list(job.defaults)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError) as error:
-        raise ValueError(f"{job.notebook} is not a notebook: {error}") from None
+    known = list(job.defaults)
     for name in (OUTPUT, CHECKPOINT):
         if name in job.parameters:
             raise ValueError(f"experiment {job.name!r}: {name!r} is set by the batch, not the file")

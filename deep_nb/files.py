@@ -9,7 +9,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from deep_nb.checks import PATH, TEXT, a, takes
+import nbformat
+
+from deep_nb.checks import PATH, TEXT, a, short, takes
 
 
 @takes(target=a(Path))
@@ -111,3 +113,24 @@ def sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@takes(path=a(Path))
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Read a Jupyter notebook.
+
+    Raises
+    ------
+    ValueError
+        If the file holds none.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except OSError:
+        raise
+    except Exception as error:  # of whatever kind: nbformat takes what it reads on trust
+        raise ValueError(f"{path} is not a notebook: {short(str(error))}") from None
+    return notebook

@@ -11,12 +11,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import jinja2
-import nbformat
 import pandas as pd
 
-from deep_nb.checks import as_path
-from deep_nb.claims import COLUMNS, markdown
-from deep_nb.files import write_text
+from deep_nb.checks import as_path, short
+from deep_nb.claims import COLUMNS, TEXTS, markdown
+from deep_nb.files import read_notebook, write_text
 from deep_nb.models import MODELS
 
 _DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
@@ -73,17 +72,16 @@ def read_sections(folder: str | Path) -> list[Section]:
 
 
 def _section(path: Path) -> Section:
+    notebook = read_notebook(path)
+    cells = notebook.cells
     try:
-        notebook = nbformat.read(path, as_version=4)
         provenance = dict(notebook.metadata["deep_nb"])
         parameters, failure = provenance["parameters"], str(provenance["error"])
         started, seconds = str(provenance["started"]), float(provenance["seconds"])
         origin = {name: provenance[name] for name in ORIGIN}
-        cells = notebook.cells
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, KeyError) as error:
-        raise ValueError(f"{path} was not executed by deep-nb replicate: {error!r}") from None
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not an executed notebook: {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{path} is not an executed notebook of deep-nb replicate"
+        raise ValueError(f"{what}: {short(error)}") from None
     headings = [
         match[1]
         for cell in cells
@@ -127,7 +125,7 @@ def read_table(folder: str | Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype={"id": str, "at_best": str, "bound": str})
+        table = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str))
         return table[list(COLUMNS)].fillna({"at_best": "", "bound": ""})
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a claims table: {error}") from None

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from deep_nb.checks import NAMES, as_path, number, short, takes
-from deep_nb.files import sha256, write_text
+from deep_nb.files import read_notebook, sha256, write_text
 from deep_nb.provenance import differences
 
 CHECKSUMS = "SHA256SUMS"
@@ -250,7 +249,7 @@ def _text(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _printed(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    cells = _notebook(path).cells
+    cells = read_notebook(path).cells
     for place, cell in enumerate(cells):
         texts = [
             output.get("text", "") or output.get("data", {}).get("text/markdown", "")
@@ -268,11 +267,4 @@ def _numbers_and_words(text: str, where: str) -> Iterator[tuple[str, np.ndarray]
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    return dict(_notebook(path).metadata.get("deep_nb", {}))
-
-
-def _notebook(path: Path) -> Any:
-    try:
-        return nbformat.read(path, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError) as error:
-        raise ValueError(f"{path} is not a notebook: {error}") from None
+    return dict(read_notebook(path).metadata.get("deep_nb", {}))
