@@ -21,6 +21,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import matplotlib.pyplot as plt
 import nbformat
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,11 +30,14 @@ from hypothesis import HealthCheck, given, settings
 
 import deep_nb
 from deep_nb import (
+    alignment,
     checks,
     claims,
     dynamics,
+    ensembles,
     experiments,
     learning,
+    plotting,
     provenance,
     records,
     stability,
@@ -441,6 +445,64 @@ def table():
     }  # fmt: skip
 
 
+#: Each kind of name: what is called with it, and what is meant.
+MISSPELT = {
+    "model": (lambda: deep_nb.train("DEPE", "xor", seeds=0), "DEEP"),
+    "task": (lambda: deep_nb.train("DEEP", "xro", seeds=0), "xor"),
+    "engine": (lambda: deep_nb.train("DEEP", "xor", seeds=0, engine="nubma"), "numba"),
+    "record": (lambda: deep_nb.train("DEEP", "xor", seeds=0, record=["weight"]), "weights"),
+    "hyperparameter": (
+        lambda: deep_nb.train("DEEP", "xor", seeds=0, hyper={"betta": 1.0}),
+        "beta",
+    ),
+    "flag": (lambda: Flags(spars=True), "sparse"),
+    "part of a model": (lambda: deep_nb.DEEP.replace(leek=1.0), "leak"),
+    "rule": (lambda: deep_nb.DEEP.replace(rule="contrastiv"), "contrastive"),
+    "activation": (lambda: deep_nb.DEEP.replace(activation="sigmod"), "sigmoid"),
+    "rule of an alignment": (lambda: alignment.rule_change(world().run, "exakt"), "exact"),
+    "rule of the classifier": (
+        lambda: deep_nb.DEEPClassifier(rule="stpd").fit([[0.0], [1.0]], [0, 1]),
+        "stdp",
+    ),
+    "phase": (lambda: stability.jacobian(world().run, phase="nugded"), "nudged"),
+    "neuron": (
+        lambda: deep_nb.train("DEEP", "xor", seeds=0, topology=nx.DiGraph([("x0", "hh0")])),
+        "h0",
+    ),
+    "profile": (lambda: experiments.read_jobs("experiments.yml", "quik"), "quick"),
+    "experiment": (lambda: experiments.read_jobs("experiments.yml", only="tinny"), "tiny"),
+    "parameter of a notebook": (
+        lambda: experiments.read_jobs("misspelt.yml"),
+        "n_epochs",
+    ),
+    "name in the experiments file": (
+        lambda: experiments.Entry(name="x", notebook="x.ipynb", matix={}),
+        "matrix",
+    ),
+    "statistic of a claim": (
+        lambda: claims.Claim(**{**dict(world().claims[0]), "quantity": "differense"}),
+        "difference",
+    ),
+    "measure of a claim": (
+        lambda: claims.Claim(**{**dict(world().claims[0]), "measure": "learnt"}),
+        "learned",
+    ),
+    "side of a claim": (lambda: claims.Side(abovee=1.0), "above"),
+    "model of an ensemble": (lambda: ensembles.measure("DEEP_ho", "xor", 1), "DEEP_oh"),
+    "model on a grid": (
+        lambda: plotting.comparisons.plot_robustness(world().grid, "EP_asymm", (2, 1.0, 3)),
+        "EP_asym",
+    ),
+    "engine of an answer": (lambda: deep_nb.predict(world().run, [[0, 1]], "blass"), "blas"),
+    "activation of a phase": (
+        lambda: world().relax(
+            world().field, world().S, world().phase._replace(activation="hard_sigmod")
+        ),
+        "hard_sigmoid",
+    ),
+    "claim": (lambda: checks.select(claims.read_claims(), "id", "1aa", "claim"), "1a"),
+}
+
 #: Called instead of the class: its arguments are looked at only then.
 INSTEAD = {
     "deep_nb.classifier.DEEPClassifier": lambda **values: deep_nb.DEEPClassifier(**values).fit(
@@ -748,6 +810,53 @@ def test_good_arguments_are_good(name):
 
 
 FUZZED = [name for name in NAMES if inspect.signature(public()[name]).parameters]
+#: What an argument is called where it is refused, if not by its name; "" is in every message.
+CALLED = {
+    ("checks.check_executor", "value"): "executor",
+    ("engines.choose_engine", "name"): "engine",
+    ("engines.get_engine", "name"): "engine",
+    # The words of scikit-learn and NumPy:
+    ("classifier.DEEPClassifier", "random_state"): "RandomState",
+    **{
+        (f"classifier.DEEPClassifier.{method}", "X"): ""
+        for method in ("fit", "partial_fit", "decision_function", "predict_proba", "predict")
+    },
+    **{
+        (f"dynamics.{name}", argument): ""
+        for name in ("hard_sigmoid", "hard_sigmoid_derivative", "sigmoid", "tanh")
+        for argument in ("x", "out")
+    },
+}
+
+
+@pytest.mark.parametrize("name", FUZZED)
+def test_what_is_refused_is_named(name):
+    """In the place of each argument, something that no function wants."""
+    good, key = good_arguments(name), name.removeprefix("deep_nb.")
+    for argument in {*good} - {"self"} - WRITTEN.get(name, set()):
+        message = None
+        try:
+            call(name, {**good_arguments(name), argument: Odd()})
+        except (ValueError, TypeError) as error:
+            message = str(error)
+        told = good["what"] if argument in ("value", "values") and "what" in good else argument
+        called = CALLED.get((key, argument), told.removesuffix("s"))
+        assert message is None or called in message
+        plt.close("all")
+
+
+@pytest.mark.parametrize("kind", MISSPELT)
+def test_a_misspelt_name_is_answered_with_the_nearest(kind):
+    world()
+    write_notebook(Path("trained.ipynb"), "print(n_epochs)", "n_epochs = 1\noutput = ''")
+    Path("misspelt.yml").write_text(
+        "experiments:\n  - {name: x, notebook: trained.ipynb, quick: {n_epoch: 3}}\n"
+    )
+    misspelt, meant = MISSPELT[kind]
+    with pytest.raises(ValueError, match=rf"did you mean '{meant}'\?"):
+        misspelt()
+
+
 #: These compute what NumPy computes: whether inf and NaN warn is up to `numpy.errstate`.
 ARITHMETIC = ("dynamics", "learning", "engines", "tasks", "pruning", "topology", "experiment")
 
