@@ -359,6 +359,24 @@ def plain(value: Any) -> Any:
 LARGEST = 1e100
 
 
+def real_array(value: Any, what: str) -> np.ndarray:
+    """Return `value` as an array of real numbers, NaN and infinities among them.
+
+    Raises
+    ------
+    ValueError
+        If it is not numeric.
+    """
+    try:
+        given = np.asanyarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{what} must be an array of real numbers: {error!s:.200}") from None
+    if given.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
+        kind = f"{type(given).__name__} of {given.dtype}"
+        raise ValueError(f"{what} must be a plain array of real numbers, got {kind}")
+    return given
+
+
 def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
     """Return `value` as a new read-only float array of `ndim` dimensions, or of any number.
 
@@ -368,14 +386,7 @@ def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
         If it is not numeric, has another number of dimensions, is empty, or holds NaN or
         numbers beyond ±1e100.
     """
-    try:
-        given = np.asanyarray(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} must be an array of real numbers: {error}") from None
-    if given.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
-        kind = f"{type(given).__name__} of {given.dtype}"
-        raise ValueError(f"{what} must be a plain array of real numbers, got {kind}")
-    array = np.array(given, dtype=float)
+    array = np.array(real_array(value, what), dtype=float)
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{what} must have {ndim} dimensions, got shape {array.shape}")
     if array.size == 0:

@@ -164,8 +164,8 @@ def custom(topology: object, layout: Layout) -> np.ndarray:
     else:
         try:
             mask = np.asarray(topology)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"topology must be a boolean matrix: {error}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"topology must be a boolean matrix: {error!s:.200}") from None
         if mask.dtype != bool or mask.shape != (layout.N, layout.N):
             raise ValueError(
                 f"topology must be a boolean matrix of shape {(layout.N, layout.N)} or a "
@@ -193,8 +193,8 @@ def _mask_of_graph(graph: nx.Graph, layout: Layout) -> np.ndarray:
     if unknown:
         near = did_you_mean(unknown[0], layout.labels)
         raise ValueError(
-            f"topology has unknown neurons {short(unknown)}{near}; allowed: {', '.join(layout.labels[:SHOWN])}, "
-            f"or indices 0 to {layout.N - 1}"
+            f"topology has unknown neurons {short(unknown)}{near}; "
+            f"allowed: {', '.join(layout.labels[:SHOWN])}, or indices 0 to {layout.N - 1}"
         )
     mask = np.zeros((layout.N, layout.N), dtype=bool)
     for pre, post in graph.edges():
