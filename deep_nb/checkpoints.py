@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from deep_nb.checks import FUNCTION, MAPPING, as_path, takes
+from deep_nb.checks import FUNCTION, MAPPING, a, as_path, takes
 from deep_nb.files import replacing, sha256
 from deep_nb.provenance import code
 
@@ -36,7 +36,10 @@ def kept(
     Raises
     ------
     ValueError
-        If `folder` is no path, `what` not made of JSON types, or `make` no function.
+        If `folder` is no path, `what` not made of JSON types, or `make` no function that returns a
+        dataset.
+    TypeError
+        If `make` takes arguments.
     OSError
         If the folder cannot be written to, or the disk is full.
     """
@@ -53,6 +56,7 @@ def kept(
             return xr.load_dataset(path, engine="netcdf4")
         path.unlink()  # cut off or changed on the disk
     piece = make()
+    a(xr.Dataset).check(piece, "what make returns")
     place.mkdir(parents=True, exist_ok=True)
     whole = place / f"{key}.nc"
     with replacing(whole) as partial:

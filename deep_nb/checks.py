@@ -10,6 +10,7 @@ import fnmatch
 import functools
 import inspect
 import os
+import re
 import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -52,11 +53,14 @@ class Kind:
         Whether a value is of this kind.
     sizes : callable
         Of a value, pairs of an axis and its length. In one call, an axis has one length.
+    words_known : tuple of str
+        Of which the nearest is named, where another word was given.
     """
 
     words: str
     accepts: Callable[[Any], bool]
     sizes: Callable[[Any], Iterable[tuple[str, int]]] = lambda value: ()
+    words_known: tuple[str, ...] = ()
 
     def check(self, value: Any, what: str) -> None:
         """Refuse a value that is not of this kind.
@@ -67,7 +71,8 @@ class Kind:
             With what was given, and what is allowed.
         """
         if not self.accepts(value):
-            raise ValueError(f"{what} must be {self.words}, got {short(value)}")
+            near = did_you_mean(value, self.words_known)
+            raise ValueError(f"{what} must be {self.words}, got {short(value)}{near}")
 
     def __or__(self, other: Kind) -> Kind:
         """Return the kind that is one or the other."""
@@ -143,7 +148,7 @@ def parts(of: type, **kinds: Kind) -> Parts:
     def sizes(value: Any) -> list[tuple[str, int]]:
         return [pair for name, kind in kinds.items() for pair in kind.sizes(getattr(value, name))]
 
-    return Parts(f"of type {of.__name__}", lambda value: isinstance(value, of), sizes, kinds)
+    return Parts(f"of type {of.__name__}", lambda value: isinstance(value, of), sizes, parts=kinds)
 
 
 def a(*types: type) -> Kind:
@@ -208,8 +213,12 @@ def integer(low: int, high: int | None = None) -> Kind:
 
 def word(allowed: Iterable[str]) -> Kind:
     """Return the kind of some words."""
-    words = list(allowed)
-    return Kind(f"one of {', '.join(words)}", lambda v: isinstance(v, str) and v in words)
+    words = tuple(allowed)
+
+    def accepts(value: Any) -> bool:
+        return isinstance(value, str) and value in words
+
+    return Kind(f"one of {', '.join(words)}", accepts, words_known=words)
 
 
 def sequence(of: Kind, least: int = 1) -> Kind:
@@ -351,6 +360,24 @@ def plain(value: Any) -> Any:
 LARGEST = 1e100
 
 
+def real_array(value: Any, what: str) -> np.ndarray:
+    """Return `value` as an array of real numbers, NaN and infinities among them.
+
+    Raises
+    ------
+    ValueError
+        If it is not numeric.
+    """
+    try:
+        given = np.asanyarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{what} must be an array of real numbers: {error!s:.200}") from None
+    if given.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
+        kind = f"{type(given).__name__} of {given.dtype}"
+        raise ValueError(f"{what} must be a plain array of real numbers, got {kind}")
+    return given
+
+
 def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
     """Return `value` as a new read-only float array of `ndim` dimensions, or of any number.
 
@@ -360,14 +387,7 @@ def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
         If it is not numeric, has another number of dimensions, is empty, or holds NaN or
         numbers beyond ±1e100.
     """
-    try:
-        given = np.asanyarray(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} must be an array of real numbers: {error}") from None
-    if given.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
-        kind = f"{type(given).__name__} of {given.dtype}"
-        raise ValueError(f"{what} must be a plain array of real numbers, got {kind}")
-    array = np.array(given, dtype=float)
+    array = np.array(real_array(value, what), dtype=float)
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{what} must have {ndim} dimensions, got shape {array.shape}")
     if array.size == 0:
@@ -421,6 +441,9 @@ class Frozen(BaseModel):
                 lines.append(f"{cls.__name__} needs a value for {name!r}")
             else:
                 allowed = item["msg"].removeprefix("Value error, ").replace("Input", "it", 1)
+                if item["type"] == "literal_error":
+                    words = re.findall("'(.*?)'", item["ctx"]["expected"])
+                    allowed += did_you_mean(item["input"], words)
                 where = f".{name} = {short(item['input'])}" if name else ""
                 lines.append(f"{cls.__name__}{where}: {allowed}")
         return "\n".join(lines)
@@ -449,6 +472,7 @@ def select(items: list[T], key: str, only: str | None, what: str) -> list[T]:
     (TEXT | NOTHING).check(only, "only")
     chosen = [i for i in items if only is None or fnmatch.fnmatchcase(getattr(i, key), only)]
     if not chosen:
-        names = ", ".join(getattr(item, key) for item in items)
-        raise ValueError(f"no {what} matches {short(only)}; there are: {names}")
+        names = [getattr(item, key) for item in items]
+        near = did_you_mean(only, names)
+        raise ValueError(f"no {what} matches {short(only)}{near}; there are: {', '.join(names)}")
     return chosen

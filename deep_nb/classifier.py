@@ -32,6 +32,9 @@ from deep_nb.models import (
 )
 from deep_nb.topology import Layout, complete
 
+#: Of what scikit-learn says of bad samples.
+LONGEST_MESSAGE = 1000
+
 #: Where every free neuron starts: the mean of the published U(0, 0.1).
 START = 0.05
 
@@ -165,7 +168,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         model, hyper, batches = self._settings()
         if hasattr(self, "W_"):
             del self.W_  # if fitting fails, nothing is fitted
-        samples, labels = validate_data(self, X, y, dtype=float)
+        samples, labels = self._validated(X, y=y)
         _check_labels(labels, "y")
         self._start(np.unique(labels), model, hyper, batches)
         per_epoch = -(-len(samples) // batches.batch_size)
@@ -191,10 +194,15 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             As `fit`, or if `classes` is missing in the first call, holds None or NaN, or changes.
         FloatingPointError
             As `fit`.
+
+        Warns
+        -----
+        UserWarning
+            scikit-learn's, if only one of X and that of the first call has names of features.
         """
         model, hyper, batches = self._settings()
         first = not hasattr(self, "W_")
-        samples, labels = validate_data(self, X, y, dtype=float, reset=first)
+        samples, labels = self._validated(X, y=y, reset=first)
         _check_labels(labels, "y")
         if first and classes is None:
             raise ValueError("the first call of partial_fit needs all classes")
@@ -252,6 +260,11 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             If `fit` has not been called, or has failed.
         FloatingPointError
             If states overflow: scale the features.
+
+        Warns
+        -----
+        UserWarning
+            scikit-learn's, if only one of X and the X of `fit` has names of features.
         """
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
@@ -269,6 +282,11 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             If `fit` has not been called, or has failed.
         FloatingPointError
             If states overflow: scale the features.
+
+        Warns
+        -----
+        UserWarning
+            scikit-learn's, if only one of X and the X of `fit` has names of features.
         """
         outputs = np.maximum(self._outputs(X), 0.0)
         total = outputs.sum(axis=1, keepdims=True)
@@ -286,9 +304,24 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             If `fit` has not been called, or has failed.
         FloatingPointError
             If states overflow: scale the features.
+
+        Warns
+        -----
+        UserWarning
+            scikit-learn's, if only one of X and the X of `fit` has names of features.
         """
         outputs = self._outputs(X)
         return self.classes_[outputs.argmax(axis=1)]
+
+    def _validated(self, X: ArrayLike, **given: Any) -> Any:
+        """Let scikit-learn check the samples, and shorten what it says of huge ones."""
+        try:
+            return validate_data(self, X, dtype=float, **given)
+        except (OverflowError, ValueError) as error:
+            text = str(error)
+            if isinstance(error, OverflowError) or len(text) > LONGEST_MESSAGE:
+                raise ValueError(f"X must hold numbers: {text:.200}") from None
+            raise
 
     def _settings(self) -> tuple[Model, Hyperparameters, Batches]:
         """Return the parameters, checked."""
@@ -375,7 +408,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         """Return the outputs after a free phase, shape (M, classes)."""
         check_is_fitted(self, "W_")
         hyper = self.hyper_
-        clamped = self.layout_.clamp(validate_data(self, X, dtype=float, reset=False))
+        clamped = self.layout_.clamp(self._validated(X, reset=False))
         relaxation = self._relax(self.model_)(
             free_field(self.W_[None], self.b_[None], clamped, self.model_),
             np.full((1, len(clamped), self.layout_.n_free), START),

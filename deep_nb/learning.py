@@ -291,6 +291,8 @@ def learn(
     ------
     ValueError
         If an argument is something else, or their shapes do not fit.
+    TypeError
+        If `relax` does not take a field, states and a phase.
     """
     field = free_field(W, b, X, model)
     free = relax(field, start, phase)

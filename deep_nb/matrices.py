@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from deep_nb.checks import FLAG, LARGEST, number, short
+from deep_nb.checks import FLAG, LARGEST, number, real_array, short
 
 
 def square_matrices(value: Any, what: str) -> np.ndarray:
@@ -33,8 +33,8 @@ def square_matrices(value: Any, what: str) -> np.ndarray:
         raise ValueError(f"{what} must be square matrices, got a masked array")
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} must be square matrices: {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{what} must be square matrices: {error!s:.200}") from None
     if array.dtype.kind not in "biuf" or array.ndim < 2 or array.shape[-1] != array.shape[-2]:
         raise ValueError(f"{what} must be square matrices, got {array.dtype} {array.shape}")
     if array.size == 0 or not np.isfinite(array).all():
@@ -298,10 +298,7 @@ def contraction_rate(J: Any, dt: float, D: np.ndarray | None = None) -> np.ndarr
 
 def _weights(D: Any, J: np.ndarray) -> np.ndarray:
     """Return diagonal weights for a stack of matrices, checked."""
-    try:
-        array = np.asarray(D, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"D must be an array of numbers: {error}") from None
+    array = np.asarray(real_array(D, "D"), dtype=float)
     if array.shape != J.shape[:-1]:
         raise ValueError(f"D must have shape {J.shape[:-1]}, got {array.shape}")
     if not (np.isnan(array) | ((array > 0) & (array <= LARGEST))).all():

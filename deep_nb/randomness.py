@@ -43,7 +43,7 @@ def check_seeds(seeds: int | Sequence[int] | np.ndarray) -> list[int]:
 
 
 #: More samples than any task has.
-MAX_SAMPLES = 1_000_000_000
+MAX_SAMPLES = 100_000_000
 
 
 @takes(stream=a(np.random.RandomState), layout=a(Layout), learned_bias=FLAG)

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from deep_nb.checks import a, as_path, one_of, sequence, short, takes, word
+from deep_nb.checks import a, as_path, one_of, short, takes, word
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Experiment, Flags
 from deep_nb.files import check_writable, replacing
@@ -99,7 +99,7 @@ def check_record(record: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({one_of(name, RECORDS, "record") for name in record}))
 
 
-@takes(experiment=a(Experiment), record=sequence(word(RECORDS), 0), engine=word(ENGINES))
+@takes(experiment=a(Experiment), engine=word(ENGINES))
 def empty_run(
     experiment: Experiment, seeds: list[int], record: tuple[str, ...], engine: str
 ) -> xr.Dataset:
@@ -108,10 +108,10 @@ def empty_run(
     Raises
     ------
     ValueError
-        As `check_seeds`, if another argument is something else, or if this machine cannot hold
-        such a run.
+        As `check_seeds` and `check_record`, if another argument is something else, or if this
+        machine cannot hold such a run.
     """
-    seeds = check_seeds(seeds)
+    seeds, record = check_seeds(seeds), check_record(record)
     hyper, layout = experiment.hyper, experiment.layout
     labels = layout.labels
     coords: dict[str, Any] = {

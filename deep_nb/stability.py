@@ -12,7 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from deep_nb.checks import LARGEST, NOTHING, array, integer, number, plain, short, takes
+from deep_nb.checks import (
+    LARGEST,
+    NOTHING,
+    array,
+    did_you_mean,
+    integer,
+    number,
+    plain,
+    short,
+    takes,
+)
 from deep_nb.dynamics import FIELD, Field, Phase
 from deep_nb.engines import get_engine
 from deep_nb.matrices import (
@@ -51,6 +61,8 @@ __all__ = [
     "spectrum",
     "weights_after",
 ]
+
+PHASES = ("free", "nudged")
 
 #: A phase ended at rest if the projected speed ‖Δs‖ / dt of its last step was below this.
 REST_SPEED = 1e-6
@@ -92,8 +104,9 @@ def field_after(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Field:
         raise ValueError(
             f"stability is about the hard sigmoid, this model has {experiment.model.activation!r}"
         )
-    if not isinstance(phase, str) or phase not in ("free", "nudged"):
-        raise ValueError(f"phase must be 'free' or 'nudged', got {short(phase)}")
+    if not isinstance(phase, str) or phase not in PHASES:
+        near = did_you_mean(phase, PHASES)
+        raise ValueError(f"phase must be 'free' or 'nudged', got {short(phase)}{near}")
     return experiment.fields(*weights_after(run, epoch))[phase == "nudged"]
 
 

@@ -17,6 +17,7 @@ from deep_nb.checks import (
     integer,
     number,
     plain,
+    real_array,
     sequence,
     short,
     takes,
@@ -88,10 +89,7 @@ def epochs_array(values: Any, what: str) -> np.ndarray:
     ValueError
         If they are not numbers from 0 on, or NaN, in one dimension.
     """
-    try:
-        array = np.asarray(values, dtype=float)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{what} must be numbers of epochs: {error}") from None
+    array = np.asarray(real_array(values, what), dtype=float)
     if array.ndim != 1 or not array.size or not (np.isnan(array) | (array >= 0)).all():
         raise ValueError(f"{what} must be epochs from 0 on, or NaN, in a row, got {short(array)}")
     return array

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from deep_nb.checks import FLAG, a, array, integer, sequence, short, takes
+from deep_nb.checks import FLAG, a, array, did_you_mean, integer, sequence, short, takes
+
+#: So many names are listed in a message.
+SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,8 @@ def custom(topology: object, layout: Layout) -> np.ndarray:
     else:
         try:
             mask = np.asarray(topology)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"topology must be a boolean matrix: {error}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"topology must be a boolean matrix: {error!s:.200}") from None
         if mask.dtype != bool or mask.shape != (layout.N, layout.N):
             raise ValueError(
                 f"topology must be a boolean matrix of shape {(layout.N, layout.N)} or a "
@@ -188,9 +191,10 @@ def _mask_of_graph(graph: nx.Graph, layout: Layout) -> np.ndarray:
     index |= {i: i for i in range(layout.N)}
     unknown = [node for node in graph if node not in index]
     if unknown:
+        near = did_you_mean(unknown[0], layout.labels)
         raise ValueError(
-            f"topology has unknown neurons {short(unknown)}; allowed: {', '.join(layout.labels)}, "
-            f"or indices 0 to {layout.N - 1}"
+            f"topology has unknown neurons {short(unknown)}{near}; "
+            f"allowed: {', '.join(layout.labels[:SHOWN])}, or indices 0 to {layout.N - 1}"
         )
     mask = np.zeros((layout.N, layout.N), dtype=bool)
     for pre, post in graph.edges():

@@ -323,6 +323,8 @@ def two_phases(
     ------
     ValueError
         If an argument is something else, or their shapes do not fit.
+    TypeError
+        If `relax` does not take a field, states and a phase.
     """
     free, change = learn(
         experiment.model,

@@ -158,6 +158,7 @@ def compare(
         raise ValueError(
             f"tolerances must be 0 or more, got rtol={short(rtol)}, atol={short(atol)}"
         )
+    rtol, atol = float(rtol), float(atol)
     sides = [as_path(folder, "folder"), as_path(against, "against")]
     found = [{path.parent.name for path in side.glob("*/*.ipynb")} for side in sides]
     for side, names in zip(sides, found, strict=True):

@@ -21,6 +21,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import matplotlib.pyplot as plt
 import nbformat
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,11 +30,14 @@ from hypothesis import HealthCheck, given, settings
 
 import deep_nb
 from deep_nb import (
+    alignment,
     checks,
     claims,
     dynamics,
+    ensembles,
     experiments,
     learning,
+    plotting,
     provenance,
     records,
     stability,
@@ -181,6 +185,7 @@ def table():
         "checks.did_you_mean": {"value": "xo", "words": ["xor", "and"]},
         "checks.plain": {"value": np.float64(1.0)},
         "checks.finite_array": {"value": X, "what": "X", "ndim": 2},
+        "checks.real_array": {"value": X, "what": "X"},
         "checks.as_path": {"value": "file", "what": "path"},
         "checks.check_executor": {"value": None},
         "checks.mapping": {"value": {"a": 1}, "what": "hyper"},
@@ -441,6 +446,64 @@ def table():
     }  # fmt: skip
 
 
+#: Each kind of name: what is called with it, and what is meant.
+MISSPELT = {
+    "model": (lambda: deep_nb.train("DEPE", "xor", seeds=0), "DEEP"),
+    "task": (lambda: deep_nb.train("DEEP", "xro", seeds=0), "xor"),
+    "engine": (lambda: deep_nb.train("DEEP", "xor", seeds=0, engine="nubma"), "numba"),
+    "record": (lambda: deep_nb.train("DEEP", "xor", seeds=0, record=["weight"]), "weights"),
+    "hyperparameter": (
+        lambda: deep_nb.train("DEEP", "xor", seeds=0, hyper={"betta": 1.0}),
+        "beta",
+    ),
+    "flag": (lambda: Flags(spars=True), "sparse"),
+    "part of a model": (lambda: deep_nb.DEEP.replace(leek=1.0), "leak"),
+    "rule": (lambda: deep_nb.DEEP.replace(rule="contrastiv"), "contrastive"),
+    "activation": (lambda: deep_nb.DEEP.replace(activation="sigmod"), "sigmoid"),
+    "rule of an alignment": (lambda: alignment.rule_change(world().run, "exakt"), "exact"),
+    "rule of the classifier": (
+        lambda: deep_nb.DEEPClassifier(rule="stpd").fit([[0.0], [1.0]], [0, 1]),
+        "stdp",
+    ),
+    "phase": (lambda: stability.jacobian(world().run, phase="nugded"), "nudged"),
+    "neuron": (
+        lambda: deep_nb.train("DEEP", "xor", seeds=0, topology=nx.DiGraph([("x0", "hh0")])),
+        "h0",
+    ),
+    "profile": (lambda: experiments.read_jobs("experiments.yml", "quik"), "quick"),
+    "experiment": (lambda: experiments.read_jobs("experiments.yml", only="tinny"), "tiny"),
+    "parameter of a notebook": (
+        lambda: experiments.read_jobs("misspelt.yml"),
+        "n_epochs",
+    ),
+    "name in the experiments file": (
+        lambda: experiments.Entry(name="x", notebook="x.ipynb", matix={}),
+        "matrix",
+    ),
+    "statistic of a claim": (
+        lambda: claims.Claim(**{**dict(world().claims[0]), "quantity": "differense"}),
+        "difference",
+    ),
+    "measure of a claim": (
+        lambda: claims.Claim(**{**dict(world().claims[0]), "measure": "learnt"}),
+        "learned",
+    ),
+    "side of a claim": (lambda: claims.Side(abovee=1.0), "above"),
+    "model of an ensemble": (lambda: ensembles.measure("DEEP_ho", "xor", 1), "DEEP_oh"),
+    "model on a grid": (
+        lambda: plotting.comparisons.plot_robustness(world().grid, "EP_asymm", (2, 1.0, 3)),
+        "EP_asym",
+    ),
+    "engine of an answer": (lambda: deep_nb.predict(world().run, [[0, 1]], "blass"), "blas"),
+    "activation of a phase": (
+        lambda: world().relax(
+            world().field, world().S, world().phase._replace(activation="hard_sigmod")
+        ),
+        "hard_sigmoid",
+    ),
+    "claim": (lambda: checks.select(claims.read_claims(), "id", "1aa", "claim"), "1a"),
+}
+
 #: Called instead of the class: its arguments are looked at only then.
 INSTEAD = {
     "deep_nb.classifier.DEEPClassifier": lambda **values: deep_nb.DEEPClassifier(**values).fit(
@@ -453,6 +516,7 @@ WRITTEN = {
     "deep_nb.checks.one_of": {"allowed", "what"},
     "deep_nb.checks.did_you_mean": {"words"},
     "deep_nb.checks.finite_array": {"what", "ndim"},
+    "deep_nb.checks.real_array": {"what"},
     "deep_nb.checks.as_path": {"what"},
     "deep_nb.checks.mapping": {"what"},
     "deep_nb.checks.select": {"items", "key", "what"},
@@ -748,6 +812,53 @@ def test_good_arguments_are_good(name):
 
 
 FUZZED = [name for name in NAMES if inspect.signature(public()[name]).parameters]
+#: What an argument is called where it is refused, if not by its name; "" is in every message.
+CALLED = {
+    ("checks.check_executor", "value"): "executor",
+    ("engines.choose_engine", "name"): "engine",
+    ("engines.get_engine", "name"): "engine",
+    # The words of scikit-learn and NumPy:
+    ("classifier.DEEPClassifier", "random_state"): "RandomState",
+    **{
+        (f"classifier.DEEPClassifier.{method}", "X"): ""
+        for method in ("fit", "partial_fit", "decision_function", "predict_proba", "predict")
+    },
+    **{
+        (f"dynamics.{name}", argument): ""
+        for name in ("hard_sigmoid", "hard_sigmoid_derivative", "sigmoid", "tanh")
+        for argument in ("x", "out")
+    },
+}
+
+
+@pytest.mark.parametrize("name", FUZZED)
+def test_what_is_refused_is_named(name):
+    """In the place of each argument, something that no function wants."""
+    good, key = good_arguments(name), name.removeprefix("deep_nb.")
+    for argument in {*good} - {"self"} - WRITTEN.get(name, set()):
+        message = None
+        try:
+            call(name, {**good_arguments(name), argument: Odd()})
+        except (ValueError, TypeError) as error:
+            message = str(error)
+        told = good["what"] if argument in ("value", "values") and "what" in good else argument
+        called = CALLED.get((key, argument), told.removesuffix("s"))
+        assert message is None or called in message
+        plt.close("all")
+
+
+@pytest.mark.parametrize("kind", MISSPELT)
+def test_a_misspelt_name_is_answered_with_the_nearest(kind):
+    world()
+    write_notebook(Path("trained.ipynb"), "print(n_epochs)", "n_epochs = 1\noutput = ''")
+    Path("misspelt.yml").write_text(
+        "experiments:\n  - {name: x, notebook: trained.ipynb, quick: {n_epoch: 3}}\n"
+    )
+    misspelt, meant = MISSPELT[kind]
+    with pytest.raises(ValueError, match=rf"did you mean '{meant}'\?"):
+        misspelt()
+
+
 #: These compute what NumPy computes: whether inf and NaN warn is up to `numpy.errstate`.
 ARITHMETIC = ("dynamics", "learning", "engines", "tasks", "pruning", "topology", "experiment")
 
@@ -761,8 +872,8 @@ ARITHMETIC = ("dynamics", "learning", "engines", "tasks", "pruning", "topology",
 def test_rubbish_is_refused_as_documented(name, data):
     arguments = good_arguments(name)
     candidates = sorted({*arguments} - {"self"} - WRITTEN.get(name, set()))
-    for _ in range(data.draw(st.sampled_from([1, 1, 1, 2]))):
-        chosen = data.draw(st.sampled_from(candidates))
+    count = min(data.draw(st.sampled_from([1, 1, 1, 2])), len(candidates))
+    for chosen in data.draw(st.permutations(candidates))[:count]:
         arguments[chosen] = data.draw(rubbish() | spoiled(arguments[chosen]), label=chosen)
     before = {key: snapshot(value) for key, value in arguments.items() if key != "out"}
     function = public()[name]
@@ -780,5 +891,91 @@ def test_rubbish_is_refused_as_documented(name, data):
     finally:
         plt.close("all")
     undocumented = [w for w in seen if not is_documented(w.message, documented(function, "Warns"))]
-    assert not undocumented, undocumented[0]
+    assert not undocumented, undocumented[0].message
     assert {key: snapshot(arguments[key]) for key in before} == before
+
+
+#: Found once, and mended: what is called, and what is said.
+MENDED = {
+    "whole array printed": (
+        lambda: good_arguments("deep_nb.classifier.DEEPClassifier.prune")["self"].prune(
+            np.zeros(100_000)
+        ),
+        "keep must be a number from 0 to 1, got an array of float64",
+    ),
+    "threads": (lambda: tiny(threads=[]), "threads must be None or an integer"),
+    "progress": (lambda: tiny(progress="yes"), "progress must be True or False"),
+    "executor": (lambda: tiny(executor=object()), r"executor must have submit\(\)"),
+    "block": (lambda: tiny(block=None), "block must be an integer of at least 1"),
+    "checkpoint": (lambda: tiny(checkpoint=[]), "checkpoint must be a path"),
+    "kept": (
+        lambda: good("checkpoints.kept", folder=[]),
+        "folder must be a path, a string or a pathlib.Path, got \\[\\]",
+    ),
+    "alignment of no run": (lambda: good("alignment.alignment", run=None), "expected a run"),
+    "alignment with rules": (
+        lambda: good("alignment.alignment", rules=5),
+        "rules must be a sequence of names",
+    ),
+    "alignment with epochs": (
+        lambda: good("alignment.alignment", epochs=None),
+        "epochs must be a sequence",
+    ),
+    "alignment with hyper": (
+        lambda: good("alignment.alignment", hyper=[1]),
+        "hyper must be a mapping",
+    ),
+    "change with hyper": (
+        lambda: good("alignment.rule_change", hyper="beta"),
+        "hyper must be a mapping",
+    ),
+    "labels": (
+        lambda: good("classifier.DEEPClassifier.fit", y=[1e308] * 8),
+        "y must hold classes",
+    ),
+    "labels in part": (
+        lambda: good("classifier.DEEPClassifier.partial_fit", y=[1e308] * 8),
+        "y must hold classes",
+    ),
+    "classes None": (
+        lambda: good("classifier.DEEPClassifier.partial_fit", classes=[None, None]),
+        "classes must be",
+    ),
+    "classes NaN": (
+        lambda: good("classifier.DEEPClassifier.partial_fit", classes=[0.0, 1.0, np.nan]),
+        "classes must hold classes",
+    ),
+    "jobs": (
+        lambda: good("experiments.read_jobs", experiments=None),
+        "experiments must be a path",
+    ),
+    "record": (lambda: good("records.read_record", folder=None), "folder must be a path"),
+    "verify": (lambda: good("verification.verify", folder=None), "folder must be a path"),
+    "compare": (lambda: good("verification.compare", against=None), "against must be a path"),
+    "rtol": (lambda: good("verification.compare", rtol=None), "tolerances must be 0 or more"),
+    "atol": (lambda: good("verification.compare", atol=np.nan), "tolerances must be 0 or more"),
+    "NaN": (lambda: tiny(hyper={"beta": np.nan}), "beta = nan: it should be a finite number"),
+    "infinity": (lambda: tiny(hyper={"dt": np.inf}), "dt = inf: it should be a finite number"),
+    "hours of work": (lambda: tiny(hyper={"n_epochs": 10**9}), "n_epochs = 1000000000: it should"),
+    "no such machine": (
+        lambda: tiny(hyper={"n_epochs": 10**6, "N_H": 1000}, topology=None, record=("weights",)),
+        "this run would take",
+    ),
+}
+
+
+def good(name, **bad):
+    """Call a function with good arguments but for some."""
+    call(f"deep_nb.{name}", {**good_arguments(f"deep_nb.{name}"), **bad})
+
+
+def tiny(**bad):
+    good("training.train", **bad)
+
+
+@pytest.mark.parametrize("what", MENDED)
+def test_what_was_found_once_is_said_clearly(what):
+    bad, said = MENDED[what]
+    with pytest.raises(ValueError, match=said) as caught:
+        bad()
+    assert is_short(caught.value)
