@@ -124,12 +124,13 @@ def test_a_worker_with_other_code_is_refused(monkeypatch):
 
     def elsewhere(function, /, *arguments):
         other = json.loads(json.dumps(deep_nb.training.code()))
-        other["versions"]["numpy"] = "1.0"
+        other["versions"].update(numba="0.1", numpy="1.0")
         monkeypatch.setattr(deep_nb.training, "code", lambda: other)
         return submit(function, *arguments)
 
     here.submit = elsewhere
-    with pytest.raises(RuntimeError, match=r"would not train .* numpy: .* → \"1.0\""):
+    both = r"^worker .* numba: .* → \"0.1\"; .* numpy: .* → \"1.0\"$"
+    with pytest.raises(RuntimeError, match=both):
         deep_nb.train(**WANTED, executor=here)
 
 

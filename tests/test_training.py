@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb import stability
+from deep_nb import stability, training
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Flags
 from deep_nb.results import EPOCH_METRICS
@@ -113,6 +113,26 @@ def test_a_diverged_network_is_marked_and_frozen(diverged_run):
         assert (np.isnan(values) if values.dtype == float else values == expected).all(), name
 
 
+@pytest.mark.parametrize(
+    "where", ["dW", "db", "free.S", "free.residual", "weak.S", "weak.residual"]
+)
+def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
+    real = training.learn
+
+    def spoiled(*arguments):
+        free, change = real(*arguments)
+        *part, name = where.split(".")
+        owner = {"free": free, "weak": change.weak}[part[0]] if part else change
+        getattr(owner, name)[1] = np.nan
+        return free, change
+
+    monkeypatch.setattr(training, "learn", spoiled)
+    with pytest.warns(RuntimeWarning, match=r"1 of 3 networks diverged \(seeds 5\)"):
+        run = deep_nb.train("EP_asym", "or", seeds=[3, 5, 7], hyper={**SHORT, "n_epochs": 1})
+    assert run["diverged"].values.tolist() == [False, True, False]
+    assert run["diverged_epoch"].values.tolist() == [-1, 0, -1]
+
+
 def test_the_others_of_the_ensemble_go_on():
     """A learning rate at which W overflows for some seeds only: sign of ΔW decides."""
     hyper = {**SHORT, "n_epochs": 6, "dt_W": 1e153}
@@ -174,8 +194,12 @@ def test_bad_arguments_are_refused(arguments, message):
         deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, **arguments)
 
 
-def test_progress_is_a_bar_on_stderr(capsys):
-    deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, progress=True)
-    assert "4/4" in capsys.readouterr().err
-    deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT)
-    assert capsys.readouterr().err == ""
+@pytest.mark.parametrize(("blocks", "bar"), [({}, "epochs"), ({"block": 2}, "blocks")])
+def test_progress_is_one_bar_on_stderr(blocks, bar, capsys, tmp_path):
+    """Over the four epochs, or over the four blocks of seven seeds."""
+    for progress in (False, True):
+        kept = {**blocks, "checkpoint": tmp_path / str(progress)} if blocks else {}
+        deep_nb.train("DEEP", "xor", seeds=range(7), hyper=SHORT, progress=progress, **kept)
+        lines = capsys.readouterr().err.split("\r")
+        assert {line.split(":")[0] for line in lines} == ({"", bar} if progress else {""})
+        assert ("4/4" in lines[-1]) == progress
