@@ -1,4 +1,8 @@
+import itertools
+import json
+import time
 import tracemalloc
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -117,20 +121,32 @@ def test_a_diverged_network_is_marked_and_frozen(diverged_run):
     "where", ["dW", "db", "free.S", "free.residual", "weak.S", "weak.residual"]
 )
 def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
-    real = training.learn
+    """In epoch 2 of 5: what was before stays, what was then is frozen, the others go on."""
+    wanted = {"seeds": [3, 5, 7], "hyper": {**SHORT, "n_epochs": 5}, "record": ("weights",)}
+    clean = deep_nb.train("EP_asym", "or", **wanted)
+    learn, calls = training.learn, itertools.count()
 
     def spoiled(*arguments):
-        free, change = real(*arguments)
-        *part, name = where.split(".")
-        owner = {"free": free, "weak": change.weak}[part[0]] if part else change
-        getattr(owner, name)[1] = np.nan
+        free, change = learn(*arguments)
+        if next(calls) == 2:
+            *part, name = where.split(".")
+            owner = {"free": free, "weak": change.weak}[part[0]] if part else change
+            getattr(owner, name)[1] = np.nan
         return free, change
 
     monkeypatch.setattr(training, "learn", spoiled)
     with pytest.warns(RuntimeWarning, match=r"1 of 3 networks diverged \(seeds 5\)"):
-        run = deep_nb.train("EP_asym", "or", seeds=[3, 5, 7], hyper={**SHORT, "n_epochs": 1})
+        run = deep_nb.train("EP_asym", "or", **wanted)
     assert run["diverged"].values.tolist() == [False, True, False]
-    assert run["diverged_epoch"].values.tolist() == [-1, 0, -1]
+    assert run["diverged_epoch"].values.tolist() == [-1, 2, -1]
+    assert bits(run.isel(seed=[0, 2])) == bits(clean.isel(seed=[0, 2]))
+    run, clean = run.isel(seed=1), clean.isel(seed=1)
+    for name in ("W", "B"):
+        frozen = clean[f"{name}_epochs"].values[[0, 1, 2, 2, 2, 2]]
+        np.testing.assert_array_equal(run[f"{name}_epochs"], frozen)
+        np.testing.assert_array_equal(run[name], frozen[-1])
+    np.testing.assert_array_equal(run["n_connections"], clean["n_connections"])
+    np.testing.assert_array_equal(run["mse_free"], [*clean["mse_free"][:2], *[np.nan] * 3])
 
 
 def test_the_others_of_the_ensemble_go_on():
@@ -166,6 +182,16 @@ def test_a_look_at_networks_that_diverged_late_warns_of_nothing_raw():
         assert np.isnan(path["mse"].values[late]).all()
         assert np.isfinite(path["mse"].values[~late, 1:]).all()
     assert stability.report(run)["diverged"].values.tolist() == late.tolist()
+
+
+def test_provenance_says_when_and_how_long():
+    before, clock = datetime.now(UTC), time.monotonic()
+    run = deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT)
+    origin = json.loads(run.attrs["provenance"])
+    assert {"deep_nb", "versions", "started", "seconds"} <= set(origin)
+    started = datetime.fromisoformat(origin["started"])
+    assert before - timedelta(seconds=1) < started <= datetime.now(UTC)
+    assert 0 < origin["seconds"] <= time.monotonic() - clock + 0.001
 
 
 def test_memory_does_not_grow_with_the_number_of_steps():
