@@ -149,6 +149,15 @@ def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
     np.testing.assert_array_equal(run["mse_free"], [*clean["mse_free"][:2], *[np.nan] * 3])
 
 
+@pytest.mark.parametrize(("n", "more"), [(10, ""), (11, ", …"), (12, ", …")])
+def test_up_to_ten_diverged_networks_are_named(n, more):
+    seeds = ", ".join(map(str, range(20, 30))) + more
+    with pytest.warns(RuntimeWarning, match=rf"^{n} of {n} networks diverged \(seeds {seeds}\)"):
+        deep_nb.train(
+            "DEEP", "xor", seeds=range(20, 20 + n), sign=True, hyper={**SHORT, "dt_W": 1e308}
+        )
+
+
 def test_the_others_of_the_ensemble_go_on():
     """A learning rate at which W overflows for some seeds only: sign of ΔW decides."""
     hyper = {**SHORT, "n_epochs": 6, "dt_W": 1e153}
