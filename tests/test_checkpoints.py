@@ -48,6 +48,29 @@ def test_any_executor_gives_the_same_bits(whole, size):
     ]
 
 
+def test_a_block_is_of_32_networks_unless_told():
+    here = Here()
+    deep_nb.train("DEEP", "not", seeds=range(40), hyper={"n_epochs": 1, "T1": 1}, executor=here)
+    assert [len(seeds) for (seeds,) in here.calls] == [32, 8]
+
+
+@pytest.mark.parametrize("executor", [None, Here()])
+@pytest.mark.parametrize("threads", [None, 3])
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_threads_reach_the_engine(executor, threads, checkpoint, monkeypatch, tmp_path):
+    """Where there are workers, one each by default."""
+    made, get_engine = [], deep_nb.training.get_engine
+
+    def get(*arguments):
+        made.append(arguments)
+        return get_engine(*arguments)
+
+    monkeypatch.setattr(deep_nb.training, "get_engine", get)
+    kept = {"checkpoint": tmp_path} if checkpoint else {}
+    deep_nb.train(**WANTED, executor=executor, threads=threads, **kept)
+    assert made[-1] == ("numba", 6, "hard_sigmoid", threads or (1 if executor else None))
+
+
 @pytest.mark.parametrize("engine", ["reference", "blas", "numba"])
 def test_threads_and_processes_give_the_same_bits(engine):
     wanted = {**WANTED, "engine": engine, "sparse": True}
@@ -124,12 +147,13 @@ def test_a_worker_with_other_code_is_refused(monkeypatch):
 
     def elsewhere(function, /, *arguments):
         other = json.loads(json.dumps(deep_nb.training.code()))
-        other["versions"]["numpy"] = "1.0"
+        other["versions"].update(numba="0.1", numpy="1.0")
         monkeypatch.setattr(deep_nb.training, "code", lambda: other)
         return submit(function, *arguments)
 
     here.submit = elsewhere
-    with pytest.raises(RuntimeError, match=r"would not train .* numpy: .* → \"1.0\""):
+    both = r"^worker .* numba: .* → \"0.1\"; .* numpy: .* → \"1.0\"$"
+    with pytest.raises(RuntimeError, match=both):
         deep_nb.train(**WANTED, executor=here)
 
 
@@ -167,6 +191,7 @@ def test_pieces_are_kept_by_what_they_depend_on(tmp_path):
         ({"block": 2.5}, "block must be"),
         ({"block": True}, "block must be"),
         ({"executor": "dask"}, "executor must have submit"),
+        ({"executor": Here(), "threads": 0}, "threads must be None or an integer from 1 to 1024"),
     ],
 )
 def test_bad_arguments_are_named(bad, message):

@@ -3,15 +3,20 @@ import pytest
 
 from deep_nb.dynamics import (
     ACTIVATIONS,
+    Field,
+    Phase,
     euler_step,
     free_field,
     hard_sigmoid,
     hard_sigmoid_derivative,
+    join,
+    join_samples,
     nudged_field,
     sigmoid,
     tanh,
     vector_field,
 )
+from deep_nb.engines.reference import relax
 from deep_nb.models import DEEP, EP_asym
 
 MODELS = [
@@ -81,3 +86,24 @@ def test_total_free_activity_drifts_at_the_inputs_rate(rng):
     X, S = rng.uniform(size=(4, N_X)), rng.uniform(size=(1, 4, n))
     total = vector_field(free_field(W, np.zeros((1, N_X + n)), X, DEEP), S).sum(axis=2)
     np.testing.assert_allclose(total[0], X @ W[0, :N_X, N_X:].sum(axis=1), atol=1e-13)
+
+
+@pytest.mark.parametrize("trajectory", [False, True])
+def test_parts_relaxed_apart_join_to_the_whole(trajectory, rng):
+    """Three networks, three samples: apart they end elsewhere and with other residuals."""
+    field = Field(
+        rng.normal(size=(3, 2, 2)), rng.normal(size=(3, 3, 2)), rng.uniform(1, 2, size=(3, 2))
+    )
+    S, phase = rng.uniform(size=(3, 3, 2)), Phase(0.1, 5, stdp=(0.3, 0.7), trajectory=trajectory)
+    whole = relax(field, S, phase)
+    networks = [relax(Field(*(a[k] for a in field)), S[k], phase) for k in (slice(2), slice(2, 3))]
+    samples = [
+        relax(field._replace(drive=field.drive[:, m]), S[:, m], phase)
+        for m in (slice(1), slice(1, 3))
+    ]
+    for joined in (join(networks), join_samples(*samples)):
+        for name, expected in whole._asdict().items():
+            if expected is None:
+                assert getattr(joined, name) is None
+            else:
+                np.testing.assert_allclose(getattr(joined, name), expected, atol=1e-14)

@@ -8,7 +8,14 @@ from hypothesis import assume, given
 import deep_nb
 from deep_nb.dynamics import Field, Phase, free_field
 from deep_nb.engines import get_engine
-from deep_nb.learning import RULES, Lesson, adjoint_states, saturated, updated_weights
+from deep_nb.learning import (
+    RULES,
+    Lesson,
+    adjoint_states,
+    at_corner,
+    saturated,
+    updated_weights,
+)
 from deep_nb.topology import Layout, complete
 
 from .conftest import SHORT, assert_same
@@ -144,6 +151,39 @@ def test_a_neurons_own_outflow_counts_in_every_gradient_rule():
     assert missing > 0.05 * np.linalg.norm(gradient)
 
 
+def at_rest(states, speeds):
+    """A field without synapses, and states with given speeds, one neuron each."""
+    S, drive = np.array([[states]], dtype=float), np.array([[speeds]], dtype=float)
+    n = len(states)
+    return Field(np.zeros((1, n, n)), drive, np.zeros((1, n))), S
+
+
+@pytest.mark.parametrize("speed", [-0.5, 0.0, 0.5])
+def test_saturated_is_who_pushes_against_its_bound(speed):
+    field, S = at_rest([0.0, 0.5, 1.0], [speed] * 3)
+    assert saturated(field, S)[0, 0].tolist() == [speed < 0, False, speed > 0]
+
+
+@pytest.mark.parametrize(
+    ("speed", "none"), [(0.0, True), (-0.25, True), (0.25, True), (0.3, False)]
+)
+def test_a_corner_is_a_bound_without_a_push(speed, none):
+    """Up to a tolerance of ¼, inclusive, for the distance and the speed."""
+    states = [0.0, 0.25, 0.3, 0.7, 0.75, 1.0]
+    field, S = at_rest(states, [speed] * 6)
+    corner = [none and not 0.25 < state < 0.75 for state in states]
+    assert at_corner(field, S, 0.25)[0, 0].tolist() == corner
+
+
+@pytest.mark.parametrize(("slow", "delta"), [(1e-11, 0.5e11), (1e-13, 0.0)])
+def test_singular_values_below_the_tolerance_count_as_none(slow, delta):
+    """Two neurons that decay at 1 and hardly: δ = (y − s) / decay, or the least, 0."""
+    field, S = at_rest([0.5, 0.5], [0.0, 0.0])
+    field.decay[:] = 1.0, slow
+    found = adjoint_states(field, S, np.array([[1.0]]))
+    np.testing.assert_allclose(found, [[[0.0, delta]]], rtol=1e-9)
+
+
 def test_saturated_neurons_learn_nothing_and_pass_nothing_on():
     lesson, _ = lesson_of(LEAKY, 3)
     N_X, n = lesson.X.shape[1], lesson.free.S.shape[2]
@@ -189,8 +229,15 @@ def test_weights_that_overflow_diverge_by_every_rule(rule):
     """ΔW = ±1 and dt_W so large that the sums of weights overflow before the weights do."""
     model = deep_nb.DEEP.replace(name="huge", rule=rule)
     with pytest.warns(RuntimeWarning, match="2 of 2 networks diverged"):
-        run = deep_nb.train(model, "xor", seeds=range(2), hyper={**SHORT, "dt_W": 1e308}, sign=True)
-    assert np.isfinite(run["W"]).all()
+        run = deep_nb.train(
+            model, "xor", seeds=range(2), hyper={**SHORT, "dt_W": 1e308}, sign=True, sparse=True,
+            record=("weights",),
+        )  # fmt: skip
+    assert (run["diverged_epoch"] == 1).all()
+    left = run["W_epochs"].values[:, 1]
+    assert np.isfinite(left).all()
+    assert (run["W_epochs"].values[:, 1:] == left[:, None]).all()
+    assert (run["n_connections"] == np.count_nonzero(left, axis=(1, 2))[:, None]).all()
 
 
 def test_stdp_is_its_sum_written_out():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import deep_nb
+from deep_nb import stability
 from deep_nb.dynamics import Field, hard_sigmoid, vector_field
 from deep_nb.stability import (
     certifying_leak,
@@ -211,7 +212,8 @@ def leaky_run():
 def test_energy_along_a_run_falls_in_both_phases(leaky_run):
     path = deep_nb.trajectory(leaky_run)
     V = energy(path, leaky_run)
-    assert V.dims == ("seed", "step", "sample")
+    assert (V.name, V.dims) == ("V", ("seed", "step", "sample"))
+    assert V.attrs == {"long_name": "Lyapunov energy", "units": "1"}
     assert np.isfinite(V).all()
     for phase in ("free", "nudged"):
         values = V.sel(step=V["phase"] == phase).values
@@ -236,18 +238,71 @@ def test_the_nudged_jacobian_takes_beta_from_the_outputs(leaky_run):
 def test_report_gathers_the_verdicts(leaky_run):
     for epoch in (-1, 0, 3):
         whole, J = report(leaky_run, epoch), jacobian(leaky_run, epoch)
-        assert (whole["hurwitz"] == spectrum(J).hurwitz).all()
-        assert (whole["gershgorin_rows"] == gershgorin(J).rows).all()
-        assert (whole["failing_columns"] == gershgorin(J).failing_columns).all()
+        eigen, discs = spectrum(J), gershgorin(J)
+        assert (whole["hurwitz"] == eigen.hurwitz).all()
+        assert (whole["spectral_abscissa"] == eigen.abscissa).all()
+        assert (whole["max_stable_dt"] == max_stable_dt(J)).all()
+        for name in ("negative_diagonal", "failing_rows", "failing_columns"):
+            assert (whole[name] == getattr(discs, name)).all()
+        assert (whole["gershgorin_rows"] == discs.rows).all()
+        assert (whole["gershgorin_columns"] == discs.columns).all()
         assert (whole["certified"] == ~np.isnan(diagonal_certificate(J)).any(axis=1)).all()
         np.testing.assert_array_equal(whole["contraction_rate"], contraction_rate(J, 0.05))
         assert (whole["certified"] == (whole["certifying_leak"] < 1.5)).all()
-        assert all(whole[name].attrs["long_name"] for name in whole.data_vars)
     initial = leaky_run["W_epochs"].values[:, 0]
     np.testing.assert_array_equal(
         report(leaky_run, 0)["certifying_leak"], certifying_leak(initial[:, 3:, 3:])
     )
     assert (report(leaky_run, 5).drop_attrs() == report(leaky_run).drop_attrs()).all()
+
+
+def test_the_report_says_what_it_holds(leaky_run):
+    whole = report(leaky_run, 3)
+    assert whole.attrs == {**leaky_run.attrs, "epochs_trained": 3}
+    assert whole["seed"].values.tolist() == [0, 1, 2, 3, 4, 5]
+    units = {
+        "spectral_abscissa": "1/τ", "eigenvalue_real": "1/τ", "eigenvalue_imag": "1/τ",
+        "certifying_leak": "1/τ", "max_stable_dt": "τ",
+    }  # fmt: skip
+    for name, variable in whole.data_vars.items():
+        assert variable.dims == ("seed", "mode")[: 1 + name.startswith("eigenvalue")]
+        assert variable.attrs["units"] == units.get(name, "1")
+        assert variable.attrs["long_name"][0].islower()  # it goes on after the name
+
+
+def network(W, leak, outflow, **other):
+    """A run whose free neurons, two hidden and one output, have the weights W."""
+    model = deep_nb.DEEP.replace(name="by hand", leak=leak, outflow=outflow, **other)
+    run = deep_nb.train(model, "or", seeds=0, hyper={"N_H": [2], "n_epochs": 1, "T1": 1, "T2": 1})
+    run["W"][0, 3:, 3:] = W
+    return run
+
+
+@pytest.mark.parametrize(
+    ("W", "leak", "proof"),
+    [
+        ([[0, 1, 0], [-1, 0, 0], [0, 0, 0]], 0.1, None),
+        ([[0, 0.5, -0.5], [0, 0, 1], [0, 1, 0]], 1e-20, "gershgorin_rows"),
+        ([[0, 0, 0], [0.5, 0, 1], [0.5, 1, 0]], 1e-20, "gershgorin_columns"),
+    ],
+)
+def test_any_of_the_tests_proves_hurwitz(W, leak, proof):
+    """Where an eigenvalue is as small as the rounding of the others, a test may prove its sign."""
+    run = network(W, leak, outflow=0.0 if proof is None else 5.0)
+    whole, J = report(run), jacobian(run)
+    assert whole["hurwitz"].item()
+    assert spectrum(J).hurwitz[0] == (proof is None)
+    for name in ("gershgorin_rows", "gershgorin_columns", "certified"):
+        assert whole[name].item() == (name == proof)
+
+
+def test_the_leak_that_certifies_counts_an_absolute_outflow_so():
+    W = np.array([[0.0, -1.0, 0.5], [2.0, 0.0, 0.0], [0.0, -0.5, 0.0]])
+    leaks = [certifying_leak(W, 0.5, absolute).item() for absolute in (False, True)]
+    assert leaks[0] != leaks[1]
+    for absolute, leak in enumerate(leaks):
+        run = network(W, 1.0, 0.5, absolute_outflow=bool(absolute))
+        assert report(run)["certifying_leak"].item() == pytest.approx(leak, rel=1e-9)
 
 
 def test_what_does_not_fit_is_refused(leaky_run):
@@ -276,18 +331,19 @@ CYCLE = Field(
 
 def test_a_path_that_never_comes_to_rest_is_flagged():
     """Round the rest point at (½, ½), which it would find only if it started there."""
-    assert rest_point(CYCLE, 0.05).found.all()
+    assert rest_point(CYCLE, 0.05, tolerance=0.0).found.all()
     assert not rest_point(CYCLE, 0.05, start=np.array([[[0.2, 0.9]]])).found.any()
 
 
 def test_the_tolerance_decides_what_rest_is():
-    """A single neuron that decays at 1e-5 a step: after 200 000 steps its speed is known."""
-    field = Field(np.zeros((1, 1, 1)), np.full((1, 1, 1), 0.25e-4), np.full((1, 1), 1e-4))
-    result = rest_point(field, 0.1, start=np.ones((1, 1, 1)))
-    assert result.speed[0] == pytest.approx(0.75e-4 * np.exp(-2.0), rel=1e-4)
+    """Neurons that decay at 1e-5 a step: after 200 000 steps their speed is known."""
+    M, n = 3, 2
+    field = Field(np.zeros((1, n, n)), np.full((1, M, n), 0.25e-4), np.full((1, n), 1e-4))
+    result = rest_point(field, 0.1, start=np.ones((1, M, n)))
+    assert result.speed[0] == pytest.approx(np.sqrt(M * n) * 0.75e-4 * np.exp(-2.0), rel=1e-4)
     assert not result.found[0]
-    assert rest_point(field, 0.1, tolerance=2e-5, start=np.ones((1, 1, 1))).found[0]
-    assert not rest_point(field, 0.1, tolerance=1e-6, start=np.ones((1, 1, 1))).found[0]
+    for tolerance, found in ((3e-5, True), (2e-5, False)):
+        assert rest_point(field, 0.1, tolerance, np.ones((1, M, n))).found[0] == found
 
 
 def test_lyapunov_matrix_with_a_q_of_its_own():
@@ -308,14 +364,21 @@ def test_what_another_certificate_could_do_is_not_claimed():
     assert diagonal_certificate([[-1.0, 5.0], [-5.0, -1.0]]) is None
 
 
-def test_at_rest_is_about_the_same_weights_as_the_rest_of_the_report(leaky_run):
+def test_at_rest_is_the_speed_that_these_weights_leave(leaky_run, monkeypatch):
+    """After the run's own T1, and where limits are just above and below the speeds."""
+    early = deep_nb.train(**{**deep_nb.settings(leaky_run), "hyper": {"n_epochs": 5, "T1": 180}})
     for epoch in (0, 2, -1):
-        field = field_after(leaky_run, epoch)
+        field = field_after(early, epoch)
         S = np.array([np.random.RandomState(seed).uniform(0, 0.1, (4, 6)) for seed in range(6)])
-        for _ in range(400):
+        for _ in range(180):
             S, before = step(field, S, 0.05), S
         speed = np.sqrt((((S - before) / 0.05) ** 2).sum(axis=(1, 2)))
-        assert report(leaky_run, epoch)["at_rest"].values.tolist() == (speed < 1e-6).tolist()
+        assert speed.min() > 1e-9
+        assert (report(leaky_run, epoch)["at_rest"]).all()
+        for limit in (1e-6, *(0.99 * speed), *(1.01 * speed)):
+            monkeypatch.setattr(stability, "REST_SPEED", limit)
+            assert report(early, epoch)["at_rest"].values.tolist() == (speed < limit).tolist()
+        monkeypatch.undo()
 
 
 def test_the_report_knows_divergence_and_imaginary_parts(diverged_run, leaky_run):

@@ -1,10 +1,14 @@
+import itertools
+import json
+import time
 import tracemalloc
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb import stability
+from deep_nb import stability, training
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Flags
 from deep_nb.results import EPOCH_METRICS
@@ -113,6 +117,47 @@ def test_a_diverged_network_is_marked_and_frozen(diverged_run):
         assert (np.isnan(values) if values.dtype == float else values == expected).all(), name
 
 
+@pytest.mark.parametrize(
+    "where", ["dW", "db", "free.S", "free.residual", "weak.S", "weak.residual"]
+)
+def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
+    """In epoch 2 of 5: what was before stays, what was then is frozen, the others go on."""
+    wanted = {"seeds": [3, 5, 7], "hyper": {**SHORT, "n_epochs": 5}, "record": ("weights",)}
+    clean = deep_nb.train("EP_asym", "or", **wanted)
+    learn, calls = training.learn, itertools.count()
+
+    def spoiled(*arguments):
+        free, change = learn(*arguments)
+        if next(calls) == 2:
+            *part, name = where.split(".")
+            owner = {"free": free, "weak": change.weak}[part[0]] if part else change
+            getattr(owner, name)[1] = np.nan
+        return free, change
+
+    monkeypatch.setattr(training, "learn", spoiled)
+    with pytest.warns(RuntimeWarning, match=r"1 of 3 networks diverged \(seeds 5\)"):
+        run = deep_nb.train("EP_asym", "or", **wanted)
+    assert run["diverged"].values.tolist() == [False, True, False]
+    assert run["diverged_epoch"].values.tolist() == [-1, 2, -1]
+    assert bits(run.isel(seed=[0, 2])) == bits(clean.isel(seed=[0, 2]))
+    run, clean = run.isel(seed=1), clean.isel(seed=1)
+    for name in ("W", "B"):
+        frozen = clean[f"{name}_epochs"].values[[0, 1, 2, 2, 2, 2]]
+        np.testing.assert_array_equal(run[f"{name}_epochs"], frozen)
+        np.testing.assert_array_equal(run[name], frozen[-1])
+    np.testing.assert_array_equal(run["n_connections"], clean["n_connections"])
+    np.testing.assert_array_equal(run["mse_free"], [*clean["mse_free"][:2], *[np.nan] * 3])
+
+
+@pytest.mark.parametrize(("n", "more"), [(10, ""), (11, ", …"), (12, ", …")])
+def test_up_to_ten_diverged_networks_are_named(n, more):
+    seeds = ", ".join(map(str, range(20, 30))) + more
+    with pytest.warns(RuntimeWarning, match=rf"^{n} of {n} networks diverged \(seeds {seeds}\)"):
+        deep_nb.train(
+            "DEEP", "xor", seeds=range(20, 20 + n), sign=True, hyper={**SHORT, "dt_W": 1e308}
+        )
+
+
 def test_the_others_of_the_ensemble_go_on():
     """A learning rate at which W overflows for some seeds only: sign of ΔW decides."""
     hyper = {**SHORT, "n_epochs": 6, "dt_W": 1e153}
@@ -148,6 +193,16 @@ def test_a_look_at_networks_that_diverged_late_warns_of_nothing_raw():
     assert stability.report(run)["diverged"].values.tolist() == late.tolist()
 
 
+def test_provenance_says_when_and_how_long():
+    before, clock = datetime.now(UTC), time.monotonic()
+    run = deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT)
+    origin = json.loads(run.attrs["provenance"])
+    assert {"deep_nb", "versions", "started", "seconds"} <= set(origin)
+    started = datetime.fromisoformat(origin["started"])
+    assert before - timedelta(seconds=1) < started <= datetime.now(UTC)
+    assert 0 < origin["seconds"] <= time.monotonic() - clock + 0.001
+
+
 def test_memory_does_not_grow_with_the_number_of_steps():
     peaks = []
     for T in (50, 2000):
@@ -174,8 +229,12 @@ def test_bad_arguments_are_refused(arguments, message):
         deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, **arguments)
 
 
-def test_progress_is_a_bar_on_stderr(capsys):
-    deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, progress=True)
-    assert "4/4" in capsys.readouterr().err
-    deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT)
-    assert capsys.readouterr().err == ""
+@pytest.mark.parametrize(("blocks", "bar"), [({}, "epochs"), ({"block": 2}, "blocks")])
+def test_progress_is_one_bar_on_stderr(blocks, bar, capsys, tmp_path):
+    """Over the four epochs, or over the four blocks of seven seeds."""
+    for progress in (False, True):
+        kept = {**blocks, "checkpoint": tmp_path / str(progress)} if blocks else {}
+        deep_nb.train("DEEP", "xor", seeds=range(7), hyper=SHORT, progress=progress, **kept)
+        lines = capsys.readouterr().err.split("\r")
+        assert {line.split(":")[0] for line in lines} == ({"", bar} if progress else {""})
+        assert ("4/4" in lines[-1]) == progress
