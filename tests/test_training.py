@@ -9,9 +9,10 @@ import pytest
 
 import deep_nb
 from deep_nb import stability, training
+from deep_nb.dynamics import ACTIVATIONS, euler_step, free_field, vector_field
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Flags
-from deep_nb.results import EPOCH_METRICS
+from deep_nb.results import EPOCH_METRICS, experiment_of
 
 from .conftest import SHORT
 
@@ -51,12 +52,34 @@ def test_biases_are_learned_only_where_the_model_says_so():
     assert deep_nb.train(biased, "or", seeds=0, hyper=SHORT)["B"].any()
 
 
+def test_the_sign_of_a_change_is_that_of_weights_and_biases():
+    run = deep_nb.train("EP_asym", "or", seeds=range(2), hyper=SHORT, sign=True)
+    for name in ("dW_norm", "dB_norm"):
+        assert (run[name][:, 0] > 0).all()
+        assert (run[name] % 1 == 0).all()
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 def test_other_activations_train(activation):
     model = deep_nb.DEEP.replace(name=activation, activation=activation, leak=0.5)
-    run = deep_nb.train(model, "or", seeds=range(2), hyper=SHORT)
+    record = ("weights", "trajectories")
+    run = deep_nb.train(model, "or", seeds=range(2), hyper=SHORT, record=record)
     assert np.isfinite(run["mse_free"]).all()
     assert not run["diverged"].any()
+    W, B, S = (run[name].values[:, 0] for name in ("W_epochs", "B_epochs", "S_epochs"))
+    field = free_field(W, B, S[0, 0, :, :3], model)
+    before, after = S[:, 0, :, 3:], S[:, 1, :, 3:]
+    step = euler_step(before, vector_field(field, before), 0.05, ACTIVATIONS[activation])
+    np.testing.assert_allclose(after, step, atol=1e-14)
+
+
+def test_no_state_is_kept_unless_asked_for(short_run):
+    experiment, W, B = experiment_of(short_run), short_run["W"].values, short_run["B"].values
+    start = np.zeros((3, 4, experiment.layout.n_free))
+    free, change = training.two_phases(experiment, ENGINES["reference"](1), W, B, start)
+    assert free.trajectory is None
+    assert change.weak.trajectory is None
+    assert training.free_phase(experiment).trajectory is False
 
 
 def test_variables_and_dimensions(short_run):
