@@ -235,7 +235,7 @@ def sequence(of: Kind, least: int = 1) -> Kind:
 
 
 def table(numbers: str, texts: str = "") -> Kind:
-    """Return the kind of tables with rows, and columns of finite numbers and of anything else.
+    """Return the kind of tables with rows, and columns of finite numbers and of texts.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def table(numbers: str, texts: str = "") -> Kind:
                 return False
             if not np.isfinite(value[name].dropna() if missing else value[name]).all():
                 return False
-        return not value[texts.split()].isna().any(axis=None)
+        return all(isinstance(text, str) for name in texts.split() for text in value[name])
 
     return Kind(f"a table with rows and the columns {', '.join(names)}", accepts)
 

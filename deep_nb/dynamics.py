@@ -35,7 +35,7 @@ def hard_sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError
+    TypeError, ValueError, OverflowError, NotImplementedError
         NumPy's and xarray's, if `x` is not made of numbers, or `out` does not fit.
     """
     return np.clip(x, 0.0, 1.0, out=out)
@@ -46,7 +46,7 @@ def hard_sigmoid_derivative(x: np.ndarray) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, OverflowError
         NumPy's, if `x` is not made of numbers.
     """
     return np.where(np.greater_equal(x, 0) & np.less_equal(x, 1), 1.0, 0.0)
@@ -57,7 +57,7 @@ def sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError
+    TypeError, ValueError, OverflowError, NotImplementedError
         NumPy's and xarray's, if `x` is not made of numbers, or `out` does not fit.
     """
     half = np.tanh(np.multiply(x, 0.5, out=out), out=out)
@@ -69,7 +69,7 @@ def tanh(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError
+    TypeError, ValueError, OverflowError, NotImplementedError
         NumPy's and xarray's, if `x` is not made of numbers, or `out` does not fit.
     """
     return np.tanh(x, out=out)
@@ -192,7 +192,7 @@ def vector_field(field: Field, S: np.ndarray) -> np.ndarray:
     """
     try:
         return S @ field.W + field.drive - S * field.decay[..., None, :]
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"field and its states S do not fit: {short(S)}: {error}") from error
 
 
@@ -207,8 +207,8 @@ def euler_step(
         If S, dS and dt are no numbers or do not fit, or rho is no function of them.
     """
     try:
-        return rho(S + dt * dS)
-    except (TypeError, ValueError) as error:
+        return rho(np.add(S, np.multiply(dt, dS)))
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"S, dS, dt and rho do not make a step: {error}") from error
 
 

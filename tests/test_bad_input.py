@@ -218,10 +218,10 @@ def table():
         "classifier.DEEPClassifier.decision_function": {"self": fitted, "X": samples},
         "classifier.DEEPClassifier.predict_proba": {"self": fitted, "X": samples},
         "classifier.DEEPClassifier.predict": {"self": fitted, "X": samples},
-        "dynamics.hard_sigmoid": {"x": X, "out": fresh(lambda: np.empty_like(X))},
+        "dynamics.hard_sigmoid": {"x": X, "out": fresh(lambda: np.zeros_like(X))},
         "dynamics.hard_sigmoid_derivative": {"x": X},
-        "dynamics.sigmoid": {"x": X, "out": fresh(lambda: np.empty_like(X))},
-        "dynamics.tanh": {"x": X, "out": fresh(lambda: np.empty_like(X))},
+        "dynamics.sigmoid": {"x": X, "out": fresh(lambda: np.zeros_like(X))},
+        "dynamics.tanh": {"x": X, "out": fresh(lambda: np.zeros_like(X))},
         "dynamics.Field": w.field._asdict(),
         "dynamics.free_field": {"W": W, "b": B, "X": X, "model": model},
         "dynamics.ordered_product": {"left": X, "right": X.T},
@@ -635,7 +635,7 @@ def spoiled(draw, value):
     if isinstance(value, Path):
         return draw(st.sampled_from([value / "no", Path("nonsense"), Path(), str(value), [value]]))
     if isinstance(value, np.ndarray):
-        return draw(st.sampled_from(list(_spoiled_arrays(value))))
+        return draw(st.sampled_from(_spoiled_arrays(value)))
     if isinstance(value, dynamics.Field | dynamics.Phase | dynamics.Relaxation | claims.Estimate):
         part = draw(st.sampled_from(value._fields))
         return value._replace(**{part: draw(rubbish() | spoiled(getattr(value, part)))})
@@ -663,14 +663,17 @@ def spoiled(draw, value):
 
 
 def _spoiled_arrays(array):
-    yield from (array.T, array[..., :-1], array[:-1], array[None], array[:0], array.ravel())
-    yield from (array.astype(kind) for kind in (str, object, complex, np.float32, np.uint8))
-    for number in (np.nan, np.inf, -1.0, 1e300):
-        changed = array.astype(float)
-        changed.flat[:1] = number
-        yield changed
-    yield np.ma.masked_array(array, mask=True)
-    yield array.tolist()
+    spoilt = [array.T, array[..., :-1], array[:-1], array[None], array[:0], array.ravel()]
+    spoilt += [np.ma.masked_array(array, mask=True), array.tolist()]
+    if array.dtype.kind in "biuf":
+        for number in (np.nan, np.inf, -1.0, 1e300):
+            changed = array.astype(float)
+            changed.flat[:1] = number
+            spoilt.append(changed)
+        with np.errstate(all="ignore"):
+            kinds = (str, object, complex, np.float32, np.uint8)
+            spoilt += [array.astype(kind) for kind in kinds]
+    return spoilt
 
 
 @st.composite
@@ -690,8 +693,10 @@ def _spoiled_runs(draw, run):
         return run.rename({name: "nonsense"})
     if how == 5:
         kind = draw(st.sampled_from([str, object, complex, np.float32, int]))
-        with np.errstate(invalid="ignore"):
-            return run.assign({name: run[name].astype(kind)} if run[name].dtype != "U" else {})
+        changed = run[name]
+        with np.errstate(all="ignore"):
+            numeric = changed.dtype.kind in "biuf"
+            return run.assign({name: changed.astype(kind if numeric else object)})
     if how == 6:
         changed = run[name].copy(deep=True)
         if changed.dtype.kind == "f":
@@ -874,7 +879,8 @@ def test_rubbish_is_refused_as_documented(name, data):
     candidates = sorted({*arguments} - {"self"} - WRITTEN.get(name, set()))
     count = min(data.draw(st.sampled_from([1, 1, 1, 2])), len(candidates))
     for chosen in data.draw(st.permutations(candidates))[:count]:
-        arguments[chosen] = data.draw(rubbish() | spoiled(arguments[chosen]), label=chosen)
+        bad = data.draw(rubbish() | spoiled(arguments[chosen]), label=chosen)
+        arguments[chosen] = bad.copy() if isinstance(bad, np.ndarray) else bad
     before = {key: snapshot(value) for key, value in arguments.items() if key != "out"}
     function = public()[name]
     quiet = name.split(".")[1] in ARITHMETIC
