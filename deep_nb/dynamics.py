@@ -25,6 +25,7 @@ from deep_nb.checks import (
     sequence,
     short,
     takes,
+    unchecked,
     word,
 )
 from deep_nb.models import Model
@@ -130,7 +131,7 @@ def free_field(W: np.ndarray, b: np.ndarray, X: np.ndarray, model: Model) -> Fie
     outgoing = (np.abs(W) if model.absolute_outflow else W).sum(axis=2)
     return Field(
         W=W[:, N_X:, N_X:],
-        drive=b[:, None, N_X:] + ordered_product(X, W[:, :N_X, N_X:]),
+        drive=b[:, None, N_X:] + _ordered_product(X, W[:, :N_X, N_X:]),
         decay=model.leak + model.outflow * outgoing[:, N_X:],
     )
 
@@ -155,6 +156,9 @@ def ordered_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     for i in range(1, left.shape[-1]):
         product += left[..., :, i : i + 1] * right[..., i : i + 1, :]
     return product
+
+
+_ordered_product = unchecked(ordered_product)
 
 
 @takes(field=FIELD, beta=number(), Y=array("M N_Y"))

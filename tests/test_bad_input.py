@@ -185,6 +185,7 @@ def table():
         "checks.did_you_mean": {"value": "xo", "words": ["xor", "and"]},
         "checks.plain": {"value": np.float64(1.0)},
         "checks.finite_array": {"value": X, "what": "X", "ndim": 2},
+        "checks.unchecked": {"function": learning.stdp},
         "checks.real_array": {"value": X, "what": "X"},
         "checks.as_path": {"value": "file", "what": "path"},
         "checks.check_executor": {"value": None},
