@@ -13,7 +13,7 @@ import os
 import re
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
@@ -234,12 +234,12 @@ def word(allowed: Iterable[str]) -> Kind:
 
 
 def sequence(of: Kind, least: int = 1) -> Kind:
-    """Return the kind of lists, tuples, sets and arrays, with so many items of a kind or more."""
+    """Return the kind of lists, tuples and arrays, with so many items of a kind or more."""
 
     def accepts(value: Any) -> bool:
         value = plain(value)
         if type(value) is not tuple and (
-            isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection)
+            isinstance(value, str | bytes) or not isinstance(value, Sequence)
         ):
             return False
         return len(value) >= least and all(of.accepts(item) for item in value)
@@ -414,6 +414,10 @@ def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
     return array
 
 
+#: So many mistakes are told of at a time.
+SHOWN_ERRORS = 10
+
+
 class Frozen(BaseModel):
     """A frozen set of named values, checked once, where it is made.
 
@@ -445,7 +449,7 @@ class Frozen(BaseModel):
     @classmethod
     def _explain(cls, error: ValidationError) -> str:
         lines = []
-        for item in error.errors():
+        for item in error.errors()[:SHOWN_ERRORS]:
             name = ".".join(str(part) for part in item["loc"])
             if item["type"] == "extra_forbidden":
                 names = list(cls.model_fields)
