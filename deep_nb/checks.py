@@ -13,7 +13,7 @@ import os
 import re
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
@@ -113,6 +113,19 @@ def takes(**kinds: Kind) -> Callable[[Callable[P, T]], Callable[P, T]]:
     return decorate
 
 
+def unchecked(function: Callable[P, T]) -> Callable[P, T]:
+    """Return a function that `takes` checks without its checks, for what has been checked.
+
+    Raises
+    ------
+    ValueError
+        If it is not such a function.
+    """
+    if not hasattr(function, "__wrapped__"):
+        raise ValueError(f"function must be one with checks, got {short(function)}")
+    return function.__wrapped__
+
+
 def _fit(sizes: Iterable[tuple[str, int]], what: str, known: dict[str, tuple[int, str]]) -> None:
     """Compare the lengths of axes with those known by now, and add them."""
     for axis, size in sizes:
@@ -138,8 +151,9 @@ class Parts(Kind):
         super().check(value, what)
         known: dict[str, tuple[int, str]] = {}
         for name, kind in self.parts.items():
-            kind.check(getattr(value, name), f"{what}.{name}")
-            _fit(kind.sizes(getattr(value, name)), f"{what}.{name}", known)
+            part = getattr(value, name)
+            kind.check(part, f"{what}.{name}")
+            _fit(kind.sizes(part), f"{what}.{name}", known)
 
 
 def parts(of: type, **kinds: Kind) -> Parts:
@@ -170,15 +184,13 @@ def array(axes: str, dtypes: str = "biuf") -> Kind:
     names = axes.removeprefix("...").split()
     more = axes.startswith("...")
 
-    def sizes(value: Any) -> list[tuple[str, int]]:
-        return list(zip(names, value.shape[value.ndim - len(names) :], strict=True))
+    def sizes(value: Any) -> Iterable[tuple[str, int]]:
+        return zip(names, value.shape[value.ndim - len(names) :], strict=True)
 
     def accepts(value: Any) -> bool:
         if not isinstance(value, np.ndarray) or value.dtype.kind not in dtypes:
             return False
-        if value.ndim < len(names) or (value.ndim > len(names) and not more):
-            return False
-        return len(set(sizes(value))) == len(set(names))
+        return value.ndim >= len(names) if more else value.ndim == len(names)
 
     shape = ", ".join(axes.split())
     of = "bool" if dtypes == "b" else "real numbers"
@@ -190,7 +202,7 @@ def number(low: float = -np.inf, high: float = np.inf, *, without_low: bool = Fa
 
     def accepts(value: Any) -> bool:
         value = plain(value)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if type(value) is not float and type(value) is not int:
             return False
         finite = abs(value) <= sys.float_info.max
         return finite and low <= value <= high and not (without_low and value == low)
@@ -222,11 +234,13 @@ def word(allowed: Iterable[str]) -> Kind:
 
 
 def sequence(of: Kind, least: int = 1) -> Kind:
-    """Return the kind of lists, tuples, sets and arrays, with so many items of a kind or more."""
+    """Return the kind of lists, tuples and arrays, with so many items of a kind or more."""
 
     def accepts(value: Any) -> bool:
         value = plain(value)
-        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
+        if type(value) is not tuple and (
+            isinstance(value, str | bytes) or not isinstance(value, Sequence)
+        ):
             return False
         return len(value) >= least and all(of.accepts(item) for item in value)
 
@@ -255,8 +269,7 @@ def table(numbers: str, texts: str = "") -> Kind:
                 return False
             if not np.isfinite(value[name].dropna() if missing else value[name]).all():
                 return False
-        words = value[texts.split()].to_numpy().flat
-        return all(isinstance(word, str) for word in words)
+        return all(isinstance(text, str) for name in texts.split() for text in value[name])
 
     return Kind(f"a table with rows and the columns {', '.join(names)}", accepts)
 
@@ -351,9 +364,12 @@ def did_you_mean(value: object, words: Iterable[str]) -> str:
     return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
 
 
+_NUMPY = np.generic, np.ndarray
+
+
 def plain(value: Any) -> Any:
     """Unwrap NumPy scalars and arrays into Python's own numbers and lists."""
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    return value.tolist() if isinstance(value, _NUMPY) else value
 
 
 #: Squares of numbers up to here, and sums of them, stay finite.
@@ -398,6 +414,10 @@ def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
     return array
 
 
+#: So many mistakes are told of at a time.
+SHOWN_ERRORS = 10
+
+
 class Frozen(BaseModel):
     """A frozen set of named values, checked once, where it is made.
 
@@ -429,7 +449,7 @@ class Frozen(BaseModel):
     @classmethod
     def _explain(cls, error: ValidationError) -> str:
         lines = []
-        for item in error.errors():
+        for item in error.errors()[:SHOWN_ERRORS]:
             name = ".".join(str(part) for part in item["loc"])
             if item["type"] == "extra_forbidden":
                 names = list(cls.model_fields)

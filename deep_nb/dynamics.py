@@ -25,6 +25,7 @@ from deep_nb.checks import (
     sequence,
     short,
     takes,
+    unchecked,
     word,
 )
 from deep_nb.models import Model
@@ -35,7 +36,7 @@ def hard_sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError
+    TypeError, ValueError, OverflowError, NotImplementedError
         NumPy's and xarray's, if `x` is not made of numbers, or `out` does not fit.
     """
     return np.clip(x, 0.0, 1.0, out=out)
@@ -46,7 +47,7 @@ def hard_sigmoid_derivative(x: np.ndarray) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, OverflowError
         NumPy's, if `x` is not made of numbers.
     """
     return np.where(np.greater_equal(x, 0) & np.less_equal(x, 1), 1.0, 0.0)
@@ -57,7 +58,7 @@ def sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError
+    TypeError, ValueError, OverflowError, NotImplementedError
         NumPy's and xarray's, if `x` is not made of numbers, or `out` does not fit.
     """
     half = np.tanh(np.multiply(x, 0.5, out=out), out=out)
@@ -69,7 +70,7 @@ def tanh(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError
+    TypeError, ValueError, OverflowError, NotImplementedError
         NumPy's and xarray's, if `x` is not made of numbers, or `out` does not fit.
     """
     return np.tanh(x, out=out)
@@ -130,7 +131,7 @@ def free_field(W: np.ndarray, b: np.ndarray, X: np.ndarray, model: Model) -> Fie
     outgoing = (np.abs(W) if model.absolute_outflow else W).sum(axis=2)
     return Field(
         W=W[:, N_X:, N_X:],
-        drive=b[:, None, N_X:] + ordered_product(X, W[:, :N_X, N_X:]),
+        drive=b[:, None, N_X:] + _ordered_product(X, W[:, :N_X, N_X:]),
         decay=model.leak + model.outflow * outgoing[:, N_X:],
     )
 
@@ -155,6 +156,9 @@ def ordered_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     for i in range(1, left.shape[-1]):
         product += left[..., :, i : i + 1] * right[..., i : i + 1, :]
     return product
+
+
+_ordered_product = unchecked(ordered_product)
 
 
 @takes(field=FIELD, beta=number(), Y=array("M N_Y"))
@@ -192,7 +196,7 @@ def vector_field(field: Field, S: np.ndarray) -> np.ndarray:
     """
     try:
         return S @ field.W + field.drive - S * field.decay[..., None, :]
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"field and its states S do not fit: {short(S)}: {error}") from error
 
 
@@ -207,8 +211,8 @@ def euler_step(
         If S, dS and dt are no numbers or do not fit, or rho is no function of them.
     """
     try:
-        return rho(S + dt * dS)
-    except (TypeError, ValueError) as error:
+        return rho(np.add(S, np.multiply(dt, dS)))
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"S, dS, dt and rho do not make a step: {error}") from error
 
 

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deep_nb.checks import FUNCTION, NOTHING, a, array, number, sequence, takes
+from deep_nb.checks import FUNCTION, NOTHING, a, array, number, sequence, takes, unchecked
 from deep_nb.dynamics import (
     FIELD,
     PHASE,
@@ -50,6 +50,11 @@ from deep_nb.topology import constrain_weights
 
 #: Singular values below this, relative to the largest, count as 0 where the adjoint is solved for.
 RANK_TOLERANCE = 1e-12
+
+# What `learn` passes on has been checked where it came in.
+_constrain_weights = unchecked(constrain_weights)
+_free_field, _nudged_field = unchecked(free_field), unchecked(nudged_field)
+_ordered_product = unchecked(ordered_product)
 
 
 class Lesson(NamedTuple):
@@ -96,7 +101,7 @@ class Lesson(NamedTuple):
             If an argument is something else.
         """
         return self.relax(
-            nudged_field(field, beta, self.Y), self.free.S, self.phase._replace(stdp=stdp)
+            _nudged_field(field, beta, self.Y), self.free.S, self.phase._replace(stdp=stdp)
         )
 
 
@@ -144,7 +149,7 @@ def stdp(lesson: Lesson) -> Change:
     K, n, _ = weak.pairing.shape
     dW = np.zeros((K, N_X + n, N_X + n))
     dW[:, N_X:, N_X:] = weak.pairing
-    dW[:, :N_X, N_X:] = ordered_product(X.T, weak.change)
+    dW[:, :N_X, N_X:] = _ordered_product(X.T, weak.change)
     db = np.zeros((K, N_X + n))
     db[:, N_X:] = weak.change.sum(axis=1)
     return Change(weak, dW / (M * hyper.T2), db / (M * hyper.T2))
@@ -182,7 +187,7 @@ def vector_field(lesson: Lesson) -> Change:
         If `lesson` is none.
     """
     weak, delta = _symmetric(lesson, lesson.field)
-    return Change(weak, *descent(lesson, delta))
+    return Change(weak, *_descent(lesson, delta))
 
 
 @takes(lesson=LESSON)
@@ -201,8 +206,8 @@ def exact(lesson: Lesson) -> Change:
     ValueError
         If `lesson` is none.
     """
-    weak, delta = _symmetric(lesson, transposed_field(lesson.field, lesson.free.S))
-    return Change(weak, *descent(lesson, delta))
+    weak, delta = _symmetric(lesson, _transposed_field(lesson.field, lesson.free.S))
+    return Change(weak, *_descent(lesson, delta))
 
 
 @takes(lesson=LESSON)
@@ -220,18 +225,18 @@ def adjoint(lesson: Lesson) -> Change:
         If `lesson` is none.
     """
     weak = lesson.nudge(lesson.field, lesson.hyper.beta)
-    return Change(weak, *descent(lesson, adjoint_states(lesson.field, lesson.free.S, lesson.Y)))
+    return Change(weak, *_descent(lesson, _adjoint_states(lesson.field, lesson.free.S, lesson.Y)))
 
 
 Rule = Callable[[Lesson], Change]
 
 #: The rules by their names.
 RULES: dict[str, Rule] = {
-    "stdp": stdp,
-    "contrastive": contrastive,
-    "vector_field": vector_field,
-    "exact": exact,
-    "adjoint": adjoint,
+    "stdp": unchecked(stdp),
+    "contrastive": unchecked(contrastive),
+    "vector_field": unchecked(vector_field),
+    "exact": unchecked(exact),
+    "adjoint": unchecked(adjoint),
 }
 
 
@@ -294,14 +299,14 @@ def learn(
     TypeError
         If `relax` does not take a field, states and a phase.
     """
-    field = free_field(W, b, X, model)
+    field = _free_field(W, b, X, model)
     free = relax(field, start, phase)
     a(Relaxation).check(free, "what relax returns")
     lesson = Lesson(model, hyper, W, X, Y, field, free, phase._replace(T=hyper.T2), relax)
     weak, dW, db = RULES[model.rule](lesson)
     if not model.learned_bias:
         db = np.zeros_like(db)
-    return free, Change(weak, constrain_weights(dW, mask), db)
+    return free, Change(weak, _constrain_weights(dW, mask), db)
 
 
 @takes(field=FIELD, S=array("K M n"))
@@ -322,7 +327,7 @@ def transposed_field(field: Field, S: np.ndarray) -> Field:
     """
     W = field.W.transpose(0, 2, 1)
     return Field(
-        np.ascontiguousarray(W), field.drive + ordered_product(S, field.W - W), field.decay
+        np.ascontiguousarray(W), field.drive + _ordered_product(S, field.W - W), field.decay
     )
 
 
@@ -387,7 +392,7 @@ def adjoint_states(field: Field, S: np.ndarray, Y: np.ndarray) -> np.ndarray:
         If an argument is something else, or their shapes do not fit.
     """
     n, N_Y = S.shape[2], Y.shape[1]
-    moving = ~saturated(field, S)
+    moving = ~_saturated(field, S)
     transposed = field.W - field.decay[:, :, None] * np.eye(n)
     pairs = moving[..., :, None] & moving[..., None, :]
     system = np.where(pairs, transposed[:, None], -np.eye(n))
@@ -441,7 +446,7 @@ def _hebbian(lesson: Lesson, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     K, _, n = delta.shape
     S = np.concatenate([np.broadcast_to(lesson.X, (K, M, N_X)), lesson.free.S], axis=2)
     dW = np.zeros((K, N_X + n, N_X + n))
-    dW[:, :, N_X:] = ordered_product(S.transpose(0, 2, 1), delta)
+    dW[:, :, N_X:] = _ordered_product(S.transpose(0, 2, 1), delta)
     db = np.zeros((K, N_X + n))
     db[:, N_X:] = delta.sum(axis=1)
     return dW, db
@@ -473,3 +478,7 @@ def updated_weights(W: np.ndarray, dW: np.ndarray, dt_W: float, reg_W: float) ->
         If an argument is something else, or their shapes do not fit.
     """
     return W + dt_W * dW - reg_W * np.sign(W)
+
+
+_adjoint_states, _descent = unchecked(adjoint_states), unchecked(descent)
+_saturated, _transposed_field = unchecked(saturated), unchecked(transposed_field)

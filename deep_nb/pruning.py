@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deep_nb.checks import array, number, takes
+from deep_nb.checks import array, number, takes, unchecked
 
 
 @takes(W=array("... N N"), tol_W=number(0), temp=number(0, without_low=True))
@@ -40,6 +40,9 @@ def pruning_probabilities(W: np.ndarray, tol_W: float, temp: float) -> np.ndarra
     return np.where(size <= tol_W, boltzmann / boltzmann.sum(axis=-2, keepdims=True), 0.0)
 
 
+_probabilities = unchecked(pruning_probabilities)
+
+
 @takes(
     W=array("... N N"),
     draws=array("... N N"),
@@ -66,4 +69,4 @@ def prune(W: np.ndarray, draws: np.ndarray, tol_W: float, temp: float) -> np.nda
     """
     if draws.shape != W.shape:
         raise ValueError(f"draws and W must have one shape, got {draws.shape} and {W.shape}")
-    return np.where(draws < pruning_probabilities(W, tol_W, temp), 0.0, W)
+    return np.where(draws < _probabilities(W, tol_W, temp), 0.0, W)

@@ -30,6 +30,7 @@ from deep_nb.checks import (
     integer,
     plain,
     takes,
+    unchecked,
 )
 from deep_nb.dynamics import Phase, Relaxation
 from deep_nb.engines import Relax, choose_engine, get_engine
@@ -42,6 +43,16 @@ from deep_nb.randomness import check_seeds, initial_states, initial_weights, pru
 from deep_nb.results import check_record, empty_run
 from deep_nb.tasks import Task, classification_error, mean_squared_error, predicted_labels
 from deep_nb.topology import constrain_weights
+
+# What the loop over epochs passes on has been checked where it came in.
+_classification_error = unchecked(classification_error)
+_initial_states = unchecked(initial_states)
+_learn = unchecked(learn)
+_mean_squared_error = unchecked(mean_squared_error)
+_predicted_labels = unchecked(predicted_labels)
+_prune = unchecked(prune)
+_pruning_draws = unchecked(pruning_draws)
+_updated_weights = unchecked(updated_weights)
 
 
 def train(
@@ -261,8 +272,10 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
         log["W_epochs"][:, 0], log["B_epochs"][:, 0] = W, B
     for epoch in tqdm(range(hyper.n_epochs), desc="epochs", disable=not progress):
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is found and reported
-            start = np.array([initial_states(streams[k], len(experiment.X), layout) for k in alive])
-            free, change = two_phases(
+            start = np.array(
+                [_initial_states(streams[k], len(experiment.X), layout) for k in alive]
+            )
+            free, change = _two_phases(
                 experiment, relax, W[alive], B[alive], start, "S_epochs" in log
             )
             W_next, B_next = _updated(experiment, W[alive], B[alive], change)
@@ -271,8 +284,10 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
         log["diverged_epoch"][alive[~finite]] = epoch
         alive = alive[finite]
         if experiment.flags.sparse:
-            draws = np.array([pruning_draws(streams[k], layout) for k in alive])
-            W[alive] = prune(W_next[finite], draws.reshape(W[alive].shape), hyper.tol_W, hyper.temp)
+            draws = np.array([_pruning_draws(streams[k], layout) for k in alive])
+            W[alive] = _prune(
+                W_next[finite], draws.reshape(W[alive].shape), hyper.tol_W, hyper.temp
+            )
         else:
             W[alive] = W_next[finite]
         B[alive] = B_next[finite]
@@ -326,7 +341,7 @@ def two_phases(
     TypeError
         If `relax` does not take a field, states and a phase.
     """
-    free, change = learn(
+    free, change = _learn(
         experiment.model,
         experiment.hyper,
         experiment.mask,
@@ -335,7 +350,7 @@ def two_phases(
         experiment.X,
         experiment.Y,
         start,
-        free_phase(experiment, trajectory),
+        _free_phase(experiment, trajectory),
         relax,
     )
     if experiment.flags.sign:
@@ -367,7 +382,7 @@ def _updated(
 ) -> tuple[np.ndarray, np.ndarray]:
     hyper = experiment.hyper
     reg_W = hyper.reg_W if experiment.flags.regularized else 0.0
-    return updated_weights(W, change.dW, hyper.dt_W, reg_W), B + hyper.dt_W * change.db
+    return _updated_weights(W, change.dW, hyper.dt_W, reg_W), B + hyper.dt_W * change.db
 
 
 def _finite(*arrays: np.ndarray) -> np.ndarray:
@@ -389,9 +404,9 @@ def _write(
     for phase, relaxation in (("free", free), ("weak", change.weak)):
         S = relaxation.S[finite]
         outputs = S[..., -N_Y:]
-        labels = predicted_labels(outputs, one_hot)
-        log[f"mse_{phase}"][alive, epoch] = mean_squared_error(outputs, experiment.Y)
-        log[f"class_error_{phase}"][alive, epoch] = classification_error(labels, experiment.labels)
+        labels = _predicted_labels(outputs, one_hot)
+        log[f"mse_{phase}"][alive, epoch] = _mean_squared_error(outputs, experiment.Y)
+        log[f"class_error_{phase}"][alive, epoch] = _classification_error(labels, experiment.labels)
         log[f"residual_{phase}"][alive, epoch] = relaxation.residual[finite]
         log[f"projected_residual_{phase}"][alive, epoch] = relaxation.projected_residual[finite]
         log[f"steps_{phase}"][alive, epoch] = relaxation.steps[finite]
@@ -420,3 +435,6 @@ def _freeze(log: dict[str, np.ndarray]) -> None:
         if "W_epochs" in log:
             log["W_epochs"][k, epoch + 1 :] = log["W"][k]
             log["B_epochs"][k, epoch + 1 :] = log["B"][k]
+
+
+_two_phases, _free_phase = unchecked(two_phases), unchecked(free_phase)

@@ -54,7 +54,7 @@ def _relax_one(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
     G = dt * field.W
     G[np.arange(n), np.arange(n)] += 1.0 - dt * field.decay
     push = dt * field.drive
-    S, S_next, v = S.copy(), np.empty_like(S), np.empty_like(S)
+    S, S_next, v = S.astype(float), np.empty(S.shape), np.empty(S.shape)
     pairing, change = np.zeros((n, n)), np.zeros((M, n))
     product, scratch = np.empty((n, n)), np.empty_like(S)
     states = np.full((T + 1, M, n), np.nan) if trajectory else None

@@ -328,6 +328,7 @@ class Compiled:
             If an argument is something else, or their shapes do not fit.
         """
         dt, T, activation, stop, stdp, trajectory = phase
+        dt, T, limit = float(dt), int(T), -1.0 if stop is None else float(stop)
         K, M, n = S.shape
         if stdp and K * M * n * n > SUMS and (K > 1 or (M > 1 and stop is None)):
             return self._in_halves(field, S, phase)
@@ -349,8 +350,7 @@ class Compiled:
         if stop is None and not trajectory and activation == "hard_sigmoid":
             self._run(_relax_lanes, head, K * M, LANES, cost, (T, dt, betas, plastic, out))
         else:
-            limit, code = -1.0 if stop is None else stop, _ACTIVATIONS[activation]
-            tail = (T, dt, code, limit, betas, plastic, steps, states, out)
+            tail = (T, dt, _ACTIVATIONS[activation], limit, betas, plastic, steps, states, out)
             self._run(_relax_networks, head, K, 1, 8 * M * cost, tail)  # 8: scalars
         S_out, squares, moved, pairing, change = out
         return Relaxation(
