@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
-	@echo "make test        set up .venv and run everything: lint, types, tests, README, notebooks"
+	@echo "make test        set up .venv and run everything: lint, types, tests, coverage, README, notebooks"
 	@echo "make lint        ruff and mypy only"
 	@echo "make unit        unit tests and README only"
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
@@ -32,7 +32,7 @@ unit: $(READY)
 	$(BIN)/pytest tests README.md
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile --cov
 
 replicate: $(READY)
 	$(BIN)/deep-nb replicate --profile quick
