@@ -54,8 +54,7 @@ JOBS ?= 2
 mutants: $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[test,mutants]'
 	rm -rf mutants
-	OPENBLAS_NUM_THREADS=1 $(BIN)/mutmut run --max-children $(JOBS)
-	$(BIN)/python tests/mutants.py
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/mutants.py --max-children $(JOBS)
 
 clean:
 	rm -rf $(VENV) mutants *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -147,7 +147,7 @@ def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
     """In epoch 2 of 5: what was before stays, what was then is frozen, the others go on."""
     wanted = {"seeds": [3, 5, 7], "hyper": {**SHORT, "n_epochs": 5}, "record": ("weights",)}
     clean = deep_nb.train("EP_asym", "or", **wanted)
-    learn, calls = training.learn, itertools.count()
+    learn, calls = training._learn, itertools.count()
 
     def spoiled(*arguments):
         free, change = learn(*arguments)
@@ -157,7 +157,7 @@ def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
             getattr(owner, name)[1] = np.nan
         return free, change
 
-    monkeypatch.setattr(training, "learn", spoiled)
+    monkeypatch.setattr(training, "_learn", spoiled)
     with pytest.warns(RuntimeWarning, match=r"1 of 3 networks diverged \(seeds 5\)"):
         run = deep_nb.train("EP_asym", "or", **wanted)
     assert run["diverged"].values.tolist() == [False, True, False]
