@@ -205,7 +205,7 @@ def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
     Returns
     -------
     float
-        1 if no network of either sample reached the criterion.
+        1 if no network of either sample reached the criterion, or all in the same epoch.
 
     Raises
     ------
@@ -220,7 +220,9 @@ def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
         samples.append(scipy.stats.CensoredData.right_censored(times, censored))
     if not any(sample.num_censored() < len(sample) for sample in samples):
         return 1.0
-    return float(scipy.stats.logrank(samples[0], samples[1]).pvalue)
+    with np.errstate(invalid="ignore"):  # 0 / 0 where all reach it in one epoch
+        pvalue = float(scipy.stats.logrank(samples[0], samples[1]).pvalue)
+    return 1.0 if np.isnan(pvalue) else pvalue
 
 
 def wilson(successes: Any, total: int, confidence: float = 0.95) -> np.ndarray:
