@@ -192,7 +192,8 @@ def _claim(item: Any) -> Claim:
 
 def _checked(claims: Iterable[Claim]) -> list[Claim]:
     """Return claims as a list, one at least."""
-    given = list(claims) if isinstance(claims, Iterable) else claims
+    iterates = isinstance(claims, Iterable) and not isinstance(claims, np.ndarray)
+    given = list(claims) if iterates else claims
     sequence(a(Claim)).check(given, "claims")
     return list(given)
 

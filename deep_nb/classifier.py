@@ -175,7 +175,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         total = hyper.n_epochs * per_epoch
         for epoch in range(hyper.n_epochs):
             done = epoch * per_epoch + np.arange(per_epoch)
-            self._pass(samples, labels, hyper.dt_W * (1 + np.cos(np.pi * done / total)) / 2)
+            self._pass(samples, labels, hyper.dt_W * ((1 + np.cos(np.pi * done / total)) / 2))
         return self
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:

@@ -186,6 +186,17 @@ def nudged_field(field: Field, beta: float, Y: np.ndarray) -> Field:
     return Field(field.W, drive, decay)
 
 
+#: What NumPy and xarray raise of things that are no arrays, or do not fit.
+_MISFITS = (
+    AttributeError,
+    IndexError,
+    NotImplementedError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+
+
 def vector_field(field: Field, S: np.ndarray) -> np.ndarray:
     """Return ds/dt at the free states S, shape (K, M, n); or of one network, without its axis.
 
@@ -196,7 +207,7 @@ def vector_field(field: Field, S: np.ndarray) -> np.ndarray:
     """
     try:
         return S @ field.W + field.drive - S * field.decay[..., None, :]
-    except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
+    except _MISFITS as error:
         raise ValueError(f"field and its states S do not fit: {short(S)}: {error}") from error
 
 
@@ -212,7 +223,7 @@ def euler_step(
     """
     try:
         return rho(np.add(S, np.multiply(dt, dS)))
-    except (TypeError, ValueError, OverflowError) as error:
+    except _MISFITS as error:
         raise ValueError(f"S, dS, dt and rho do not make a step: {error}") from error
 
 

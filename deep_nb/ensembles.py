@@ -149,7 +149,7 @@ def sweep(
     Raises
     ------
     ValueError
-        As `deep_nb.train`, or if an axis of the grid is no sequence of numbers.
+        As `deep_nb.train`, or if an axis of the grid is no sequence of different numbers.
     OSError
         If the checkpoint cannot be written.
 
@@ -159,6 +159,10 @@ def sweep(
         If networks diverged.
     """
     seeds = check_seeds(seeds)
+    axes = {"N_H": N_H, "beta": beta, "dt_W_factor": dt_W_factor, "n_epochs": n_epochs}
+    for name, values in axes.items():
+        if len({*values}) < len(values):
+            raise ValueError(f"{name} must hold different values, got {short(values)}")
     frames = []
     for model, task, hidden, b, factor in itertools.product(MODELS, TASKS, N_H, beta, dt_W_factor):
         hyper = {

@@ -226,7 +226,11 @@ def energy(path: xr.Dataset, run: xr.Dataset, P: np.ndarray | None = None) -> xr
     """
     experiment = experiment_of(run)
     n = experiment.layout.n_free
-    if not isinstance(path, xr.Dataset) or not {"S", "phase", "step"} <= set(path.variables):
+    if (
+        not isinstance(path, xr.Dataset)
+        or not {"S", "phase", "step", "seed"} <= set(path.variables)
+        or not path["phase"].dims == path["step"].dims == ("step",)
+    ):
         raise ValueError(f"path must be a dataset as from deep_nb.trajectory, got {short(path)}")
     shape = (run.sizes["seed"], len(path["phase"]), len(experiment.X), experiment.layout.N)
     if path["S"].shape != shape or path["S"].dtype.kind != "f":

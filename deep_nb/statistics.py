@@ -27,6 +27,9 @@ from deep_nb.models import MAX_COUNT
 from deep_nb.results import experiment_of
 from deep_nb.tasks import classification_error, mean_squared_error
 
+#: Numbers that a bootstrap holds at a time: 160 MB.
+MAX_DRAWN = 20_000_000
+
 #: Bound of counts, which become floating-point numbers.
 MAX_TOTAL = 1_000_000_000
 EPOCHS = integer(1, MAX_COUNT)
@@ -182,6 +185,7 @@ def _bootstrap(samples: tuple[np.ndarray, ...], statistic: Any) -> Estimate:
         n_resamples=4999,
         method="percentile",
         vectorized=True,
+        batch=max(1, MAX_DRAWN // sum(values.size for values in samples)),
         rng=np.random.default_rng(0),
     ).confidence_interval
     value = float(statistic(*samples, axis=0))
@@ -201,7 +205,7 @@ def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
     Returns
     -------
     float
-        1 if no network of either sample reached the criterion.
+        1 if no network of either sample reached the criterion, or all in the same epoch.
 
     Raises
     ------
@@ -216,7 +220,9 @@ def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
         samples.append(scipy.stats.CensoredData.right_censored(times, censored))
     if not any(sample.num_censored() < len(sample) for sample in samples):
         return 1.0
-    return float(scipy.stats.logrank(samples[0], samples[1]).pvalue)
+    with np.errstate(invalid="ignore"):  # 0 / 0 where all reach it in one epoch
+        pvalue = float(scipy.stats.logrank(samples[0], samples[1]).pvalue)
+    return 1.0 if np.isnan(pvalue) else pvalue
 
 
 def wilson(successes: Any, total: int, confidence: float = 0.95) -> np.ndarray:
@@ -243,6 +249,8 @@ def wilson(successes: Any, total: int, confidence: float = 0.95) -> np.ndarray:
     """
     integer(1, MAX_TOTAL).check(total, "total")
     number(0, 1, without_low=True).check(confidence, "confidence")
+    if confidence == 1:
+        raise ValueError("confidence must be below 1")
     counts = finite_array(successes, "successes", None)
     if not ((counts >= 0) & (counts <= plain(total)) & (counts == np.floor(counts))).all():
         raise ValueError(f"successes k must be integers from 0 to {total}, got {short(successes)}")

@@ -27,6 +27,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
+from matplotlib.figure import Figure
 
 import deep_nb
 from deep_nb import (
@@ -157,8 +158,8 @@ def table():
     w = world()
     model, hyper = w.experiment.model, w.experiment.hyper
     X, Y, mask, W, B, J = w.experiment.X, w.experiment.Y, w.experiment.mask, w.W, w.B, w.J
-    axes = fresh(lambda: plt.figure().subplots())
-    drawn = fresh(lambda: plt.figure().subplots().plot([1, 2])[0].axes)
+    axes = fresh(lambda: Figure().subplots())
+    drawn = fresh(lambda: Figure().subplots().plot([1, 2])[0].axes)
     stream = fresh(lambda: np.random.RandomState(0))
     run, lesson, layout = {"run": w.run}, {"lesson": w.lesson}, {"layout": w.layout}
     relaxing = {"field": w.field, "S": w.S, "phase": w.phase}
@@ -342,7 +343,7 @@ def table():
         "plotting.runs.plot_sparsity": plot,
         "plotting.runs.plot_energy": {"run": w.certified, "ax": axes},
         "plotting.style.save_figure": {
-            "figure": fresh(lambda: plt.figure(figsize=(0.3, 0.3))),
+            "figure": fresh(lambda: Figure(figsize=(0.3, 0.3))),
             "folder": "figures", "name": "figure", "caption": "text",
         },
         "plotting.style.new_axes": plot,

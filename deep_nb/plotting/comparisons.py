@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from deep_nb.checks import TEXT, a, number, one_of, sequence, short, table, takes
-from deep_nb.plotting.style import COLOUR, LINE, STYLE, VERMILION
+from deep_nb.checks import a, number, one_of, sequence, short, table, takes
+from deep_nb.plotting.style import COLOUR, LABEL, LINE, STYLE, VERMILION
 from deep_nb.statistics import EPOCHS, epochs_array, wilson
 
 
-@takes(x=sequence(number()), ax=a(Axes), colour=COLOUR, line=LINE, label=TEXT)
+@takes(x=sequence(number()), ax=a(Axes), colour=COLOUR, line=LINE, label=LABEL)
 def plot_shares(
     x: Sequence[float],
     successes: Sequence[int],
@@ -49,7 +49,7 @@ def plot_shares(
     return ax
 
 
-@takes(n_epochs=EPOCHS, ax=a(Axes), colour=COLOUR, line=LINE, label=TEXT)
+@takes(n_epochs=EPOCHS, ax=a(Axes), colour=COLOUR, line=LINE, label=LABEL)
 def plot_reached(
     epochs: ArrayLike, n_epochs: int, ax: Axes, colour: str, line: str, label: str
 ) -> Axes:

@@ -23,6 +23,11 @@ BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F",
 PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}
 
 COLOUR = Kind("a colour", is_color_like)
+#: Matplotlib leaves others out of a legend.
+LABEL = Kind(
+    "a text that does not begin with '_'",
+    lambda value: isinstance(value, str) and value != "" and not value.startswith("_"),
+)
 LINE = Kind("a line style", lambda value: isinstance(value, str) and value in lineStyles)
 
 #: What a band is drawn down to where it reaches 0; squares of rounding errors are larger.
@@ -147,7 +152,7 @@ def one_network(run: xr.Dataset, seed: int | None) -> tuple[xr.Dataset, int]:
     values=array("networks steps"),
     colour=COLOUR,
     line=LINE,
-    label=TEXT,
+    label=LABEL,
     lw=number(0),
 )
 def draw_median(
