@@ -965,6 +965,46 @@ MENDED = {
     "compare": (lambda: good("verification.compare", against=None), "against must be a path"),
     "rtol": (lambda: good("verification.compare", rtol=None), "tolerances must be 0 or more"),
     "atol": (lambda: good("verification.compare", atol=np.nan), "tolerances must be 0 or more"),
+    "draws": (
+        lambda: good("pruning.prune", draws=np.zeros((9, 9))),
+        r"draws and W must have one shape, got \(9, 9\)",
+    ),
+    "columns of X": (
+        lambda: world().layout.clamp(np.zeros((4, 5))),
+        "X must have 2 columns, got an array of float64 of shape",
+    ),
+    "a ragged topology": (
+        lambda: tiny(topology=[[True], [True, False]]),
+        "topology must be a boolean matrix",
+    ),
+    "a path of another run": (
+        lambda: good("stability.energy", path=deep_nb.trajectory(world().run.isel(seed=[0]))),
+        "path must be of this run: S of shape",
+    ),
+    "what is no path of states": (
+        lambda: good("stability.energy", path=world().run),
+        "path must be a dataset as from deep_nb.trajectory",
+    ),
+    "origin": (
+        lambda: good("provenance.stamp", origin={"a": {1, 2}}),
+        "origin must be made of JSON types",
+    ),
+    "a record of sets": (
+        lambda: good("records.write_record", record=world().record.replace(origin={"a": {1}})),
+        "record must be made of JSON types",
+    ),
+    "a table of texts": (
+        lambda: good("claims.markdown", table=world().table.assign(estimate="1")),
+        "table must be a table",
+    ),
+    "a table without": (
+        lambda: good("claims.markdown", table=world().table.drop(columns="low")),
+        "table must be a table",
+    ),
+    "a table with infinity": (
+        lambda: good("claims.markdown", table=world().table.assign(high=np.inf)),
+        "table must be a table",
+    ),
     "NaN": (lambda: tiny(hyper={"beta": np.nan}), "beta = nan: it should be a finite number"),
     "infinity": (lambda: tiny(hyper={"dt": np.inf}), "dt = inf: it should be a finite number"),
     "hours of work": (lambda: tiny(hyper={"n_epochs": 10**9}), "n_epochs = 1000000000: it should"),

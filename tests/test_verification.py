@@ -1,0 +1,119 @@
+"""Two replicates side by side: every difference is found and named, and nothing else."""
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from click.testing import CliRunner
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from deep_nb.cli import main
+from deep_nb.provenance import stamp
+from deep_nb.verification import compare, verify, write_checksums
+
+
+def write(root, name="a", printed="MSE 0.25 of 3\n", parameters=None, x=(1.0, np.nan), n=(3, 4)):
+    """Write an experiment as a batch leaves it: notebook, run, table, text."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    cell = new_code_cell("print()", outputs=[new_output("stream", name="stdout", text=printed)])
+    logged = new_output("stream", name="stderr", text=str(np.random.default_rng().random()))
+    notebook = new_notebook(cells=[cell, new_code_cell("log()", outputs=[logged])])
+    notebook.metadata["deep_nb"] = {"parameters": parameters or {"n": 3}, "started": name}
+    nbformat.write(notebook, folder / "x.ipynb")
+    xr.Dataset({"x": ("i", np.array(x)), "word": ("j", ["a", "b"])}).to_netcdf(folder / "run.nc")
+    pd.DataFrame({"n": n, "verdict": ["yes", "no"]}).to_csv(folder / "t.csv", index=False)
+    (folder / "t.md").write_text(f"| {n[0]} |\n|---|\n")
+    write_checksums(root, [name])
+
+
+@pytest.fixture
+def one(tmp_path):
+    write(tmp_path / "one")
+    return tmp_path / "one"
+
+
+def test_the_same_numbers_are_the_same(one, tmp_path):
+    """Tolerance, NaN, the width of printed columns, and where it was made do not count."""
+    write(tmp_path / "two", x=(1.0 + 1e-8, np.nan), printed="MSE   0.250000001  of 3\n")
+    for path in (tmp_path / "two" / "a").iterdir():
+        if path.suffix == ".nc":
+            stamp(path, {"where": "elsewhere"})
+    assert compare(one, tmp_path / "two") == (4, [])
+    count, different = compare(one, tmp_path / "two", rtol=0, atol=0)
+    assert count == 4
+    assert different == [
+        "a/run.nc: x: 1 of 2 differ, most 1.0 against 1.00000001",
+        "a/x.ipynb: cell 0, numbers: 1 of 2 differ, most 0.25 against 0.250000001",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ({"x": (1.0, 2.0)}, ["a/run.nc: x: 1 of 2 differ, most nan against 2.0"]),
+        ({"x": (3.0, np.nan)}, ["a/run.nc: x: 1 of 2 differ, most 1.0 against 3.0"]),
+        ({"x": (1.0, np.nan, 0.0)}, ["a/run.nc: x: shape (2,) against (3,)"]),
+        ({"printed": "MSE 0.25 of 4\n"}, ["a/x.ipynb: cell 0, numbers: 1 of 2 differ, most 3.0"]),
+        ({"printed": "error 0.25 of 3\n"}, ["a/x.ipynb: cell 0, words: 1 of 1 differ"]),
+        ({"n": (5, 4)}, ["a/t.csv: column n: 1 of 2 differ, most 3.0 against 5.0", "a/t.md: text"]),
+        ({"parameters": {"n": 4}}, ["a/x.ipynb: other parameters, not compared: n: 3 → 4"]),
+    ],
+)
+def test_each_difference_is_named(one, tmp_path, change, lines):
+    write(tmp_path / "two", **change)
+    different = compare(one, tmp_path / "two")[1]
+    assert len(different) == len(lines)
+    for line, start in zip(different, lines, strict=True):
+        assert line.startswith(start)
+
+
+def test_what_only_one_has_is_named(one, tmp_path):
+    write(tmp_path / "two")
+    write(tmp_path / "two", name="b")
+    (tmp_path / "two" / "a" / "t.md").unlink()
+    (tmp_path / "two" / "a" / "run.nc").unlink()  # figures are kept without
+    table = tmp_path / "two" / "a" / "t.csv"
+    pd.read_csv(table).rename(columns={"verdict": "answer"}).to_csv(table, index=False)
+    assert compare(one, tmp_path / "two")[1] == [
+        f"b: only in {tmp_path / 'two'}",
+        "a/t.csv: column answer on one side only",
+        "a/t.csv: column verdict on one side only",
+        "a/t.md: on one side only",
+    ]
+
+
+def test_the_command_says_what_differs_and_exits_with_1(one, tmp_path):
+    write(tmp_path / "two", x=(9.0, np.nan))
+    words = ["verify", str(one), "--against", str(tmp_path / "two")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1
+    assert result.stdout == "a/run.nc: x: 1 of 2 differ, most 1.0 against 9.0\n"
+    assert "1 differences, 4 files looked at" in result.stderr
+    result = CliRunner().invoke(main, [*words, "--rtol", "1"])
+    assert result.exit_code == 0
+    assert result.stdout == f"4 files in {one} and {tmp_path / 'two'} hold the same numbers\n"
+
+
+def test_checksums_find_what_is_changed_lost_or_added(one):
+    assert verify(one) == (4, [])
+    (one / "a" / "t.csv").write_text("n\n3\n")
+    (one / "a" / "t.md").unlink()
+    (one / "a" / "new.csv").write_text("")
+    assert verify(one) == (
+        4,
+        ["a/t.csv: differs from its SHA-256", "a/t.md: is not there", "a/new.csv: is not listed"],
+    )
+    result = CliRunner().invoke(main, ["verify", str(one)])
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "line", ["0" * 64 + "  ../../etc/passwd", "0" * 64 + "  /etc/passwd", "0" * 63 + "  a/x", "\0"]
+)
+def test_checksums_of_files_elsewhere_are_refused(one, line):
+    (one / "SHA256SUMS").write_text(line + "\n")
+    with pytest.raises(ValueError, match="SHA256SUMS is damaged: not a line of checksums"):
+        verify(one)
