@@ -107,3 +107,18 @@ def test_parts_relaxed_apart_join_to_the_whole(trajectory, rng):
                 assert getattr(joined, name) is None
             else:
                 np.testing.assert_allclose(getattr(joined, name), expected, atol=1e-14)
+
+
+def test_parts_that_do_not_belong_together_are_refused(rng):
+    field = Field(rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 4, 3)), np.ones((2, 3)))
+    S = rng.uniform(size=(2, 4, 3))
+    plain, recorded = (relax(field, S, Phase(0.1, 3, trajectory=t)) for t in (False, True))
+    one = relax(Field(*(part[:1] for part in field)), S[:1], Phase(0.1, 3))
+    for first, second, said in (
+        (plain, recorded, "^first and second must hold the same: one has a part that is None$"),
+        (recorded, plain, "^first and second must hold the same: one has a part that is None$"),
+        (plain, one, "^first and second must be of the same networks, got an array of float64 of "),
+        (plain, plain._replace(S=None), r"^second\.S must be an array of real numbers"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            join_samples(first, second)

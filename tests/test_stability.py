@@ -429,3 +429,62 @@ def test_extreme_scales_stay_finite():
         assert max_stable_dt(scale * J) == pytest.approx(2 / 3 / scale)
     leak = certifying_leak([[0.0, 1e20], [1e20, 0.0]], 0.0)
     assert diagonal_certificate(np.array([[-leak, 1e20], [1e20, -leak]])) is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda path: None, r"^path must be a dataset as from deep_nb\.trajectory, got None$"),
+        (lambda path: path.drop_vars("S"), "^path must be a dataset as from"),
+        (lambda path: path.drop_vars("seed"), "^path must be a dataset as from"),
+        (lambda path: path.drop_vars("step"), "^path must be a dataset as from"),
+        (lambda path: path.drop_vars("phase"), "^path must be a dataset as from"),
+        (lambda path: path.isel(step=0), "^path must be a dataset as from"),
+        (
+            lambda path: path.isel(seed=[0]),
+            r"^path must be of this run: S of shape \(2, 71, 4, 9\), got",
+        ),
+        (lambda path: path.assign(S=path["S"].astype(str)), "^path must be of this run"),
+    ],
+)
+def test_energies_of_what_is_no_path_are_refused(change, said):
+    leaky = deep_nb.DEEP.replace(name="leaky", leak=5.0)
+    run = deep_nb.train(leaky, "xor", seeds=range(2), hyper=SHORT)
+    with pytest.raises(ValueError, match=said):
+        energy(change(deep_nb.trajectory(run)), run)
+
+
+@pytest.mark.parametrize("P", [np.eye(6), np.zeros((1, 6, 6)), np.full((2, 6, 6), np.nan), "P"])
+def test_matrices_that_do_not_fit_are_refused(P):
+    run = deep_nb.train("DEEP", "xor", seeds=range(2), hyper=SHORT)
+    with pytest.raises(ValueError, match=r"^P must be .*of shape"):
+        energy(deep_nb.trajectory(run), run, P)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "said"),
+    [
+        (-2, "^epoch must be an integer from -1 to "),
+        (1.5, "^epoch must be an integer"),
+        (5, "^epoch must be -1 or an integer from 0 to 4, got 5$"),
+    ],
+)
+def test_epochs_that_are_not_there_are_refused(epoch, said):
+    run = deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, record=("weights",))
+    with pytest.raises(ValueError, match=said):
+        stability.weights_after(run, epoch)
+    W, B = stability.weights_after(run, 4)
+    np.testing.assert_array_equal(W, run["W"])
+    np.testing.assert_array_equal(B, run["B"])
+
+
+def test_what_is_no_run_has_no_weights():
+    with pytest.raises(ValueError, match="run"):
+        stability.weights_after(None)
+
+
+def test_a_phase_that_does_not_exist_is_told_the_nearest():
+    run = deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT)
+    said = r"^phase must be 'free' or 'nudged', got 'nuged' \(did you mean 'nudged'\?\)$"
+    with pytest.raises(ValueError, match=said):
+        field_after(run, phase="nuged")
