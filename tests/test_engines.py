@@ -5,7 +5,10 @@ import deep_nb
 from deep_nb.dynamics import Field, Phase, euler_step, hard_sigmoid, vector_field
 from deep_nb.engines import ENGINES, get_engine
 
-engines = pytest.mark.parametrize("relax", [make(2) for make in ENGINES.values()], ids=ENGINES)
+
+@pytest.fixture(params=ENGINES.values(), ids=ENGINES)
+def relax(request):
+    return request.param(2)
 
 
 def problem(rng, K=3, M=4, n=5):
@@ -17,7 +20,6 @@ def problem(rng, K=3, M=4, n=5):
     return field, rng.uniform(size=(K, M, n))
 
 
-@engines
 def test_a_phase_is_its_steps_one_by_one(relax, rng):
     field, S = problem(rng)
     beta_0, beta_1, T, dt = 0.3, 0.7, 50, 0.1
@@ -42,7 +44,6 @@ def test_a_phase_is_its_steps_one_by_one(relax, rng):
     assert (result.steps == T).all()
 
 
-@engines
 @pytest.mark.parametrize("activation", ["hard_sigmoid", "sigmoid", "tanh"])
 def test_early_stop_ends_after_the_first_quiet_step(relax, activation, rng):
     field, S = problem(rng)
@@ -69,7 +70,6 @@ def test_early_stop_ends_after_the_first_quiet_step(relax, activation, rng):
         np.testing.assert_array_equal(stopped.residual[k], alone.residual[0])
 
 
-@engines
 def test_inputs_are_left_as_they_were(relax, rng):
     field, S = problem(rng)
     before = [part.copy() for part in (*field, S)]
