@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from deep_nb.checks import PATH, TEXT, a, takes
+from deep_nb.checks import PATHLIB, TEXT, takes
 
 
-@takes(target=a(Path))
+@takes(target=PATHLIB)
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Give a path to write to; what was written there takes the target's place in one step.
@@ -31,7 +31,6 @@ def replacing(target: Path) -> Iterator[Path]:
     OSError
         If the disk is full or the folder cannot be written to.
     """
-    PATH.check(target, "target")
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     try:
         yield partial
@@ -42,7 +41,7 @@ def replacing(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-@takes(target=a(Path), text=TEXT)
+@takes(target=PATHLIB, text=TEXT)
 def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 text file as `replacing` does, its folder made if need be.
 
@@ -58,7 +57,7 @@ def write_text(target: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-@takes(path=a(Path))
+@takes(path=PATHLIB)
 def flush(path: Path) -> None:
     """Have the system write a file, or the names in a folder, to the disk itself.
 
@@ -78,7 +77,7 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-@takes(path=a(Path))
+@takes(path=PATHLIB)
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal.
 
