@@ -288,8 +288,8 @@ NAME = Kind(
     lambda value: isinstance(value, str) and 0 < len(value) < 200 and not {*value} & {*"/\\\0"},
 )
 NAMES = sequence(NAME, 0)
-#: No system takes longer ones.
-LONGEST_PATH = 4096
+#: No system takes longer paths, and names in them.
+LONGEST_PATH, LONGEST_PART = 4096, 255
 PATH = Kind(
     "a path, a string or a pathlib.Path",
     lambda value: (
@@ -297,8 +297,10 @@ PATH = Kind(
         and isinstance(os.fspath(value), str)
         and "\0" not in os.fspath(value)
         and len(os.fspath(value)) <= LONGEST_PATH
+        and all(len(name) <= LONGEST_PART for name in Path(value).parts)
     ),
 )
+PATHLIB = Kind("a pathlib.Path", lambda value: isinstance(value, Path) and PATH.accepts(value))
 
 
 def check_executor(value: Any) -> None:

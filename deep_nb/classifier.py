@@ -164,6 +164,11 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             or y not of as many labels.
         FloatingPointError
             If weights stop being finite: dt_W or the features are too large.
+
+        Warns
+        -----
+        UserWarning
+            scikit-learn's, if y is a column.
         """
         model, hyper, batches = self._settings()
         if hasattr(self, "W_"):
@@ -198,7 +203,8 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            scikit-learn's, if only one of X and that of the first call has names of features.
+            scikit-learn's, if y is a column, or only one of X and that of the first call has names
+            of features.
         """
         model, hyper, batches = self._settings()
         first = not hasattr(self, "W_")

@@ -26,7 +26,7 @@ import psutil
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from deep_nb.checks import MAPPING, NOTHING, a, takes
+from deep_nb.checks import MAPPING, NOTHING, PATHLIB, a, takes
 from deep_nb.experiments import CHECKPOINT, OUTPUT, Job, literal
 from deep_nb.files import read_notebook, write_text
 from deep_nb.provenance import differences, provenance, stamp
@@ -73,8 +73,8 @@ class Outcome:
 @takes(
     job=a(Job),
     fingerprint=MAPPING,
-    working=a(Path),
-    checkpoint=a(Path),
+    working=PATHLIB,
+    checkpoint=PATHLIB,
     stop=a(threading.Event) | NOTHING,
 )
 def execute(

@@ -19,9 +19,9 @@ from pydantic import Field
 
 from deep_nb.checks import (
     MAPPING,
+    PATHLIB,
     TEXT,
     Frozen,
-    a,
     as_path,
     did_you_mean,
     integer,
@@ -81,7 +81,7 @@ class Job:
 
     def __post_init__(self) -> None:
         TEXT.check(self.name, "name")
-        a(Path).check(self.notebook, "notebook")
+        PATHLIB.check(self.notebook, "notebook")
         MAPPING.check(self.parameters, "parameters")
         integer(1, MAX_TIMEOUT).check(self.timeout, "timeout")
 
@@ -113,7 +113,7 @@ class Job:
         }
 
 
-@takes(path=a(Path))
+@takes(path=PATHLIB)
 def literal(path: Path) -> str:
     """Return a path that papermill, which formats it with the parameters, leaves as it is.
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import nbformat
 
-from deep_nb.checks import PATH, TEXT, a, short, takes
+from deep_nb.checks import PATHLIB, TEXT, short, takes
 
 
-@takes(target=a(Path))
+@takes(target=PATHLIB)
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Give a path to write to; what was written there takes the target's place in one step.
@@ -33,7 +33,6 @@ def replacing(target: Path) -> Iterator[Path]:
     OSError
         If the disk is full or the folder cannot be written to.
     """
-    PATH.check(target, "target")
     partial = _partial(target)
     try:
         yield partial
@@ -48,7 +47,7 @@ def _partial(target: Path) -> Path:
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
 
 
-@takes(target=a(Path))
+@takes(target=PATHLIB)
 def check_writable(target: Path) -> None:
     """Raise at once what `replacing` would raise after the work.
 
@@ -64,7 +63,7 @@ def check_writable(target: Path) -> None:
     partial.unlink()
 
 
-@takes(target=a(Path), text=TEXT)
+@takes(target=PATHLIB, text=TEXT)
 def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 text file as `replacing` does, its folder made if need be.
 
@@ -80,7 +79,7 @@ def write_text(target: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-@takes(path=a(Path))
+@takes(path=PATHLIB)
 def flush(path: Path) -> None:
     """Have the system write a file, or the names in a folder, to the disk itself.
 
@@ -100,7 +99,7 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-@takes(path=a(Path))
+@takes(path=PATHLIB)
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal.
 
@@ -115,7 +114,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@takes(path=a(Path))
+@takes(path=PATHLIB)
 def read_notebook(path: Path) -> nbformat.NotebookNode:
     """Read a Jupyter notebook.
 

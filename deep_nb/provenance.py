@@ -17,7 +17,7 @@ import psutil
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from deep_nb.checks import MAPPING, TEXT, a, takes
+from deep_nb.checks import MAPPING, PATHLIB, TEXT, takes
 from deep_nb.files import replacing, sha256
 
 #: The libraries whose versions may change a result.
@@ -107,7 +107,7 @@ def _json(value: Any, what: str) -> str:
         raise ValueError(f"{what} must be made of JSON types: {error}") from None
 
 
-@takes(path=a(Path), origin=MAPPING)
+@takes(path=PATHLIB, origin=MAPPING)
 def stamp(path: Path, origin: dict[str, Any]) -> None:
     """Write where it comes from into a file's own metadata, in place of what stood there.
 

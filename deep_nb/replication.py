@@ -19,7 +19,7 @@ from typing import Any
 import filelock
 from jupyter_client.kernelspec import KernelSpecManager
 
-from deep_nb.checks import FLAG, NAMES, a, check_executor, integer, plain, sequence, takes
+from deep_nb.checks import FLAG, NAMES, PATHLIB, a, check_executor, integer, plain, sequence, takes
 from deep_nb.execution import KERNEL, Outcome, execute
 from deep_nb.experiments import Job
 from deep_nb.files import flush, replacing, sha256
@@ -37,7 +37,7 @@ LOCK, WORKING, CHECKPOINTS = ".lock", ".working", ".checkpoints"
 
 @takes(
     jobs=sequence(a(Job), 0),
-    output=a(Path),
+    output=PATHLIB,
     processes=integer(1),
     force=FLAG,
 )
@@ -175,7 +175,7 @@ def _put_away(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Ou
     return dataclasses.replace(outcome, folder=folder)
 
 
-@takes(names=NAMES, source=a(Path), target=a(Path))
+@takes(names=NAMES, source=PATHLIB, target=PATHLIB)
 def collect_figures(names: Iterable[str], source: Path, target: Path) -> list[Path]:
     """Copy figures, tables, notebooks and records of experiments, with checksums.
 
