@@ -171,7 +171,7 @@ def a(*types: type) -> Kind:
     return Kind(f"of type {names}", lambda value: isinstance(value, types))
 
 
-def array(axes: str, dtypes: str = "biuf") -> Kind:
+def array(axes: str, dtypes: str = "iuf") -> Kind:
     """Return the kind of arrays with named axes.
 
     Parameters
@@ -267,7 +267,8 @@ def table(numbers: str, texts: str = "") -> Kind:
         for name, missing in columns.items():
             if value[name].dtype.kind not in "biuf":
                 return False
-            if not np.isfinite(value[name].dropna() if missing else value[name]).all():
+            given = value[name].dropna() if missing else value[name]
+            if not given.astype(float).between(-LARGEST, LARGEST).all():
                 return False
         return all(isinstance(text, str) for name in texts.split() for text in value[name])
 

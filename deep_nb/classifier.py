@@ -428,7 +428,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
 
 def _check_labels(labels: np.ndarray, what: str) -> None:
     """Refuse labels that are no classes."""
-    if labels.dtype.kind == "f" and not (np.abs(labels) <= LARGEST).all():
+    if labels.dtype.kind == "f" and not (np.abs(labels.astype(float)) <= LARGEST).all():
         raise ValueError(f"{what} must hold classes, got numbers that are NaN or beyond ±1e100")
     check_classification_targets(labels)
 

@@ -36,7 +36,7 @@ def pruning_probabilities(W: np.ndarray, tol_W: float, temp: float) -> np.ndarra
     """
     size = np.abs(W)
     with np.errstate(over="ignore", under="ignore"):  # exp(−∞) = 0 is what is meant
-        boltzmann = np.exp(-size / temp)
+        boltzmann = np.exp(size / -temp)
     return np.where(size <= tol_W, boltzmann / boltzmann.sum(axis=-2, keepdims=True), 0.0)
 
 

@@ -48,7 +48,7 @@ class Task:
 MAX_CLASSES = 10_000
 
 
-@takes(Y=array("M columns"))
+@takes(Y=array("M columns", "biuf"))
 def one_hot(Y: np.ndarray) -> np.ndarray:
     r"""Encode class numbers as one output neuron a class.
 
@@ -161,7 +161,7 @@ def predicted_labels(outputs: np.ndarray, one_hot: bool = False) -> np.ndarray:
     return np.where(np.isnan(outputs), -1, outputs >= 0.5)
 
 
-@takes(predicted=array("..."), true=array("..."))
+@takes(predicted=array("...", "biuf"), true=array("...", "biuf"))
 def classification_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Return the share of samples with a label that differs.
 

@@ -164,14 +164,16 @@ def draw_median(
     label: str,
     lw: float = 1.5,
 ) -> None:
-    """Draw the median over networks, and their quartiles as a band; NaN steps are left out.
+    """Draw the median over networks, and their quartiles as a band, of what is finite.
 
     Raises
     ------
     ValueError
         If an argument is something else, or `x` and `values` do not fit.
     """
-    x, values = x[np.isfinite(values).any(axis=0)], values[:, np.isfinite(values).any(axis=0)]
+    values = np.where(np.isfinite(values), values, np.nan)
+    drawn = np.isfinite(values).any(axis=0)
+    x, values = x[drawn], values[:, drawn]
     low, middle, high = np.nanpercentile(values, [25, 50, 75], axis=0)
     ax.plot(x, middle, color=colour, ls=line, lw=lw, label=label)
     if len(values) > 1 and lw > 1:
