@@ -28,7 +28,8 @@ from traitlets.config import Config
 
 from deep_nb.checks import MAPPING, NOTHING, PATHLIB, a, takes
 from deep_nb.experiments import CHECKPOINT, OUTPUT, Job, literal
-from deep_nb.files import read_notebook, write_text
+from deep_nb.files import write_text
+from deep_nb.notebooks import read_notebook
 from deep_nb.provenance import differences, provenance, stamp
 
 KERNEL = "python3"

@@ -31,7 +31,7 @@ from deep_nb.checks import (
     short,
     takes,
 )
-from deep_nb.files import read_notebook
+from deep_nb.notebooks import read_notebook
 from deep_nb.provenance import code
 
 PROFILES = ("quick", "full")

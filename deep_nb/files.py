@@ -9,9 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
-
-from deep_nb.checks import PATHLIB, TEXT, short, takes
+from deep_nb.checks import PATHLIB, TEXT, takes
 
 
 @takes(target=PATHLIB)
@@ -112,24 +110,3 @@ def sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@takes(path=PATHLIB)
-def read_notebook(path: Path) -> nbformat.NotebookNode:
-    """Read a Jupyter notebook.
-
-    Raises
-    ------
-    ValueError
-        If the file holds none.
-    OSError
-        If it cannot be read.
-    """
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
-    except OSError:
-        raise
-    except Exception as error:  # of whatever kind: nbformat takes what it reads on trust
-        raise ValueError(f"{path} is not a notebook: {short(str(error))}") from None
-    return notebook

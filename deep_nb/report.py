@@ -15,8 +15,9 @@ import pandas as pd
 
 from deep_nb.checks import as_path, short
 from deep_nb.claims import COLUMNS, TEXTS, markdown
-from deep_nb.files import read_notebook, write_text
+from deep_nb.files import write_text
 from deep_nb.models import MODELS
+from deep_nb.notebooks import read_notebook
 
 _DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 #: What a provenance must tell to be shown.

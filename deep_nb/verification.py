@@ -12,7 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from deep_nb.checks import NAMES, as_path, number, short, takes
-from deep_nb.files import read_notebook, sha256, write_text
+from deep_nb.files import sha256, write_text
+from deep_nb.notebooks import read_notebook
 from deep_nb.provenance import differences
 
 CHECKSUMS = "SHA256SUMS"

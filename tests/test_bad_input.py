@@ -277,7 +277,7 @@ def table():
             "experiments": "experiments.yml", "profile": "quick", "only": "t*",
         },
         "files.check_writable": {"target": Path("file.txt")},
-        "files.read_notebook": {"path": Path("tiny.ipynb")},
+        "notebooks.read_notebook": {"path": Path("tiny.ipynb")},
         "files.replacing": {"target": Path("file.txt")},
         "files.write_text": {"target": Path("file.txt"), "text": "text"},
         "files.flush": {"path": Path("file.txt")},

@@ -88,13 +88,14 @@ def test_total_free_activity_drifts_at_the_inputs_rate(rng):
     np.testing.assert_allclose(total[0], X @ W[0, :N_X, N_X:].sum(axis=1), atol=1e-13)
 
 
+@pytest.mark.parametrize("stdp", [None, (0.3, 0.7)])
 @pytest.mark.parametrize("trajectory", [False, True])
-def test_parts_relaxed_apart_join_to_the_whole(trajectory, rng):
+def test_parts_relaxed_apart_join_to_the_whole(trajectory, stdp, rng):
     """Three networks of four neurons, three samples, apart by networks and by samples."""
     field = Field(
         rng.normal(size=(3, 4, 4)), rng.normal(size=(3, 3, 4)), rng.uniform(1, 2, size=(3, 4))
     )
-    S, phase = rng.uniform(size=(3, 3, 4)), Phase(0.1, 5, stdp=(0.3, 0.7), trajectory=trajectory)
+    S, phase = rng.uniform(size=(3, 3, 4)), Phase(0.1, 5, stdp=stdp, trajectory=trajectory)
     whole = relax(field, S, phase)
     networks = [relax(Field(*(a[k] for a in field)), S[k], phase) for k in (slice(2), slice(2, 3))]
     samples = [

@@ -45,7 +45,7 @@ FLOORS = [
     ["alignment", "ensembles"],
     ["plotting.style"],
     ["plotting.runs", "plotting.networks", "plotting.comparisons"],
-    ["plotting", "claims"],
+    ["plotting", "claims", "notebooks"],
     ["experiments", "verification", "report"],
     ["records", "execution"],
     ["replication"],
