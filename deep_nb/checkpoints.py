@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -58,8 +59,8 @@ def kept(
     piece = make()
     a(xr.Dataset).check(piece, "what make returns")
     place.mkdir(parents=True, exist_ok=True)
-    whole = place / f"{key}.nc"
-    with replacing(whole) as partial:
+    fresh = place / f".{key}-{uuid.uuid4().hex}.nc"  # two processes may make the same piece
+    with replacing(fresh) as partial:
         piece.to_netcdf(partial, engine="netcdf4")
-    whole.replace(place / f"{key}-{sha256(whole)}.nc")
+    fresh.replace(place / f"{key}-{sha256(fresh)}.nc")
     return piece

@@ -6,8 +6,10 @@ end as the experiment's error. The process in turn watches its parent and ends w
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,12 +32,18 @@ from deep_nb.checks import MAPPING, NOTHING, PATHLIB, a, takes
 from deep_nb.experiments import CHECKPOINT, OUTPUT, Job, literal
 from deep_nb.files import write_text
 from deep_nb.notebooks import read_notebook
-from deep_nb.provenance import differences, provenance, stamp
+from deep_nb.provenance import code, differences, provenance, stamp
 
 KERNEL = "python3"
 
 #: What the processes tell each other, in the experiment's working folder.
 REQUEST, ANSWER, LOG = ".request.json", ".answer.json", ".log"
+
+#: The batch writes these itself.
+RESERVED = ("record.json",)
+
+#: Of the folder for temporary files; what is added to it makes a path of at most 107 letters.
+LONGEST_TMP = 50
 
 #: Seconds between two looks at the process.
 LOOK = 0.1
@@ -208,16 +216,33 @@ def _finish(job: Job, folder: Path, origin: dict[str, Any]) -> str:
         "input_path": job.notebook.name,
         "output_path": notebook.name,
     }
+    error = _refuse(folder)
     try:
         nbformat.write(content, notebook)
         for path in sorted(folder.iterdir()):
             if path.is_file():
                 stamp(path, origin)
-        html, _ = nbconvert.HTMLExporter().from_notebook_node(content)
-        notebook.with_suffix(".html").write_text(html, encoding="utf-8")
+        page, _ = nbconvert.HTMLExporter().from_notebook_node(content)
+        source = html.escape(json.dumps(origin, ensure_ascii=False))
+        page = page.replace("<head>", f'<head><meta name="source" content="{source}">', 1)
+        notebook.with_suffix(".html").write_text(page, encoding="utf-8")
     except Exception as failure:  # what goes wrong with an experiment's files is its own error
         return f"{type(failure).__name__}: {failure}"
-    return ""
+    return error
+
+
+def _refuse(folder: Path) -> str:
+    """Remove what a notebook may not leave: a record, folders, names of several lines."""
+    error = ""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name.isprintable() and path.name not in RESERVED:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        error = f"ValueError: it left {path.name!r}, where only files with plain names may stand"
+    return error
 
 
 def main(folder: Path) -> None:
@@ -251,7 +276,9 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     given = {**job.parameters, OUTPUT: "."}
     if CHECKPOINT in job.defaults:
         given[CHECKPOINT] = request["checkpoint"]
-    with tempfile.TemporaryDirectory(prefix="deep-nb-") as sockets:
+    # The system bounds the length of a socket's path, and a cluster's TMPDIR may be long.
+    root = "/tmp" if os.name == "posix" and len(tempfile.gettempdir()) > LONGEST_TMP else None
+    with tempfile.TemporaryDirectory(prefix="deep-nb-", dir=root) as sockets:
         papermill.execute_notebook(
             literal(job.notebook),
             literal(folder / job.notebook.name),
@@ -262,6 +289,10 @@ def _run(request: dict[str, Any], folder: Path) -> None:
             start_timeout=120,
             config=_kernel_config(sockets),
         )
+    code.cache_clear()
+    changed = differences(request["fingerprint"], job.fingerprint)
+    if changed:
+        raise RuntimeError("this changed while it ran: " + "; ".join(changed))
 
 
 def _kernel_config(folder: str) -> Config:

@@ -42,6 +42,8 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def _partial(target: Path) -> Path:
+    if target.exists() and not target.is_file():
+        raise FileExistsError(f"{target} is no file that could be replaced")
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
 
 
@@ -54,7 +56,7 @@ def check_writable(target: Path) -> None:
     ValueError
         If `target` is no Path.
     OSError
-        If its folder cannot be written to.
+        If its folder cannot be written to, or something else than a file stands there.
     """
     partial = _partial(target)
     partial.touch(exist_ok=False)

@@ -93,8 +93,10 @@ def differences(old: dict[str, Any], new: dict[str, Any], what: str = "") -> lis
         before, after = old.get(name), new.get(name)
         if isinstance(before, dict) and isinstance(after, dict):
             lines += differences(before, after, where)
-        elif before != after:
-            shown = [_json(value, where) for value in (before, after)]
+            continue
+        # As texts: 1, 1.0 and true are equal, and yet not the same.
+        shown = [_json(side[name], where) if name in side else "nothing" for side in (old, new)]
+        if shown[0] != shown[1]:
             long = max(map(len, shown)) > 60
             lines.append(f"{where} changed" if long else f"{where}: {shown[0]} → {shown[1]}")
     return lines
@@ -102,7 +104,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], what: str = "") -> lis
 
 def _json(value: Any, what: str) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{what} must be made of JSON types: {error}") from None
 

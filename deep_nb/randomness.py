@@ -7,7 +7,9 @@ states and, when pruning, for one number a synapse. No network's draws depend on
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,15 +21,22 @@ WEIGHT_SCALE = 0.05
 STATE_SCALE = 0.1
 
 
+#: More networks than fit into one run.
+MAX_NETWORKS = 10_000_000
+
+
 def check_seeds(seeds: int | Sequence[int] | np.ndarray) -> list[int]:
     """Return the seeds as a list.
 
     Raises
     ------
     ValueError
-        If there is none, one is no integer in [0, 2³² − 1], or one stands there twice.
+        If there is none or more than 10 million, one is no integer in [0, 2³² − 1], or one stands
+        there twice.
     """
     given = plain(seeds)
+    if isinstance(given, range | Sequence) and _length(given) > MAX_NETWORKS:
+        raise ValueError(f"seeds must be at most {MAX_NETWORKS}, got {short(seeds)}")
     values = [plain(seed) for seed in given] if isinstance(given, Sequence) else [given]
     if not values:
         raise ValueError(
@@ -40,6 +49,13 @@ def check_seeds(seeds: int | Sequence[int] | np.ndarray) -> list[int]:
         twice = next(seed for seed in values if values.count(seed) > 1)
         raise ValueError(f"seeds must differ from each other, got {twice} more than once")
     return values
+
+
+def _length(values: Sequence[Any]) -> int:
+    try:
+        return len(values)
+    except OverflowError:  # a range of more than any list can hold
+        return sys.maxsize
 
 
 #: More samples than any task has.

@@ -24,8 +24,8 @@ from deep_nb.execution import KERNEL, Outcome, execute
 from deep_nb.experiments import Job
 from deep_nb.files import flush, replacing, sha256
 from deep_nb.provenance import provenance
-from deep_nb.records import RECORD, Record, state, write_record
-from deep_nb.verification import write_checksums
+from deep_nb.records import RECORD, Record, damage, read_record, state, write_record
+from deep_nb.verification import CHECKSUMS, write_checksums
 
 #: Endings of what belongs into the repository's figures, and of all that an experiment leaves.
 FIGURES = (".svg", ".png", ".csv", ".gz", ".md", ".ipynb")
@@ -90,6 +90,7 @@ def replicate(
         if (output / WORKING).exists():  # of a batch that was killed
             shutil.rmtree(output / WORKING)
         (output / WORKING).mkdir()
+        _list_again(output)
         try:
             wanted = [
                 job for job in jobs if force or state(job, output / job.name).status != "done"
@@ -118,6 +119,21 @@ def _locked(output: Path) -> Iterator[None]:
         lock.release()
 
 
+def _list_again(output: Path) -> None:
+    """Renew ``SHA256SUMS`` from the records, behind which a kill may have left it."""
+    sound = []
+    for path in output.glob(f"*/{RECORD}"):
+        with contextlib.suppress(ValueError):
+            record = read_record(path.parent)
+            if record and not damage(path.parent, record.files):
+                sound.append(path.parent.name)
+    try:
+        write_checksums(output, sound)
+    except ValueError:  # damaged itself
+        (output / CHECKSUMS).unlink()
+        write_checksums(output, sound)
+
+
 def _run(
     jobs: list[Job], output: Path, processes: int, executor: Executor | None
 ) -> Iterator[Outcome]:
@@ -141,7 +157,7 @@ def _run(
                 outcome = Outcome(job.name, None, {**provenance(), "error": error}, error)
             try:
                 yield _put_away(outcome, fingerprint, output)
-            except OSError as failure:  # a full disk, or something in the way
+            except (OSError, ValueError) as failure:  # a full disk, or something in the way
                 yield dataclasses.replace(outcome, error=f"{type(failure).__name__}: {failure}")
     finally:
         if stop is not None:

@@ -310,7 +310,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         raise FileNotFoundError(f"no such file: {source}")
     try:
         run = xr.load_dataset(source, engine="netcdf4")
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # of whatever kind: xarray takes what it reads on trust
         raise ValueError(f"{source} is not a readable netCDF file: {error}") from None
     experiment_of(run)
     return run

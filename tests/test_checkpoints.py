@@ -1,6 +1,7 @@
 """Blocks of seeds: the same bits whoever trains them, and nothing trained twice."""
 
 import json
+import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
@@ -203,3 +204,16 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         deep_nb.train(**WANTED, checkpoint=tmp_path / "file" / "folder")
+
+
+def test_two_that_make_the_same_piece_at_once_do_not_meet(tmp_path):
+    meet = threading.Barrier(2)
+
+    def make():
+        meet.wait(60)
+        return xr.Dataset({"x": ("i", np.arange(3.0))})
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(kept, tmp_path, {"a": 1}, make) for _ in range(2)]
+        assert all(future.result().identical(both[0].result()) for future in both)
+    assert len(list(tmp_path.glob("*.nc"))) == 1

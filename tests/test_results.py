@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import netCDF4
@@ -128,3 +129,27 @@ def test_json_attributes_hold_the_setting(short_run):
     assert '"name":"DEEP"' in short_run.attrs["model"]
     assert '"n_epochs":4' in short_run.attrs["hyper"]
     assert np.array_equal(short_run["Y"].values[:, 0], [0, 1, 1, 0])
+
+
+def test_a_pipe_or_a_device_is_not_replaced(short_run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="pipe is no file that could be replaced"):
+        deep_nb.save(short_run, tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"scale_factor": "abc"}, {"add_offset": "abc"}, {"coordinates": np.int32(3)}]
+)
+def test_attributes_that_xarray_trusts_are_refused(short_run, tmp_path, attributes):
+    path = deep_nb.save(short_run, tmp_path / "run.nc")
+    with netCDF4.Dataset(path, "a") as file:
+        file["mse_free"].setncatts(attributes)
+    with pytest.raises(ValueError, match=r"run\.nc is not a readable netCDF file"):
+        deep_nb.load(path)
+
+
+@pytest.mark.parametrize("seeds", [range(10**11), range(10**30)])
+def test_more_networks_than_a_run_holds_are_refused_at_once(seeds):
+    with pytest.raises(ValueError, match="seeds must be at most 10000000, got range"):
+        deep_nb.train("DEEP", "xor", seeds=seeds)

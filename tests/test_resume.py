@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from deep_nb.cli import main
 from deep_nb.experiments import read_jobs
+from deep_nb.provenance import PACKAGE, differences
 from deep_nb.records import read_record, state
 from deep_nb.replication import replicate
 from deep_nb.verification import verify
@@ -143,3 +144,68 @@ def test_results_are_made_by_what_the_batch_was_started_with(batch):
         assert outcome.status == "done" or "notebook changed" in outcome.error
     statuses = {at.status for at in states(batch).values()}
     assert "done" not in statuses
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, True), (1, 1.0), (0, False)])
+def test_equal_values_of_another_type_are_a_change(before, after):
+    assert len(differences({"n": before}, {"n": after})) == 1
+
+
+def test_nothing_is_not_null():
+    assert differences({}, {"n": None}) == ["n: nothing → null"]
+    assert differences({"a": {"n": 1}}, {"a": {"n": 1}}) == []
+
+
+@pytest.mark.parametrize("damage", ["", "no list\n", None])
+def test_checksums_that_a_kill_left_behind_are_renewed(batch, damage):
+    experiments, output = batch
+    whole = (output / "SHA256SUMS").read_text()
+    if damage is None:
+        (output / "SHA256SUMS").unlink()
+    else:
+        (output / "SHA256SUMS").write_text(damage)
+    if damage == "":
+        assert len(verify(output)[1]) == len(whole.splitlines())
+    assert list(replicate(read_jobs(experiments), output)) == []
+    assert (output / "SHA256SUMS").read_text() == whole
+    assert verify(output)[1] == []
+
+
+def test_a_damaged_experiment_is_not_listed_as_sound(batch):
+    experiments, output = batch
+    (output / "n5" / "n.csv").write_text("n\n6\n")
+    assert [o.name for o in replicate(read_jobs(experiments, only="n7"), output, force=True)]
+    assert verify(output)[1] == ["n5/n.csv: differs from its SHA-256"]
+
+
+@pytest.mark.parametrize(
+    "leave",
+    ["import os\nos.mkdir(f'{output}/sub')", "open(f'{output}/a\\nb.csv', 'w')",
+     "open(f'{output}/record.json', 'w')", "open(os.fsencode(output) + b'/\\xff.csv', 'w')"],
+)  # fmt: skip
+def test_what_a_notebook_may_not_leave_fails_it_alone(tmp_path, leave):
+    write_notebook(tmp_path / "tiny.ipynb", f"import os\n{leave}" + "\nprint(n)")
+    write_notebook(tmp_path / "good.ipynb", "print(n)")
+    text = "experiments: [{name: a, notebook: tiny.ipynb}, {name: b, notebook: good.ipynb}]"
+    (tmp_path / "experiments.yml").write_text(text)
+    outcomes = {o.name: o for o in replicate(read_jobs(tmp_path / "experiments.yml"), tmp_path)}
+    assert outcomes["b"].error == ""
+    assert outcomes["a"].error.startswith("ValueError: it left ")
+    assert verify(tmp_path)[1] == []
+    at = states((tmp_path / "experiments.yml", tmp_path))
+    assert (at["a"].status, at["b"].status) == ("failed", "done")
+    assert (tmp_path / "a" / "tiny.ipynb").is_file()
+
+
+def test_a_package_that_changes_meanwhile_is_noticed(batch):
+    """The source file of the package is put back by the notebook's own end."""
+    experiments, output = batch
+    source = "import deep_nb.provenance as p\np.PACKAGE.joinpath('extra.yml').write_text('')"
+    path = experiments.parent / "tiny.ipynb"
+    write_notebook(path, source + "\nprint(n)")
+    extra = PACKAGE / "extra.yml"
+    try:
+        (outcome,) = replicate(read_jobs(experiments, only="n5"), output)
+    finally:
+        extra.unlink()
+    assert outcome.error == "RuntimeError: this changed while it ran: package extra.yml changed"
