@@ -409,9 +409,9 @@ class Compiled:
 
 @contextlib.contextmanager
 def _notice_of_compiling() -> Iterator[None]:
-    """Say on stderr that a kernel is being compiled, if that takes more than a second."""
+    """Say on stderr that a kernel is being compiled, if that takes more than two seconds."""
     text = "deep_nb: compiling the numba engine; the machine code is kept for the next time"
-    timer = threading.Timer(1.0, print, [text], {"file": sys.stderr})
+    timer = threading.Timer(2.0, print, [text], {"file": sys.stderr})
     timer.daemon = True
     timer.start()
     try:
