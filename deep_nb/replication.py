@@ -24,8 +24,8 @@ from deep_nb.execution import KERNEL, Outcome, execute
 from deep_nb.experiments import Job
 from deep_nb.files import flush, replacing, sha256
 from deep_nb.provenance import provenance
-from deep_nb.records import RECORD, Record, damage, read_record, state, write_record
-from deep_nb.verification import CHECKSUMS, write_checksums
+from deep_nb.records import RECORD, Record, state, write_record
+from deep_nb.verification import write_checksums
 
 #: Endings of what belongs into the repository's figures, and of all that an experiment leaves.
 FIGURES = (".svg", ".png", ".csv", ".gz", ".md", ".ipynb")
@@ -90,8 +90,8 @@ def replicate(
         if (output / WORKING).exists():  # of a batch that was killed
             shutil.rmtree(output / WORKING)
         (output / WORKING).mkdir()
-        _list_again(output)
         try:
+            write_checksums(output)  # a kill may have left it behind the records
             wanted = [
                 job for job in jobs if force or state(job, output / job.name).status != "done"
             ]
@@ -117,21 +117,6 @@ def _locked(output: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _list_again(output: Path) -> None:
-    """Renew ``SHA256SUMS`` from the records, behind which a kill may have left it."""
-    sound = []
-    for path in output.glob(f"*/{RECORD}"):
-        with contextlib.suppress(ValueError):
-            record = read_record(path.parent)
-            if record and not damage(path.parent, record.files):
-                sound.append(path.parent.name)
-    try:
-        write_checksums(output, sound)
-    except ValueError:  # damaged itself
-        (output / CHECKSUMS).unlink()
-        write_checksums(output, sound)
 
 
 def _run(
@@ -187,7 +172,7 @@ def _put_away(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Ou
     )
     if not outcome.error and (output / CHECKPOINTS / outcome.name).is_dir():
         shutil.rmtree(output / CHECKPOINTS / outcome.name)
-    write_checksums(output, [outcome.name])
+    write_checksums(output)
     return dataclasses.replace(outcome, folder=folder)
 
 
@@ -210,8 +195,7 @@ def collect_figures(names: Iterable[str], source: Path, target: Path) -> list[Pa
     Raises
     ------
     ValueError
-        If `names` is no sequence of names, `source` or `target` no path, or the checksums in
-        `target` are damaged.
+        If `names` is no sequence of names, or `source` or `target` no path.
     OSError
         If a folder is missing, or cannot be read or written to.
     """
@@ -224,5 +208,5 @@ def collect_figures(names: Iterable[str], source: Path, target: Path) -> list[Pa
                 with replacing(folder / path.name) as partial:
                     shutil.copyfile(path, partial)
                 copies.append(folder / path.name)
-    write_checksums(target, names)
+    write_checksums(target, FIGURES)
     return copies

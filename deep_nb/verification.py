@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deep_nb.checks import NAMES, as_path, number, short, takes
+from deep_nb.checks import NOTHING, TEXT, as_path, number, sequence, short, takes
 from deep_nb.files import sha256, write_text
 from deep_nb.notebooks import read_notebook
 from deep_nb.provenance import differences
+from deep_nb.records import RECORD, read_record
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -22,36 +24,36 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _NUMBER = re.compile(r"[-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
-@takes(names=NAMES)
-def write_checksums(folder: Path, names: Iterable[str]) -> None:
-    """Renew the lines of some experiments in ``SHA256SUMS``; ``sha256sum --check`` reads it.
+@takes(suffixes=sequence(TEXT) | NOTHING)
+def write_checksums(folder: Path, suffixes: Sequence[str] | None = None) -> None:
+    """Write ``SHA256SUMS`` from the records of a batch; ``sha256sum --check`` reads it.
+
+    An experiment whose record is damaged is left out, which `verify` tells of.
 
     Parameters
     ----------
     folder : Path
         With one folder an experiment.
-    names : iterable of str
-        The experiments whose files are read again. Lines of experiments that are gone go, too.
+    suffixes : sequence of str, optional
+        Endings of the files that are listed beside the records, such as ``".svg"``; all by default.
 
     Raises
     ------
     ValueError
-        If `folder` is no path, `names` no sequence of names, or the list is damaged.
+        If `folder` is no path, or `suffixes` no sequence of texts.
     OSError
-        If a file cannot be read or the list not be written.
+        If a record cannot be read or the list not be written.
     """
-    folder, names = as_path(folder, "folder"), set(names)
-    path = folder / CHECKSUMS
-    known = read_checksums(folder) if path.is_file() else {}
-    sums = {
-        name: digest
-        for name, digest in known.items()
-        if Path(name).parts[0] not in names and (folder / name).parent.is_dir()
-    }
-    for name in names:
-        for file in _files(folder / name):
-            sums[f"{name}/{file.name}"] = sha256(file)
-    write_text(path, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+    folder = as_path(folder, "folder")
+    sums = {}
+    for path in folder.glob(f"*/{RECORD}"):
+        with contextlib.suppress(ValueError):
+            record = read_record(path.parent)
+            for name, digest in record.files.items() if record else ():
+                if suffixes is None or Path(name).suffix in suffixes:
+                    sums[f"{path.parent.name}/{name}"] = digest
+            sums[f"{path.parent.name}/{RECORD}"] = sha256(path)
+    write_text(folder / CHECKSUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
@@ -108,7 +110,7 @@ def verify(folder: str | Path) -> tuple[int, list[str]]:
             wrong.append(f"{name}: is not there")
         elif sha256(folder / name) != digest:
             wrong.append(f"{name}: differs from its SHA-256")
-    recorded = {path.parent.name for path in folder.glob("*/record.json")}
+    recorded = {path.parent.name for path in folder.glob(f"*/{RECORD}")}
     for experiment in sorted({Path(name).parts[0] for name in sums} | recorded):
         for file in _files(folder / experiment):
             if f"{experiment}/{file.name}" not in sums:

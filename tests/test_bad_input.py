@@ -141,7 +141,7 @@ def world():
     notebook.metadata["deep_nb"] = {**provenance.provenance(), **origin}
     nbformat.write(notebook, w.folder / "tiny" / "tiny.ipynb")
     w.table.to_csv(w.folder / "claims" / "claims.csv", index=False)
-    verification.write_checksums(w.folder, ["tiny", "claims"])
+    verification.write_checksums(w.folder)
     w.record = records.Record(error="", origin=origin, fingerprint=w.job.fingerprint, files={})
     records.write_record(w.record, w.folder / "tiny")
     Path("page.md").write_text("<!-- claims: begin -->\n<!-- claims: end -->\n")
@@ -441,7 +441,7 @@ def table():
             "trajectory": True,
         },
         "training.free_phase": {"experiment": w.experiment, "trajectory": True},
-        "verification.write_checksums": {"folder": w.folder, "names": ["tiny", "claims"]},
+        "verification.write_checksums": {"folder": w.folder, "suffixes": [".csv"]},
         "verification.read_checksums": {"folder": w.folder},
         "verification.verify": {"folder": w.folder},
         "verification.compare": {

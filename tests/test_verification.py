@@ -9,8 +9,10 @@ from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from deep_nb.cli import main
+from deep_nb.files import sha256
 from deep_nb.provenance import stamp
-from deep_nb.verification import compare, verify, write_checksums
+from deep_nb.records import Record, write_record
+from deep_nb.verification import compare, read_checksums, verify, write_checksums
 
 
 def write(root, name="a", printed="MSE 0.25 of 3\n", parameters=None, x=(1.0, np.nan), n=(3, 4)):
@@ -25,7 +27,9 @@ def write(root, name="a", printed="MSE 0.25 of 3\n", parameters=None, x=(1.0, np
     xr.Dataset({"x": ("i", np.array(x)), "word": ("j", ["a", "b"])}).to_netcdf(folder / "run.nc")
     pd.DataFrame({"n": n, "verdict": ["yes", "no"]}).to_csv(folder / "t.csv", index=False)
     (folder / "t.md").write_text(f"| {n[0]} |\n|---|\n")
-    write_checksums(root, [name])
+    files = {path.name: sha256(path) for path in folder.iterdir()}
+    write_record(Record(error="", origin={}, fingerprint={}, files=files), folder)
+    write_checksums(root)
 
 
 @pytest.fixture
@@ -97,12 +101,12 @@ def test_the_command_says_what_differs_and_exits_with_1(one, tmp_path):
 
 
 def test_checksums_find_what_is_changed_lost_or_added(one):
-    assert verify(one) == (4, [])
+    assert verify(one) == (5, [])
     (one / "a" / "t.csv").write_text("n\n3\n")
     (one / "a" / "t.md").unlink()
     (one / "a" / "new.csv").write_text("")
     assert verify(one) == (
-        4,
+        5,
         ["a/t.csv: differs from its SHA-256", "a/t.md: is not there", "a/new.csv: is not listed"],
     )
     result = CliRunner().invoke(main, ["verify", str(one)])
@@ -117,3 +121,16 @@ def test_checksums_of_files_elsewhere_are_refused(one, line):
     (one / "SHA256SUMS").write_text(line + "\n")
     with pytest.raises(ValueError, match="SHA256SUMS is damaged: not a line of checksums"):
         verify(one)
+
+
+def test_only_files_of_some_endings_are_listed(one):
+    write_checksums(one, [".csv", ".md"])
+    assert list(read_checksums(one)) == ["a/record.json", "a/t.csv", "a/t.md"]
+
+
+def test_what_has_a_damaged_record_is_not_listed_and_told_of(one, tmp_path):
+    write(one, name="b")
+    (one / "a" / "record.json").write_text("{")
+    write_checksums(one)
+    assert {name.partition("/")[0] for name in read_checksums(one)} == {"b"}
+    assert "a/record.json: is not listed" in verify(one)[1]
