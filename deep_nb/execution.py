@@ -33,14 +33,12 @@ from deep_nb.experiments import CHECKPOINT, OUTPUT, Job, literal
 from deep_nb.files import write_text
 from deep_nb.notebooks import read_notebook
 from deep_nb.provenance import code, differences, provenance, stamp
+from deep_nb.records import RECORD
 
 KERNEL = "python3"
 
 #: What the processes tell each other, in the experiment's working folder.
 REQUEST, ANSWER, LOG = ".request.json", ".answer.json", ".log"
-
-#: The batch writes these itself.
-RESERVED = ("record.json",)
 
 #: Of the folder for temporary files; what is added to it makes a path of at most 107 letters.
 LONGEST_TMP = 50
@@ -126,7 +124,7 @@ def execute(
         "parameters": job.parameters,
         "timeout": job.timeout,
         "fingerprint": fingerprint,
-        "checkpoint": str(checkpoint.resolve()),
+        "checkpoint": os.path.relpath(checkpoint.resolve(), folder),  # no path of this machine
     }
     try:
         text = json.dumps(request)
@@ -146,6 +144,8 @@ def execute(
         finally:
             _kill(process)
     error = error or _answer(folder, process.returncode)
+    refused = _refuse(folder)
+    error = error or refused
     origin = {
         **provenance(),
         "parameters": job.all_parameters,
@@ -216,7 +216,6 @@ def _finish(job: Job, folder: Path, origin: dict[str, Any]) -> str:
         "input_path": job.notebook.name,
         "output_path": notebook.name,
     }
-    error = _refuse(folder)
     try:
         nbformat.write(content, notebook)
         for path in sorted(folder.iterdir()):
@@ -228,14 +227,14 @@ def _finish(job: Job, folder: Path, origin: dict[str, Any]) -> str:
         notebook.with_suffix(".html").write_text(page, encoding="utf-8")
     except Exception as failure:  # what goes wrong with an experiment's files is its own error
         return f"{type(failure).__name__}: {failure}"
-    return error
+    return ""
 
 
 def _refuse(folder: Path) -> str:
     """Remove what a notebook may not leave: a record, folders, names of several lines."""
     error = ""
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name.isprintable() and path.name not in RESERVED:
+        if path.is_file() and path.name.isprintable() and path.name != RECORD:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

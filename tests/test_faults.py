@@ -264,6 +264,7 @@ def test_a_pickle_among_the_results_is_not_executed(tmp_path):
     experiments = write_batch(tmp_path, TRAINING)
     output = tmp_path / "out"
     assert replicate(experiments, output).returncode == 0
+    assert str(tmp_path) not in (output / "a" / "a.ipynb").read_text()  # nor any other machine's
     content = pickle.dumps(Malicious(tmp_path / "executed"))
     for name in ("run.nc", "record.json"):
         (output / "a" / name).write_bytes(content)

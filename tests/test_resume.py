@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import nbformat
 import pytest
 from click.testing import CliRunner
 
@@ -194,7 +195,8 @@ def test_what_a_notebook_may_not_leave_fails_it_alone(tmp_path, leave):
     assert verify(tmp_path)[1] == []
     at = states((tmp_path / "experiments.yml", tmp_path))
     assert (at["a"].status, at["b"].status) == ("failed", "done")
-    assert (tmp_path / "a" / "tiny.ipynb").is_file()
+    notebook = nbformat.read(tmp_path / "a" / "tiny.ipynb", as_version=4)
+    assert notebook.metadata["deep_nb"]["error"] == outcomes["a"].error
 
 
 def test_a_notebook_that_changes_while_it_runs_is_noticed(batch):
