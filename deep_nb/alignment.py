@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from deep_nb.checks import TEXT, integer, mapping, one_of, plain, sequence, short
+from deep_nb.checks import mapping, one_of
 from deep_nb.dynamics import Relaxation
 from deep_nb.engines import get_engine
+from deep_nb.kinds import TEXT, integer, plain, sequence, short
 from deep_nb.learning import RULES, Change, at_corner
 from deep_nb.models import MAX_COUNT
 from deep_nb.randomness import probe_states

@@ -11,8 +11,8 @@ from typing import Any
 
 import xarray as xr
 
-from deep_nb.checks import FUNCTION, MAPPING, a, as_path, takes
 from deep_nb.files import replacing, sha256
+from deep_nb.kinds import FUNCTION, MAPPING, a, as_path, takes
 from deep_nb.provenance import code
 
 

@@ -16,8 +16,9 @@ import pandas as pd
 import yaml
 from pydantic import Field, model_validator
 
-from deep_nb.checks import NOTHING, TEXT, Frozen, a, mapping, number, sequence, table, takes
+from deep_nb.checks import Frozen, mapping
 from deep_nb.ensembles import GRID, SETTING, best_networks, measure
+from deep_nb.kinds import NOTHING, TEXT, a, number, sequence, table, takes
 from deep_nb.randomness import check_seeds
 from deep_nb.statistics import (
     Estimate,

@@ -18,9 +18,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deep_nb.checks import LARGEST, Frozen, number, plain, short
+from deep_nb.checks import Frozen
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import Relax, get_engine
+from deep_nb.kinds import LARGEST, number, plain, short
 from deep_nb.learning import learn
 from deep_nb.models import (
     Count,
@@ -282,17 +283,13 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError, TypeError
-            scikit-learn's, if X is no array of finite numbers with the features of `fit`.
-        NotFittedError
-            If `fit` has not been called, or has failed.
-        FloatingPointError
-            If states overflow: scale the features.
+        ValueError, TypeError, NotFittedError, FloatingPointError
+            As `decision_function`.
 
         Warns
         -----
         UserWarning
-            scikit-learn's, if only one of X and the X of `fit` has names of features.
+            As `decision_function`.
         """
         outputs = np.maximum(self._outputs(X), 0.0)
         total = outputs.sum(axis=1, keepdims=True)
@@ -304,17 +301,13 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError, TypeError
-            scikit-learn's, if X is no array of finite numbers with the features of `fit`.
-        NotFittedError
-            If `fit` has not been called, or has failed.
-        FloatingPointError
-            If states overflow: scale the features.
+        ValueError, TypeError, NotFittedError, FloatingPointError
+            As `decision_function`.
 
         Warns
         -----
         UserWarning
-            scikit-learn's, if only one of X and the X of `fit` has names of features.
+            As `decision_function`.
         """
         outputs = self._outputs(X)
         return self.classes_[outputs.argmax(axis=1)]

@@ -16,19 +16,20 @@ import click
 import pandas as pd
 from tqdm import tqdm
 
-import deep_nb
 from deep_nb import verification
-from deep_nb.checks import did_you_mean, select
+from deep_nb.checks import select
 from deep_nb.claims import evaluate, measure_all, read_claims
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Flags
 from deep_nb.experiments import PROFILES, read_jobs
+from deep_nb.kinds import did_you_mean
 from deep_nb.records import state
 from deep_nb.replication import collect_figures
 from deep_nb.replication import replicate as run_batch
 from deep_nb.report import insert_claims, read_table, write_report
-from deep_nb.results import RECORDS, check_target
+from deep_nb.results import RECORDS, check_target, save
 from deep_nb.statistics import network_table
+from deep_nb.training import train as train_networks
 
 
 class Group(click.Group):
@@ -120,7 +121,7 @@ def train(
     """Train networks of MODEL (DEEP, DEEP_oh, EP_asym) on TASK (xor, and, or, not, id)."""
     if output:
         check_target(output)
-    run = deep_nb.train(
+    run = train_networks(
         model,
         task,
         seeds=_seeds(seeds),
@@ -133,7 +134,7 @@ def train(
     )
     click.echo(network_table(run).to_string(float_format="{:.4f}".format))
     if output:
-        click.echo(f"saved {deep_nb.save(run, output)}")
+        click.echo(f"saved {save(run, output)}")
 
 
 @main.command()

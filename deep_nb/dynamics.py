@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deep_nb.checks import (
+from deep_nb.kinds import (
     FLAG,
     NOTHING,
     a,
@@ -28,7 +28,7 @@ from deep_nb.checks import (
     unchecked,
     word,
 )
-from deep_nb.models import Model
+from deep_nb.models import MAX_COUNT, Model
 
 
 def hard_sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -254,13 +254,10 @@ class Phase(NamedTuple):
     trajectory: bool = False
 
 
-#: More Euler steps are no phase: the same bound as of T1 and T2.
-MAX_STEPS = 1_000_000
-
 PHASE = parts(
     Phase,
     dt=number(0, without_low=True),
-    T=integer(1, MAX_STEPS),
+    T=integer(1, MAX_COUNT),
     activation=word(ACTIVATIONS),
     stop=number(0) | NOTHING,
     stdp=sequence(number(), 2) | NOTHING,
@@ -311,7 +308,7 @@ RELAXATION = parts(
 )
 
 
-@takes(first=RELAXATION, second=a(Relaxation))
+@takes(first=RELAXATION)
 def join_samples(first: Relaxation, second: Relaxation) -> Relaxation:
     """Return the relaxations of two parts of the same networks' samples as one.
 

@@ -14,14 +14,14 @@ import xarray as xr
 
 from deep_nb import stability
 from deep_nb.checkpoints import kept
-from deep_nb.checks import (
+from deep_nb.checks import one_of
+from deep_nb.kinds import (
     FLAG,
     LARGEST,
     NOTHING,
     PATH,
     integer,
     number,
-    one_of,
     sequence,
     short,
     table,

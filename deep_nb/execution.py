@@ -28,9 +28,9 @@ import psutil
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from deep_nb.checks import MAPPING, NOTHING, PATHLIB, a, takes
 from deep_nb.experiments import CHECKPOINT, OUTPUT, Job, literal
 from deep_nb.files import write_text
+from deep_nb.kinds import MAPPING, NOTHING, PATHLIB, a, takes
 from deep_nb.notebooks import read_notebook
 from deep_nb.provenance import code, differences, provenance, stamp
 from deep_nb.records import RECORD

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from deep_nb import topology as topologies
-from deep_nb.checks import NOTHING, Frozen, a, array, takes
+from deep_nb.checks import Frozen
 from deep_nb.dynamics import Field, free_field, nudged_field
+from deep_nb.kinds import NOTHING, a, array, takes
 from deep_nb.models import Hyperparameters, Model, get_hyperparameters, get_model
 from deep_nb.tasks import Task, get_task, one_hot, predicted_labels
 from deep_nb.topology import Layout

@@ -17,20 +17,8 @@ import papermill
 import yaml
 from pydantic import Field
 
-from deep_nb.checks import (
-    MAPPING,
-    PATHLIB,
-    TEXT,
-    Frozen,
-    as_path,
-    did_you_mean,
-    integer,
-    mapping,
-    one_of,
-    select,
-    short,
-    takes,
-)
+from deep_nb.checks import Frozen, mapping, one_of, select
+from deep_nb.kinds import MAPPING, PATHLIB, TEXT, as_path, did_you_mean, integer, short, takes
 from deep_nb.notebooks import read_notebook
 from deep_nb.provenance import code
 

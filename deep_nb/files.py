@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from deep_nb.checks import PATHLIB, TEXT, takes
+from deep_nb.kinds import PATHLIB, TEXT, takes
 
 
 @takes(target=PATHLIB)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from deep_nb.checks import finite_array, integer, plain
+from deep_nb.checks import finite_array
 from deep_nb.dynamics import Field, Phase, Relaxation, free_field, vector_field
 from deep_nb.engines import get_engine
 from deep_nb.experiment import Experiment
+from deep_nb.kinds import integer, plain
 from deep_nb.randomness import probe_states
 from deep_nb.results import experiment_of
 from deep_nb.tasks import mean_squared_error, predicted_labels

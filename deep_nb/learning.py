@@ -32,7 +32,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deep_nb.checks import FUNCTION, NOTHING, a, array, number, sequence, takes, unchecked
 from deep_nb.dynamics import (
     FIELD,
     PHASE,
@@ -45,6 +44,7 @@ from deep_nb.dynamics import (
 )
 from deep_nb.dynamics import vector_field as velocity
 from deep_nb.engines import Relax
+from deep_nb.kinds import FUNCTION, NOTHING, a, array, number, sequence, takes, unchecked
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.topology import constrain_weights
 

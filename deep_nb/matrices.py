@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from deep_nb.checks import FLAG, LARGEST, number, real_array, short
+from deep_nb.checks import real_array
+from deep_nb.kinds import FLAG, LARGEST, number, short
 
 
 def square_matrices(value: Any, what: str) -> np.ndarray:

@@ -26,7 +26,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from deep_nb.checks import Frozen, a, mapping, one_of, plain
+from deep_nb.checks import Frozen, mapping, one_of
+from deep_nb.kinds import a, plain
 
 #: Of epochs, Euler steps, and samples in a batch.
 MAX_COUNT = 1_000_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 
-from deep_nb.checks import PATHLIB, short, takes
+from deep_nb.kinds import PATHLIB, short, takes
 
 
 @takes(path=PATHLIB)

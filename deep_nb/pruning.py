@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deep_nb.checks import array, number, takes, unchecked
+from deep_nb.kinds import array, number, takes, unchecked
 
 
 @takes(W=array("... N N"), tol_W=number(0), temp=number(0, without_low=True))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from deep_nb.checks import FLAG, a, integer, plain, short, takes
+from deep_nb.kinds import FLAG, a, integer, plain, short, takes
 from deep_nb.topology import Layout
 
 #: Standard deviation of the initial weights, and upper end of the initial states.

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from deep_nb.checks import MAPPING, TEXT, Frozen, a, as_path, mapping, takes
+from deep_nb.checks import Frozen, mapping
 from deep_nb.experiments import Job
 from deep_nb.files import sha256, write_text
+from deep_nb.kinds import MAPPING, TEXT, a, as_path, takes
 from deep_nb.provenance import differences
 
 #: The record's name in an experiment's folder. It is written last: without it nothing is done.

@@ -19,10 +19,10 @@ from typing import Any
 import filelock
 from jupyter_client.kernelspec import KernelSpecManager
 
-from deep_nb.checks import FLAG, NAMES, PATHLIB, a, check_executor, integer, plain, sequence, takes
 from deep_nb.execution import KERNEL, Outcome, execute
 from deep_nb.experiments import Job
 from deep_nb.files import flush, replacing, sha256
+from deep_nb.kinds import FLAG, NAMES, PATHLIB, a, check_executor, integer, plain, sequence, takes
 from deep_nb.provenance import provenance
 from deep_nb.records import RECORD, Record, state, write_record
 from deep_nb.verification import write_checksums

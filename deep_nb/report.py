@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import jinja2
 import pandas as pd
 
-from deep_nb.checks import as_path, short
 from deep_nb.claims import COLUMNS, TEXTS, markdown
 from deep_nb.files import write_text
+from deep_nb.kinds import as_path, short
 from deep_nb.models import MODELS
 from deep_nb.notebooks import read_notebook
 

@@ -13,10 +13,11 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from deep_nb.checks import a, as_path, one_of, short, takes, word
+from deep_nb.checks import one_of
 from deep_nb.engines import ENGINES
 from deep_nb.experiment import Experiment, Flags
 from deep_nb.files import check_writable, replacing
+from deep_nb.kinds import a, as_path, short, takes, word
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.randomness import check_seeds
 from deep_nb.tasks import Task

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from deep_nb.checks import (
+from deep_nb.dynamics import FIELD, Field, Phase
+from deep_nb.engines import get_engine
+from deep_nb.kinds import (
     LARGEST,
     NOTHING,
     array,
@@ -23,8 +25,6 @@ from deep_nb.checks import (
     short,
     takes,
 )
-from deep_nb.dynamics import FIELD, Field, Phase
-from deep_nb.engines import get_engine
 from deep_nb.matrices import (
     Gershgorin,
     Spectrum,

@@ -11,18 +11,9 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from deep_nb.checks import (
-    NOTHING,
-    finite_array,
-    integer,
-    number,
-    plain,
-    real_array,
-    sequence,
-    short,
-    takes,
-)
+from deep_nb.checks import finite_array, real_array
 from deep_nb.inference import predict
+from deep_nb.kinds import NOTHING, integer, number, plain, sequence, short, takes
 from deep_nb.models import MAX_COUNT
 from deep_nb.results import experiment_of
 from deep_nb.tasks import classification_error, mean_squared_error
@@ -172,7 +163,7 @@ def _median_minus_median(first: np.ndarray, second: np.ndarray, axis: int) -> np
 def _sample(values: ArrayLike, what: str) -> np.ndarray:
     """Return values to be drawn from, checked."""
     needed = f"a bootstrap needs two or more finite values in one dimension; {what}"
-    array = finite_array(values, f"{needed}", 1)
+    array = finite_array(values, needed, 1)
     if array.size < 2:
         raise ValueError(f"{needed} has {array.size}")
     return array

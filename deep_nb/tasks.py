@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deep_nb.checks import FLAG, array, finite_array, one_of, short, takes
+from deep_nb.checks import finite_array, one_of
+from deep_nb.kinds import FLAG, array, short, takes
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from deep_nb.checks import FLAG, a, array, did_you_mean, integer, sequence, short, takes
+from deep_nb.kinds import FLAG, a, array, did_you_mean, integer, sequence, short, takes
 
 #: So many names are listed in a message.
 SHOWN = 20

@@ -19,7 +19,10 @@ import xarray as xr
 from tqdm import tqdm
 
 from deep_nb.checkpoints import kept
-from deep_nb.checks import (
+from deep_nb.dynamics import Phase, Relaxation
+from deep_nb.engines import Relax, choose_engine, get_engine
+from deep_nb.experiment import Experiment, Flags
+from deep_nb.kinds import (
     FLAG,
     FUNCTION,
     NOTHING,
@@ -32,9 +35,6 @@ from deep_nb.checks import (
     takes,
     unchecked,
 )
-from deep_nb.dynamics import Phase, Relaxation
-from deep_nb.engines import Relax, choose_engine, get_engine
-from deep_nb.experiment import Experiment, Flags
 from deep_nb.learning import Change, learn, updated_weights
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.provenance import code, differences, provenance

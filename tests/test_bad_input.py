@@ -37,6 +37,7 @@ from deep_nb import (
     dynamics,
     ensembles,
     experiments,
+    kinds,
     learning,
     plotting,
     provenance,
@@ -177,19 +178,19 @@ def table():
         "checkpoints.kept": {
             "folder": "kept", "what": {"n": 1}, "make": lambda: xr.Dataset({"n": 1}),
         },
-        "checks.short": {"value": [1]},
-        "checks.Kind": {"words": "a text", "accepts": callable, "sizes": callable},
-        "checks.Kind.check": {"self": checks.TEXT, "value": "text", "what": "word"},
-        "checks.Parts": {"words": "x", "accepts": callable, "sizes": callable, "parts": {}},
-        "checks.Parts.check": {"self": dynamics.PHASE, "value": w.phase, "what": "phase"},
+        "kinds.short": {"value": [1]},
+        "kinds.Kind": {"words": "a text", "accepts": callable, "sizes": callable},
+        "kinds.Kind.check": {"self": kinds.TEXT, "value": "text", "what": "word"},
+        "kinds.Parts": {"words": "x", "accepts": callable, "sizes": callable, "parts": {}},
+        "kinds.Parts.check": {"self": dynamics.PHASE, "value": w.phase, "what": "phase"},
         "checks.one_of": {"value": "xor", "allowed": ["xor", "and"], "what": "task"},
-        "checks.did_you_mean": {"value": "xo", "words": ["xor", "and"]},
-        "checks.plain": {"value": np.float64(1.0)},
+        "kinds.did_you_mean": {"value": "xo", "words": ["xor", "and"]},
+        "kinds.plain": {"value": np.float64(1.0)},
         "checks.finite_array": {"value": X, "what": "X", "ndim": 2},
-        "checks.unchecked": {"function": learning.stdp},
+        "kinds.unchecked": {"function": learning.stdp},
         "checks.real_array": {"value": X, "what": "X"},
-        "checks.as_path": {"value": "file", "what": "path"},
-        "checks.check_executor": {"value": None},
+        "kinds.as_path": {"value": "file", "what": "path"},
+        "kinds.check_executor": {"value": None},
         "checks.mapping": {"value": {"a": 1}, "what": "hyper"},
         "checks.select": {"items": [w.job], "key": "name", "only": "t*", "what": "experiment"},
         "checks.Frozen": {"name": 1},
@@ -518,20 +519,20 @@ INSTEAD = {
 #: Arguments that are not replaced: most are written by the package itself, in its own checks.
 WRITTEN = {
     "deep_nb.checks.one_of": {"allowed", "what"},
-    "deep_nb.checks.did_you_mean": {"words"},
+    "deep_nb.kinds.did_you_mean": {"words"},
     "deep_nb.checks.finite_array": {"what", "ndim"},
     "deep_nb.checks.real_array": {"what"},
-    "deep_nb.checks.as_path": {"what"},
+    "deep_nb.kinds.as_path": {"what"},
     "deep_nb.checks.mapping": {"what"},
     "deep_nb.checks.select": {"items", "key", "what"},
-    "deep_nb.checks.Kind.check": {"what"},
-    "deep_nb.checks.Parts.check": {"what"},
+    "deep_nb.kinds.Kind.check": {"what"},
+    "deep_nb.kinds.Parts.check": {"what"},
     "deep_nb.matrices.square_matrices": {"what"},
     "deep_nb.statistics.epochs_array": {"what"},
     # Without a stop that is set, a notebook runs: seconds a case.
     "deep_nb.execution.execute": {"stop"},
     # These make kinds, from what stands in the code.
-    **{f"deep_nb.checks.{name}": ... for name in (
+    **{f"deep_nb.kinds.{name}": ... for name in (
         "takes", "parts", "a", "array", "number", "integer", "word", "sequence", "table",
     )},
 }  # fmt: skip
@@ -810,7 +811,7 @@ def test_docstrings_are_read():
     assert documented(deep_nb.train, "Raises") == {"ValueError", "RuntimeError", "OSError"}
     assert documented(deep_nb.train, "Warns") == {"RuntimeWarning"}
     assert documented(experiments.read_jobs, "Raises") >= {"FileNotFoundError", "ValueError"}
-    assert documented(checks.plain, "Raises") == set()
+    assert documented(kinds.plain, "Raises") == set()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -823,7 +824,7 @@ def test_good_arguments_are_good(name):
 FUZZED = [name for name in NAMES if inspect.signature(public()[name]).parameters]
 #: What an argument is called where it is refused, if not by its name; "" is in every message.
 CALLED = {
-    ("checks.check_executor", "value"): "executor",
+    ("kinds.check_executor", "value"): "executor",
     ("engines.choose_engine", "name"): "engine",
     ("engines.get_engine", "name"): "engine",
     # The words of scikit-learn and NumPy:

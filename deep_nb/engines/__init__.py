@@ -11,10 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from deep_nb.checks import NOTHING, integer, one_of, plain
+from deep_nb.checks import one_of
 from deep_nb.dynamics import ACTIVATIONS, Field, Phase, Relaxation
 from deep_nb.engines import blas, reference
-from deep_nb.engines.compiled import Compiled
+from deep_nb.engines.compiled import THREADS, Compiled
+from deep_nb.kinds import integer, plain
 
 
 class Relax(Protocol):
@@ -53,7 +54,6 @@ ENGINES: dict[str, Callable[[int | None], Relax]] = {
     "numba": Compiled,
 }
 
-MAX_THREADS = 1024
 
 #: Up to how many free neurons "auto" takes the compiled engine; see benchmarks/README.md for the
 #: measured crossover. Nothing else may decide, or a network would depend on its ensemble.
@@ -83,5 +83,5 @@ def get_engine(name: str, n: int, activation: str, threads: int | None = None) -
     ValueError
         As `choose_engine`, or if `threads` is neither None nor an integer from 1 to 1024.
     """
-    (NOTHING | integer(1, MAX_THREADS)).check(threads, "threads")
+    THREADS.check(threads, "threads")
     return ENGINES[choose_engine(name, n, activation)](plain(threads))

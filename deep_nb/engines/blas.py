@@ -7,7 +7,6 @@ import functools
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from deep_nb.checks import array, takes
 from deep_nb.dynamics import (
     ACTIVATIONS,
     FIELD,
@@ -18,6 +17,7 @@ from deep_nb.dynamics import (
     join,
     vector_field,
 )
+from deep_nb.kinds import array, takes
 
 
 @takes(field=FIELD, S=array("K M n"), phase=PHASE)

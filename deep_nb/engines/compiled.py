@@ -20,9 +20,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from deep_nb.checks import NOTHING, array, integer, takes
 from deep_nb.dynamics import FIELD, PHASE, Field, Phase, Relaxation, join, join_samples
 from deep_nb.engines.lanes import LANES, clip, differing, fill, load, repeat, store
+from deep_nb.kinds import NOTHING, array, integer, takes
 
 #: Steps that lanes make together before STDP sums are updated and rest is looked for.
 BURST = 16
@@ -34,6 +34,9 @@ CHUNK = 500_000_000
 SUMS = 8_000_000
 
 _HARD_SIGMOID, _SIGMOID, _TANH = range(3)
+#: Threads that may be asked for; None for as many as there are cores.
+THREADS = NOTHING | integer(1, 1024)
+
 _ACTIVATIONS = {"hard_sigmoid": _HARD_SIGMOID, "sigmoid": _SIGMOID, "tanh": _TANH}
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -310,7 +313,7 @@ class Compiled:
         If Numba's compiler is switched off (NUMBA_DISABLE_JIT), or `threads` is no such number.
     """
 
-    @takes(threads=NOTHING | integer(1, 1024))
+    @takes(threads=THREADS)
     def __init__(self, threads: int | None = None) -> None:
         if numba.config.DISABLE_JIT:
             raise ValueError("engine 'numba' cannot run while NUMBA_DISABLE_JIT is set")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from deep_nb.checks import array, takes
 from deep_nb.dynamics import (
     ACTIVATIONS,
     FIELD,
@@ -15,6 +14,7 @@ from deep_nb.dynamics import (
     euler_step,
     vector_field,
 )
+from deep_nb.kinds import array, takes
 
 
 @takes(field=FIELD, S=array("K M n"), phase=PHASE)

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from deep_nb.checks import a, number, one_of, sequence, short, table, takes
+from deep_nb.checks import one_of
+from deep_nb.kinds import a, number, sequence, short, table, takes
 from deep_nb.plotting.style import COLOUR, LABEL, LINE, STYLE, VERMILION
 from deep_nb.statistics import EPOCHS, epochs_array, wilson
 

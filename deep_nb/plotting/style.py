@@ -15,7 +15,7 @@ from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
 from matplotlib.lines import lineStyles
 
-from deep_nb.checks import NAME, TEXT, Kind, a, array, as_path, number, plain, short, takes
+from deep_nb.kinds import NAME, TEXT, Kind, a, array, as_path, number, plain, short, takes
 from deep_nb.provenance import provenance, stamp
 from deep_nb.results import experiment_of
 
