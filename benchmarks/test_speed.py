@@ -16,7 +16,7 @@ from deep_nb import plotting
 from deep_nb.dynamics import Field, Phase, free_field, nudged_field
 from deep_nb.engines import ENGINES, compiled
 from deep_nb.engines.lanes import LANES, load, store
-from deep_nb.results import experiment_of
+from deep_nb.run import experiment_of
 
 mpl.use("agg")
 
@@ -92,7 +92,7 @@ def test_share_of_the_bound(benchmark, row):
     run = published(range(100), "numba", n_epochs=50)
     experiment = experiment_of(run)
     hyper = experiment.hyper
-    field = free_field(run["W"].values, run["B"].values, experiment.X, experiment.model)
+    field = free_field(run["W"].values, run["b"].values, experiment.X, experiment.model)
     nudged = nudged_field(field, hyper.beta, experiment.Y)
     operations = 0
 

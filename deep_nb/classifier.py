@@ -22,7 +22,6 @@ from deep_nb.checks import Frozen
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import Relax, get_engine
 from deep_nb.kinds import LARGEST, number, plain, short
-from deep_nb.learning import learn
 from deep_nb.models import (
     Count,
     Hyperparameters,
@@ -31,6 +30,7 @@ from deep_nb.models import (
     Positive,
     get_model,
 )
+from deep_nb.rules import learn
 from deep_nb.topology import Layout, complete
 
 #: Of what scikit-learn says of bad samples.
@@ -67,7 +67,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     model : str or Model
         The dynamics: a name in `deep_nb.MODELS` or a model of your own.
     rule : str
-        A name in `deep_nb.learning.RULES`.
+        A name in `deep_nb.rules.RULES`.
     N_H : int or tuple of int
         Hidden neurons.
     beta : float
@@ -122,7 +122,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         model: str | Model = "EP_asym",
-        rule: str = "exact",
+        rule: str = "asymep",
         N_H: int | tuple[int, ...] = 100,
         beta: float = 1.5,
         dt_W: float = 0.4,

@@ -16,19 +16,19 @@ import click
 import pandas as pd
 from tqdm import tqdm
 
-from deep_nb import verification
+from deep_nb.analysis.criterion import network_table
 from deep_nb.checks import select
 from deep_nb.claims import evaluate, measure_all, read_claims
 from deep_nb.engines import ENGINES
-from deep_nb.experiment import Flags
-from deep_nb.experiments import PROFILES, read_jobs
 from deep_nb.kinds import did_you_mean
-from deep_nb.records import state
-from deep_nb.replication import collect_figures
-from deep_nb.replication import replicate as run_batch
+from deep_nb.problem import Flags
+from deep_nb.replication import verification
+from deep_nb.replication.batch import collect_figures
+from deep_nb.replication.batch import replicate as run_batch
+from deep_nb.replication.jobs import PROFILES, read_jobs
+from deep_nb.replication.records import state
 from deep_nb.report import insert_claims, read_table, write_report
-from deep_nb.results import RECORDS, check_target, save
-from deep_nb.statistics import network_table
+from deep_nb.run import RECORDS, check_target, save
 from deep_nb.training import train as train_networks
 
 

@@ -11,10 +11,10 @@ import xarray as xr
 from deep_nb.checks import finite_array
 from deep_nb.dynamics import Field, Phase, Relaxation, free_field, vector_field
 from deep_nb.engines import get_engine
-from deep_nb.experiment import Experiment
 from deep_nb.kinds import integer, plain
+from deep_nb.problem import Experiment
 from deep_nb.randomness import probe_states
-from deep_nb.results import experiment_of
+from deep_nb.run import experiment_of
 from deep_nb.tasks import mean_squared_error, predicted_labels
 from deep_nb.training import free_phase
 
@@ -67,7 +67,7 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     start = np.repeat(probe_states(run["seed"].values, 1, layout), len(X), axis=1)
     relax = get_engine(engine, layout.n_free, experiment.model.activation)
     relaxation = relax(
-        free_field(run["W"].values, run["B"].values, clamped, experiment.model),
+        free_field(run["W"].values, run["b"].values, clamped, experiment.model),
         start,
         Phase(experiment.hyper.dt, experiment.hyper.T1, experiment.model.activation),
     )
@@ -200,17 +200,17 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
     """
     experiment = experiment_of(run)
     T1, T2 = experiment.hyper.T1, experiment.hyper.T2
-    W, B, seeds = run["W"].values, run["B"].values, run["seed"].values
+    W, B, seeds = run["W"].values, run["b"].values, run["seed"].values
     start = probe_states(seeds, len(experiment.X), experiment.layout)
     relax = get_engine(engine, experiment.layout.n_free, experiment.model.activation)
     fields = experiment.fields(W, B)
     phase = free_phase(experiment, trajectory=True)
     free = relax(fields[0], start, phase)
-    weak = relax(fields[1], free.S, phase._replace(T=T2))
-    metrics = [_step_metrics(p, f, experiment) for p, f in zip((free, weak), fields, strict=True)]
+    nudged = relax(fields[1], free.S, phase._replace(T=T2))
+    metrics = [_step_metrics(p, f, experiment) for p, f in zip((free, nudged), fields, strict=True)]
     assert free.trajectory is not None
-    assert weak.trajectory is not None
-    moving = np.concatenate([free.trajectory, weak.trajectory[:, 1:]], axis=1)
+    assert nudged.trajectory is not None
+    moving = np.concatenate([free.trajectory, nudged.trajectory[:, 1:]], axis=1)
     moving[run["diverged"].values] = np.nan
     clamped = np.broadcast_to(experiment.X, (*moving.shape[:2], *experiment.X.shape))
     variables: dict[str, Any] = {

@@ -99,8 +99,8 @@ class Model(Frozen):
     bias_neuron: bool = Field(description="whether a last input, always 1, carries the biases")
     learned_bias: bool = Field(description="whether each neuron has a learned bias b")
     one_hot: bool = Field(False, description="one output a class instead of one a label")
-    rule: Literal["stdp", "contrastive", "vector_field", "exact", "adjoint"] = Field(
-        description="what changes the weights, see `deep_nb.learning`"
+    rule: Literal["stdp", "contrastive", "centered", "asymep", "adjoint"] = Field(
+        description="what changes the weights, see `deep_nb.rules`"
     )
     activation: Literal["hard_sigmoid", "sigmoid", "tanh"] = Field(
         "hard_sigmoid", description="ρ, applied to the state after each Euler step"
@@ -116,7 +116,7 @@ class Model(Frozen):
 
     @model_validator(mode="after")
     def _gradients_are_of_a_clipped_rest_point(self) -> Self:
-        if self.rule in ("exact", "adjoint") and self.activation != "hard_sigmoid":
+        if self.rule in ("asymep", "adjoint") and self.activation != "hard_sigmoid":
             raise ValueError(f"the rule {self.rule!r} needs the activation 'hard_sigmoid'")
         return self
 

@@ -13,11 +13,12 @@ from xml.etree import ElementTree
 import jinja2
 import pandas as pd
 
-from deep_nb.claims import COLUMNS, TEXTS, markdown
-from deep_nb.files import write_text
+from deep_nb._files import write_text
+from deep_nb.claims.evaluation import COLUMNS, TEXTS
+from deep_nb.claims.table import claims_table
 from deep_nb.kinds import as_path, short
 from deep_nb.models import MODELS
-from deep_nb.notebooks import read_notebook
+from deep_nb.replication.notebooks import read_notebook
 
 _DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 #: What a provenance must tell to be shown.
@@ -55,7 +56,7 @@ def read_sections(folder: str | Path) -> list[Section]:
     Parameters
     ----------
     folder : path-like
-        As `deep_nb.replication.replicate` leaves it.
+        As `deep_nb.replication.batch.replicate` leaves it.
 
     Raises
     ------
@@ -198,7 +199,7 @@ def insert_claims(page: Path, table: pd.DataFrame) -> None:
     OSError
         If the page cannot be read or written.
     """
-    page, rows = as_path(page, "page"), markdown(table)
+    page, rows = as_path(page, "page"), claims_table(table)
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(_MARKS[0])
     _, end, after = rest.partition(_MARKS[1])

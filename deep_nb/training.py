@@ -18,10 +18,10 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from deep_nb.checkpoints import kept
+from deep_nb._blocks import kept
+from deep_nb._provenance import code, differences, provenance
 from deep_nb.dynamics import Phase, Relaxation
 from deep_nb.engines import Relax, choose_engine, get_engine
-from deep_nb.experiment import Experiment, Flags
 from deep_nb.kinds import (
     FLAG,
     FUNCTION,
@@ -35,12 +35,12 @@ from deep_nb.kinds import (
     takes,
     unchecked,
 )
-from deep_nb.learning import Change, learn, updated_weights
 from deep_nb.models import Hyperparameters, Model
-from deep_nb.provenance import code, differences, provenance
+from deep_nb.problem import Experiment, Flags
 from deep_nb.pruning import prune
 from deep_nb.randomness import check_seeds, initial_states, initial_weights, pruning_draws
-from deep_nb.results import check_record, empty_run
+from deep_nb.rules import Change, learn, updated_weights
+from deep_nb.run import check_record, empty_run
 from deep_nb.tasks import Task, classification_error, mean_squared_error, predicted_labels
 from deep_nb.topology import constrain_weights
 
@@ -110,7 +110,7 @@ def train(
         Of the compiled engine; by default NUMBA_NUM_THREADS or the cores of this process, and 1
         with an `executor`.
     record : sequence of str
-        "weights" adds W_epochs and B_epochs, "trajectories" adds S_epochs.
+        "weights" adds W_epochs and b_epochs, "trajectories" adds S_epochs.
     progress : bool
         Whether to show a progress bar.
     executor : concurrent.futures.Executor, optional
@@ -123,7 +123,7 @@ def train(
     Returns
     -------
     xarray.Dataset
-        The run. Its variables are described in `deep_nb.results.VARIABLES` and in their own attrs.
+        The run. Its variables are described in `deep_nb.run.VARIABLES` and in their own attrs.
         Errors and residuals of an epoch are those before its weight change; W and B are what is
         left after the last. A network whose weights, states or residuals stop being finite is
         ``diverged`` at that epoch: its W, B, states and connections stay as they last were, its
@@ -264,12 +264,12 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
     log = {str(name): run[name].values for name in run.data_vars}
     model, layout, hyper = experiment.model, experiment.layout, experiment.hyper
     streams = [np.random.RandomState(seed) for seed in run["seed"].values]
-    W, B = log["W"], log["B"]
+    W, B = log["W"], log["b"]
     W[:] = [initial_weights(stream, layout, model.learned_bias) for stream in streams]
     W[:] = constrain_weights(W, experiment.mask)
     alive = np.arange(len(streams))
     if "W_epochs" in log:
-        log["W_epochs"][:, 0], log["B_epochs"][:, 0] = W, B
+        log["W_epochs"][:, 0], log["b_epochs"][:, 0] = W, B
     for epoch in tqdm(range(hyper.n_epochs), desc="epochs", disable=not progress):
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is found and reported
             start = np.array(
@@ -279,7 +279,9 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
                 experiment, relax, W[alive], B[alive], start, "S_epochs" in log
             )
             W_next, B_next = _updated(experiment, W[alive], B[alive], change)
-        finite = _finite(W_next, B_next, free.S, change.weak.S, free.residual, change.weak.residual)
+        finite = _finite(
+            W_next, B_next, free.S, change.nudged.S, free.residual, change.nudged.residual
+        )
         log["diverged"][alive[~finite]] = True
         log["diverged_epoch"][alive[~finite]] = epoch
         alive = alive[finite]
@@ -332,7 +334,7 @@ def two_phases(
     free : Relaxation
         The free phase.
     change : Change
-        As of `deep_nb.learning.learn`; the signs of ΔW and Δb with the flag ``sign``.
+        As of `deep_nb.rules.learn`; the signs of ΔW and Δb with the flag ``sign``.
 
     Raises
     ------
@@ -401,7 +403,7 @@ def _write(
 ) -> None:
     """Write one epoch of the networks that are still finite."""
     N_X, N_Y, one_hot = experiment.layout.N_X, experiment.layout.N_Y, experiment.model.one_hot
-    for phase, relaxation in (("free", free), ("weak", change.weak)):
+    for phase, relaxation in (("free", free), ("nudged", change.nudged)):
         S = relaxation.S[finite]
         outputs = S[..., -N_Y:]
         labels = _predicted_labels(outputs, one_hot)
@@ -413,15 +415,15 @@ def _write(
         log[f"S_{phase}"][alive, :, :N_X] = experiment.X
         log[f"S_{phase}"][alive, :, N_X:] = S
     log["dW_norm"][alive, epoch] = np.abs(change.dW[finite]).sum(axis=(1, 2))
-    log["dB_norm"][alive, epoch] = np.abs(change.db[finite]).sum(axis=1)
+    log["db_norm"][alive, epoch] = np.abs(change.db[finite]).sum(axis=1)
     log["n_connections"][alive, epoch] = np.count_nonzero(log["W"][alive], axis=(1, 2))
     if "W_epochs" in log:
         log["W_epochs"][alive, epoch + 1] = log["W"][alive]
-        log["B_epochs"][alive, epoch + 1] = log["B"][alive]
+        log["b_epochs"][alive, epoch + 1] = log["b"][alive]
     if "S_epochs" in log:
         assert free.trajectory is not None
-        assert change.weak.trajectory is not None
-        states = np.concatenate([free.trajectory, change.weak.trajectory[:, 1:]], axis=1)[finite]
+        assert change.nudged.trajectory is not None
+        states = np.concatenate([free.trajectory, change.nudged.trajectory[:, 1:]], axis=1)[finite]
         log["S_epochs"][alive, epoch, ..., N_X:] = states
         performed = np.isfinite(states).all(axis=-1, keepdims=True)
         log["S_epochs"][alive, epoch, ..., :N_X] = np.where(performed, experiment.X, np.nan)
@@ -434,7 +436,7 @@ def _freeze(log: dict[str, np.ndarray]) -> None:
         log["n_connections"][k, epoch:] = np.count_nonzero(log["W"][k])
         if "W_epochs" in log:
             log["W_epochs"][k, epoch + 1 :] = log["W"][k]
-            log["B_epochs"][k, epoch + 1 :] = log["B"][k]
+            log["b_epochs"][k, epoch + 1 :] = log["b"][k]
 
 
 _two_phases, _free_phase = unchecked(two_phases), unchecked(free_phase)

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import deep_nb
-from deep_nb.checkpoints import kept
-from deep_nb.claims import COLUMNS, TEXTS, read_claims
-from deep_nb.experiments import read_jobs
-from deep_nb.records import read_record, state
-from deep_nb.replication import replicate
+from deep_nb._blocks import kept
+from deep_nb.claims.evaluation import COLUMNS, TEXTS, read_claims
+from deep_nb.replication.jobs import read_jobs
+from deep_nb.replication.records import read_record, state
+from deep_nb.replication.batch import replicate
 from deep_nb.report import insert_claims, read_table, write_report
-from deep_nb.verification import compare, verify
+from deep_nb.replication.verification import compare, verify
 
 from .test_replication import write_notebook
 
@@ -73,7 +73,9 @@ def batch(tmp_path_factory):
     row = dict.fromkeys(COLUMNS, 1) | dict.fromkeys(TEXTS, "xor")
     pd.DataFrame([row]).to_csv(root / "out" / "claims" / "claims.csv", index=False)
     shutil.copytree(root / "out", root / "good")
-    text = Path(deep_nb.claims.__file__).with_name("claims.yml").read_text(encoding="utf-8")
+    text = (
+        Path(deep_nb.claims.evaluation.__file__).with_name("claims.yml").read_text(encoding="utf-8")
+    )
     (root / "claims.yml").write_text(text, encoding="utf-8")
     (root / "page.md").write_text("<!-- claims: begin -->\n<!-- claims: end -->\n")
     block(root)

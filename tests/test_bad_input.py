@@ -47,7 +47,7 @@ from deep_nb import (
     verification,
 )
 from deep_nb.engines import get_engine
-from deep_nb.experiment import Experiment, Flags
+from deep_nb.problem import Experiment, Flags
 
 from .conftest import SHORT
 from .test_replication import write_notebook
@@ -61,7 +61,7 @@ EXEMPT = {
     "deep_nb.cli": "the command line has tests of its own",
     "deep_nb.engines.lanes": "instructions for Numba's compiler; Python cannot call them",
     "deep_nb.engines.Relax": "a protocol: only what follows it can be called",
-    "deep_nb.execution.main": "the other end of `execute`, which alone starts it",
+    "deep_nb.replication.execution.main": "the other end of `execute`, which alone starts it",
 }
 
 
@@ -108,7 +108,7 @@ def world():
     w.certified = deep_nb.train(leaky, "xor", seeds=range(2), hyper=SHORT)
     w.experiment = Experiment.resolve("DEEP", "xor", SHORT)
     w.layout = w.experiment.layout
-    w.W, w.B = w.run["W"].values, w.run["B"].values
+    w.W, w.B = w.run["W"].values, w.run["b"].values
     w.relax = get_engine("reference", w.layout.n_free, "hard_sigmoid")
     w.field = w.experiment.fields(w.W, w.B)[0]
     w.S = np.full((2, 4, w.layout.n_free), 0.05)
@@ -128,7 +128,7 @@ def world():
     )
     place = {"N_H": 2, "beta": 1.0, "dt_W_factor": 1.0}
     w.grid = w.networks.assign(**place).drop(columns=["pruned", *more])
-    w.table = claims.evaluate(w.claims, w.networks, w.grid)
+    w.table = claims.evaluation(w.claims, w.networks, w.grid)
     write_notebook(Path("tiny.ipynb"), "print(n)")
     Path("experiments.yml").write_text(
         "experiments:\n  - {name: tiny, notebook: tiny.ipynb, quick: {n: 3}}\n"
@@ -171,9 +171,9 @@ def table():
     fitted = fresh(lambda: deep_nb.DEEPClassifier(**small).fit(samples, labels))
     settled = learning.Change(w.relaxation, W, B)
     return {
-        "alignment.rule_change": {**run, "rule": "exact", "epoch": 2, "hyper": {"beta": 1.0}},
+        "alignment.rule_change": {**run, "rule": "asymep", "epoch": 2, "hyper": {"beta": 1.0}},
         "alignment.alignment": {
-            **run, "rules": ("exact", "stdp"), "epochs": (-1, 2), "hyper": {"beta": 1.0},
+            **run, "rules": ("asymep", "stdp"), "epochs": (-1, 2), "hyper": {"beta": 1.0},
         },
         "checkpoints.kept": {
             "folder": "kept", "what": {"n": 1}, "make": lambda: xr.Dataset({"n": 1}),
@@ -205,11 +205,11 @@ def table():
         "claims.measure_all": {"claims": w.claims[:1], "seeds": [1]},
         "claims.Evidence": {"estimate": 1.0, "p": 0.5, "networks": 2, "bound": ""},
         "claims.OverGrid": {"settings": 1, "reproduced_at": 1},
-        "claims.evaluate": {"claims": w.claims, "networks": w.networks, "grid": w.grid},
+        "claims.evaluation": {"claims": w.claims, "networks": w.networks, "grid": w.grid},
         "claims.markdown": {"table": w.table},
         "classifier.Batches": {"batch_size": 2, "W_scale": 0.1, "noise": 0.0},
         "classifier.DEEPClassifier": {
-            **small, "rule": "exact", "beta": 1.0, "dt_W": 0.1, "batch_size": 4, "dt": 0.5,
+            **small, "rule": "asymep", "beta": 1.0, "dt_W": 0.1, "batch_size": 4, "dt": 0.5,
             "W_scale": 0.1, "noise": 0.1,
         },
         "classifier.DEEPClassifier.fit": {"self": fitted, "X": samples, "y": labels},
@@ -293,8 +293,8 @@ def table():
         "learning.Change": settled._asdict(),
         "learning.stdp": lesson,
         "learning.contrastive": lesson,
-        "learning.vector_field": lesson,
-        "learning.exact": lesson,
+        "learning.centered": lesson,
+        "learning.asymep": lesson,
         "learning.adjoint": lesson,
         "learning.learn": {
             "model": model, "hyper": hyper, "mask": mask, "W": W, "b": B, "X": X, "Y": Y,
@@ -465,7 +465,7 @@ MISSPELT = {
     "part of a model": (lambda: deep_nb.DEEP.replace(leek=1.0), "leak"),
     "rule": (lambda: deep_nb.DEEP.replace(rule="contrastiv"), "contrastive"),
     "activation": (lambda: deep_nb.DEEP.replace(activation="sigmod"), "sigmoid"),
-    "rule of an alignment": (lambda: alignment.rule_change(world().run, "exakt"), "exact"),
+    "rule of an alignment": (lambda: alignment.rule_change(world().run, "asymepp"), "asymep"),
     "rule of the classifier": (
         lambda: deep_nb.DEEPClassifier(rule="stpd").fit([[0.0], [1.0]], [0, 1]),
         "stdp",
@@ -527,10 +527,10 @@ WRITTEN = {
     "deep_nb.checks.select": {"items", "key", "what"},
     "deep_nb.kinds.Kind.check": {"what"},
     "deep_nb.kinds.Parts.check": {"what"},
-    "deep_nb.matrices.square_matrices": {"what"},
-    "deep_nb.statistics.epochs_array": {"what"},
+    "deep_nb.analysis.matrices.square_matrices": {"what"},
+    "deep_nb.analysis.statistics.epochs_array": {"what"},
     # Without a stop that is set, a notebook runs: seconds a case.
-    "deep_nb.execution.execute": {"stop"},
+    "deep_nb.replication.execution.execute": {"stop"},
     # These make kinds, from what stands in the code.
     **{f"deep_nb.kinds.{name}": ... for name in (
         "takes", "parts", "a", "array", "number", "integer", "word", "sequence", "table",
@@ -816,7 +816,7 @@ def test_docstrings_are_read():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_good_arguments_are_good(name):
-    if name not in ("deep_nb.checks.Frozen", "deep_nb.claims.read_claims"):
+    if name not in ("deep_nb.checks.Frozen", "deep_nb.claims.evaluation.read_claims"):
         call(name, good_arguments(name))
     plt.close("all")
 

@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 import deep_nb
-from deep_nb.checkpoints import kept
-from deep_nb.ensembles import sweep
+from deep_nb._blocks import kept
+from deep_nb.claims.ensembles import sweep
 
 from .conftest import SHORT, assert_same
 

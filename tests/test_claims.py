@@ -9,7 +9,7 @@ import deep_nb
 from deep_nb import claims, ensembles
 from deep_nb.cli import main
 from deep_nb.report import read_table
-from deep_nb.statistics import Estimate
+from deep_nb.analysis.statistics import Estimate
 
 FIGURES = Path(__file__).parent.parent / "figures"
 
@@ -88,7 +88,7 @@ def grid_of(model, shares, networks=40):
 )
 def test_a_grid_says_whether_a_verdict_is_about_one_setting(published, shares, words):
     networks = frame("DEEP", learned=np.arange(100) < 100 * published)
-    table = claims.evaluate(one_claim(), networks, grid_of("DEEP", shares))
+    table = claims.evaluation(one_claim(), networks, grid_of("DEEP", shares))
     assert table["verdict"].tolist() == [words]
     assert table["settings"].item() == 3
     assert table["reproduced_at"].item() == sum(share > 0.7 for share in shares)
@@ -97,7 +97,7 @@ def test_a_grid_says_whether_a_verdict_is_about_one_setting(published, shares, w
 def test_one_setting_that_learns_refutes_that_nothing_can():
     claim = one_claim(side="below", grid="every")
     networks = frame("DEEP", learned=[False] * 100)
-    row = claims.evaluate(claim, networks, grid_of("DEEP", (0.0,) * 9 + (1.0,))).iloc[0]
+    row = claims.evaluation(claim, networks, grid_of("DEEP", (0.0,) * 9 + (1.0,))).iloc[0]
     assert row["verdict"] == "reproduced at the published setting; not beyond it"
     assert (row["reproduced_at"], row["not_reproduced_at"]) == (9, 1)
 
@@ -107,12 +107,12 @@ def test_networks_that_never_learn_count_as_censored_not_as_missing():
     claim = one_claim("earlier", "against: {model: EP_asym}", "below", 0, "null")
     slow = frame("EP_asym", epochs=np.arange(60.0, 160.0))
     half = frame("DEEP", epochs=[*np.arange(5.0, 50.0), *[np.nan] * 55])
-    row = claims.evaluate(claim, pd.concat([half, slow])).iloc[0]
+    row = claims.evaluation(claim, pd.concat([half, slow])).iloc[0]
     assert row["estimate"] == 200 - np.median(np.arange(60, 160))
     assert row["bound"] == "≥"
     assert row["verdict"] != "reproduced"
     quick = frame("DEEP", epochs=np.arange(5.0, 105.0))
-    row = claims.evaluate(claim, pd.concat([quick, slow])).iloc[0]
+    row = claims.evaluation(claim, pd.concat([quick, slow])).iloc[0]
     assert row["estimate"] == -55
     assert row["bound"] == ""
     assert row["p"] < 1e-6
@@ -124,7 +124,7 @@ def test_both_sides_are_watched_equally_long():
     claim = one_claim("earlier", "against: {model: EP_asym}", "below", 0, "null")
     short = frame("DEEP", epochs=[40.0] * 20).assign(n_epochs=50)
     long = frame("EP_asym", epochs=[5.0] * 5 + [300.0] * 15).assign(n_epochs=500)
-    row = claims.evaluate(claim, pd.concat([short, long])).iloc[0]
+    row = claims.evaluation(claim, pd.concat([short, long])).iloc[0]
     assert row["estimate"] == -10
     assert row["bound"] == "≤"
 
@@ -169,9 +169,9 @@ def test_two_models_are_compared_each_at_its_best(rival, words):
         ]
     )
     published = pd.concat([frame(m, learned=[m == "DEEP"] * 100) for m in ("DEEP", "EP_asym")])
-    assert claims.evaluate(claim, published, grid)["verdict"].tolist() == [words]
+    assert claims.evaluation(claim, published, grid)["verdict"].tolist() == [words]
     worse = grid.assign(learned=grid["model"] == "EP_asym")
-    row = claims.evaluate(claim, published, worse).iloc[0]
+    row = claims.evaluation(claim, published, worse).iloc[0]
     assert row["verdict"] == "reproduced at the published setting; not beyond it"
 
 
@@ -227,7 +227,7 @@ def test_bad_claims_are_named(text, message):
 
 
 def test_markdown_has_a_row_a_claim_and_a_column_a_task():
-    table = claims.evaluate(
+    table = claims.evaluation(
         claims.read_claims()[:4],
         pd.concat(
             [
@@ -261,7 +261,7 @@ def test_the_tables_shown_are_what_the_stored_networks_say():
     networks = pd.read_csv(stored / "networks.csv")
     grid = pd.read_csv(stored / "robustness.csv.gz")
     assert networks.groupby(["model", "task", "pruned"])["seed"].apply(list).map(len).min() >= 100
-    table = claims.evaluate(claims.read_claims(), networks, grid)
+    table = claims.evaluation(claims.read_claims(), networks, grid)
     shown = read_table(FIGURES)
     pd.testing.assert_frame_equal(table, shown, rtol=1e-9)
     assert (stored / "claims.md").read_text() == claims.markdown(table)

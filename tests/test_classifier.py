@@ -34,7 +34,7 @@ def test_it_learns_in_a_pipeline_a_grid_search_and_cross_validation(iris):
     X, y = iris
     pipeline = make_pipeline(MinMaxScaler(), clone(SMALL).set_params(n_epochs=100))
     assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.9
-    grid = {"deepclassifier__beta": [0.5, 1.0], "deepclassifier__rule": ["exact", "adjoint"]}
+    grid = {"deepclassifier__beta": [0.5, 1.0], "deepclassifier__rule": ["asymep", "adjoint"]}
     search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
     assert search.best_score_ > 0.9
     assert search.best_estimator_[-1].n_iter_ == 100
@@ -127,7 +127,7 @@ def test_pruned_synapses_are_the_weakest_and_never_grow_back(iris):
     ("parameters", "message"),
     [
         ({"N_H": 0}, "N_H"),
-        ({"rule": "exakt"}, "rule = 'exakt'"),
+        ({"rule": "asymepp"}, "rule = 'exakt'"),
         ({"model": "EP_sym"}, "did you mean 'EP_asym'"),
         ({"beta": 0.0}, "beta"),
         ({"batch_size": 0}, "batch_size"),

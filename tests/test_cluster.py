@@ -9,7 +9,7 @@ import distributed
 import pytest
 
 import deep_nb
-from deep_nb.verification import compare, verify
+from deep_nb.replication.verification import compare, verify
 
 from .conftest import SHORT, assert_same
 from .test_faults import TRAINING, replicate, states, wait_for, write_batch

@@ -16,10 +16,10 @@ import nbformat
 import pytest
 import yaml
 
-from deep_nb.experiments import read_jobs
-from deep_nb.records import state
-from deep_nb.replication import LOCK, WORKING
-from deep_nb.verification import compare, verify
+from deep_nb.replication.jobs import read_jobs
+from deep_nb.replication.records import state
+from deep_nb.replication.batch import LOCK, WORKING
+from deep_nb.replication.verification import compare, verify
 
 from .test_replication import write_notebook
 

@@ -13,7 +13,7 @@ import pytest
 import deep_nb
 from deep_nb.dynamics import free_field, nudged_field, vector_field
 from deep_nb.engines import ENGINES
-from deep_nb.results import experiment_of
+from deep_nb.run import experiment_of
 from deep_nb.tasks import mean_squared_error
 
 TRACES = sorted((Path(__file__).parent / "data" / "golden").glob("*.npz"))
@@ -51,11 +51,11 @@ def test_train_reproduces_the_published_code(path, engine):
     np.testing.assert_allclose(W_epochs, golden["W_epochs"], **close)
     np.testing.assert_allclose(run["W"], golden["W_epochs"][-1], **close)
     if "B_epochs" in golden:
-        np.testing.assert_allclose(run["B_epochs"], golden["B_epochs"], **close)
+        np.testing.assert_allclose(run["b_epochs"], golden["B_epochs"], **close)
     np.testing.assert_allclose(run["S_free"], golden["S_free"], **close)
-    np.testing.assert_allclose(run["S_weak"], golden["S_weak"], **close)
+    np.testing.assert_allclose(run["S_nudged"], golden["S_weak"], **close)
     np.testing.assert_array_equal(run["class_error_free"], golden["errors_class_free"])
-    np.testing.assert_array_equal(run["class_error_weak"], golden["errors_class_weak"])
+    np.testing.assert_array_equal(run["class_error_nudged"], golden["errors_class_weak"])
     first = golden["S_epochs_first"]
     performed = np.isfinite(S_epochs[0]).all(axis=(1, 2))
     assert flags["stop_criterion"] or performed.all()
@@ -68,12 +68,13 @@ def compare_steps(experiment, run, golden, epoch):
     """Compare one epoch's error and MSE of every step performed."""
     T1, N_X, N_Y = experiment.hyper.T1, experiment.layout.N_X, experiment.layout.N_Y
     W = run["W_epochs"].values[None, epoch]
-    B = run["B_epochs"].values[None, epoch]
+    B = run["b_epochs"].values[None, epoch]
     field = free_field(W, B, experiment.X, experiment.model)
     nudged = nudged_field(field, experiment.hyper.beta, experiment.Y)
     states = run["S_epochs"].values
-    starts = {"free": 0, "weak": T1}
-    for phase, phase_field in (("free", field), ("weak", nudged)):
+    starts = {"free": 0, "nudged": T1}
+    names = {"free": "free", "nudged": "weak"}  # as the published code calls them
+    for phase, phase_field in (("free", field), ("nudged", nudged)):
         steps = int(run[f"steps_{phase}"])
         begin = starts[phase]
         after = states[begin + 1 : begin + 1 + steps]
@@ -83,8 +84,10 @@ def compare_steps(experiment, run, golden, epoch):
         dS = np.array([vector_field(phase_field, S[None])[0] for S in before])
         residual = (dS**2).sum(axis=(1, 2)) / len(experiment.X)
         mse = mean_squared_error(after[..., -N_Y:], experiment.Y)
-        np.testing.assert_allclose(residual, golden[f"errors_{phase}"][epoch, :steps], **close)
-        np.testing.assert_allclose(mse, golden[f"mses_{phase}"][epoch, :steps], **close)
+        np.testing.assert_allclose(
+            residual, golden[f"errors_{names[phase]}"][epoch, :steps], **close
+        )
+        np.testing.assert_allclose(mse, golden[f"mses_{names[phase]}"][epoch, :steps], **close)
         np.testing.assert_allclose(run[f"residual_{phase}"], residual[-1], **close)
         np.testing.assert_allclose(run[f"mse_{phase}"], mse[-1], **close)
         moved = (after[-1] - (states[start] if steps == 1 else after[-2])) / experiment.hyper.dt

@@ -8,7 +8,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 import deep_nb
-from deep_nb import plotting, stability
+from deep_nb import plotting
+from deep_nb.analysis import stability
 
 #: These draw numbers of many ensembles, not a run.
 COMPARISONS = ("plot_shares", "plot_reached", "plot_robustness")
@@ -88,7 +89,7 @@ def test_network_shows_strength_as_opacity_and_sparsity_in_its_title(short_run):
 def test_curves_are_the_run(short_run):
     free, nudged = plotting.plot_mse(short_run).get_lines()
     np.testing.assert_allclose(free.get_ydata(), np.median(short_run["mse_free"], axis=0))
-    np.testing.assert_allclose(nudged.get_ydata(), np.median(short_run["mse_weak"], axis=0))
+    np.testing.assert_allclose(nudged.get_ydata(), np.median(short_run["mse_nudged"], axis=0))
     (line,) = plotting.plot_sparsity(short_run).get_lines()
     assert (line.get_ydata() == 0).all()
     _median, mean = plotting.plot_mse_networks(short_run).get_lines()

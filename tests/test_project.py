@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from deep_nb.experiments import read_jobs
+from deep_nb.replication.jobs import read_jobs
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

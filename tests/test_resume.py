@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from deep_nb.cli import main
-from deep_nb.experiments import read_jobs
-from deep_nb.provenance import differences
-from deep_nb.records import read_record, state
-from deep_nb.replication import replicate
-from deep_nb.verification import verify
+from deep_nb.replication.jobs import read_jobs
+from deep_nb._provenance import differences
+from deep_nb.replication.records import read_record, state
+from deep_nb.replication.batch import replicate
+from deep_nb.replication.verification import verify
 
 from .test_replication import write_notebook
 

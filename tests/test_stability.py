@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import deep_nb
-from deep_nb import stability
+from deep_nb.analysis import stability
 from deep_nb.dynamics import Field, hard_sigmoid, vector_field
-from deep_nb.stability import (
+from deep_nb.analysis.stability import (
     certifying_leak,
     comparison_matrix,
     contraction_rate,
@@ -305,7 +305,7 @@ def test_the_leak_that_certifies_counts_an_absolute_outflow_so():
 
 
 def test_what_does_not_fit_is_refused(leaky_run):
-    plain = leaky_run.drop_vars(["W_epochs", "B_epochs"]).assign_attrs(record="[]")
+    plain = leaky_run.drop_vars(["W_epochs", "b_epochs"]).assign_attrs(record="[]")
     with pytest.raises(ValueError, match=r"epoch 2 needs a run trained with record=\('weights',\)"):
         report(plain, 2)
     with pytest.raises(ValueError, match="epoch must be -1 or an integer from 0 to 5, got 6"):
@@ -475,7 +475,7 @@ def test_epochs_that_are_not_there_are_refused(epoch, said):
         stability.weights_after(run, epoch)
     W, B = stability.weights_after(run, 4)
     np.testing.assert_array_equal(W, run["W"])
-    np.testing.assert_array_equal(B, run["B"])
+    np.testing.assert_array_equal(B, run["b"])
 
 
 def test_what_is_no_run_has_no_weights():

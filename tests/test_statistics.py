@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 import deep_nb
-from deep_nb.statistics import (
+from deep_nb.analysis.statistics import (
     difference_of_medians,
     difference_of_shares,
     epochs_to_criterion,

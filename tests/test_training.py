@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb import stability, training
+from deep_nb import training
+from deep_nb.analysis import stability
 from deep_nb.dynamics import ACTIVATIONS, euler_step, free_field, vector_field
 from deep_nb.engines import ENGINES
-from deep_nb.experiment import Flags
-from deep_nb.results import EPOCH_METRICS, experiment_of
+from deep_nb.problem import Flags
+from deep_nb.run import EPOCH_METRICS, experiment_of
 
 from .conftest import SHORT
 
@@ -45,16 +46,16 @@ def test_every_flag_changes_the_outcome(flag):
 def test_biases_are_learned_only_where_the_model_says_so():
     still = deep_nb.EP_asym.replace(name="no bias", learned_bias=False)
     run = deep_nb.train(still, "or", seeds=0, hyper=SHORT)
-    assert not run["B"].any()
-    assert not run["dB_norm"].any()
-    assert deep_nb.train("EP_asym", "or", seeds=0, hyper=SHORT)["B"].any()
+    assert not run["b"].any()
+    assert not run["db_norm"].any()
+    assert deep_nb.train("EP_asym", "or", seeds=0, hyper=SHORT)["b"].any()
     biased = deep_nb.DEEP.replace(name="biased", learned_bias=True)
-    assert deep_nb.train(biased, "or", seeds=0, hyper=SHORT)["B"].any()
+    assert deep_nb.train(biased, "or", seeds=0, hyper=SHORT)["b"].any()
 
 
 def test_the_sign_of_a_change_is_that_of_weights_and_biases():
     run = deep_nb.train("EP_asym", "or", seeds=range(2), hyper=SHORT, sign=True)
-    for name in ("dW_norm", "dB_norm"):
+    for name in ("dW_norm", "db_norm"):
         assert (run[name][:, 0] > 0).all()
         assert (run[name] % 1 == 0).all()
 
@@ -66,7 +67,7 @@ def test_other_activations_train(activation):
     run = deep_nb.train(model, "or", seeds=range(2), hyper=SHORT, record=record)
     assert np.isfinite(run["mse_free"]).all()
     assert not run["diverged"].any()
-    W, B, S = (run[name].values[:, 0] for name in ("W_epochs", "B_epochs", "S_epochs"))
+    W, B, S = (run[name].values[:, 0] for name in ("W_epochs", "b_epochs", "S_epochs"))
     field = free_field(W, B, S[0, 0, :, :3], model)
     before, after = S[:, 0, :, 3:], S[:, 1, :, 3:]
     step = euler_step(before, vector_field(field, before), 0.05, ACTIVATIONS[activation])
@@ -74,11 +75,11 @@ def test_other_activations_train(activation):
 
 
 def test_no_state_is_kept_unless_asked_for(short_run):
-    experiment, W, B = experiment_of(short_run), short_run["W"].values, short_run["B"].values
+    experiment, W, B = experiment_of(short_run), short_run["W"].values, short_run["b"].values
     start = np.zeros((3, 4, experiment.layout.n_free))
     free, change = training.two_phases(experiment, ENGINES["reference"](1), W, B, start)
     assert free.trajectory is None
-    assert change.weak.trajectory is None
+    assert change.nudged.trajectory is None
     assert training.free_phase(experiment).trajectory is False
 
 
@@ -96,7 +97,7 @@ def test_variables_and_dimensions(short_run):
         assert short_run[name].attrs["units"]
         assert short_run[name].attrs["long_name"]
     assert (short_run["steps_free"] == 40).all()
-    assert (short_run["steps_weak"] == 30).all()
+    assert (short_run["steps_nudged"] == 30).all()
 
 
 def test_records_fit_together():
@@ -106,14 +107,14 @@ def test_records_fit_together():
     assert run["S_epochs"].dims == ("seed", "epoch", "step", "sample", "neuron")
     assert run.sizes["step"] == 71
     np.testing.assert_array_equal(run["W"], run["W_epochs"][:, -1])
-    np.testing.assert_array_equal(run["B"], run["B_epochs"][:, -1])
+    np.testing.assert_array_equal(run["b"], run["b_epochs"][:, -1])
     np.testing.assert_array_equal(run["S_free"], run["S_epochs"][:, -1, 40])
-    np.testing.assert_array_equal(run["S_weak"], run["S_epochs"][:, -1, -1])
+    np.testing.assert_array_equal(run["S_nudged"], run["S_epochs"][:, -1, -1])
     # dt_W = 1 for EP, so that W(e + 1) − W(e) is ΔW up to the rounding of the sum.
     change = np.abs(np.diff(run["W_epochs"], axis=1)).sum(axis=(2, 3))
     np.testing.assert_allclose(run["dW_norm"], change, rtol=1e-12)
-    change = np.abs(np.diff(run["B_epochs"], axis=1)).sum(axis=2)
-    np.testing.assert_allclose(run["dB_norm"], change, rtol=1e-12)
+    change = np.abs(np.diff(run["b_epochs"], axis=1)).sum(axis=2)
+    np.testing.assert_allclose(run["db_norm"], change, rtol=1e-12)
 
 
 def test_trajectories_are_nan_where_early_stop_performed_no_step():
@@ -141,7 +142,7 @@ def test_a_diverged_network_is_marked_and_frozen(diverged_run):
 
 
 @pytest.mark.parametrize(
-    "where", ["dW", "db", "free.S", "free.residual", "weak.S", "weak.residual"]
+    "where", ["dW", "db", "free.S", "free.residual", "nudged.S", "nudged.residual"]
 )
 def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
     """In epoch 2 of 5: what was before stays, what was then is frozen, the others go on."""
@@ -153,7 +154,7 @@ def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
         free, change = learn(*arguments)
         if next(calls) == 2:
             *part, name = where.split(".")
-            owner = {"free": free, "weak": change.weak}[part[0]] if part else change
+            owner = {"free": free, "nudged": change.nudged}[part[0]] if part else change
             getattr(owner, name)[1] = np.nan
         return free, change
 
@@ -164,7 +165,7 @@ def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
     assert run["diverged_epoch"].values.tolist() == [-1, 2, -1]
     assert bits(run.isel(seed=[0, 2])) == bits(clean.isel(seed=[0, 2]))
     run, clean = run.isel(seed=1), clean.isel(seed=1)
-    for name in ("W", "B"):
+    for name in ("W", "b"):
         frozen = clean[f"{name}_epochs"].values[[0, 1, 2, 2, 2, 2]]
         np.testing.assert_array_equal(run[f"{name}_epochs"], frozen)
         np.testing.assert_array_equal(run[name], frozen[-1])

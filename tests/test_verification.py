@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from deep_nb.cli import main
-from deep_nb.files import sha256
-from deep_nb.provenance import stamp
-from deep_nb.records import Record, write_record
-from deep_nb.verification import compare, read_checksums, verify, write_checksums
+from deep_nb._files import sha256
+from deep_nb._provenance import stamp
+from deep_nb.replication.records import Record, write_record
+from deep_nb.replication.verification import compare, read_checksums, verify, write_checksums
 
 
 def write(root, name="a", printed="MSE 0.25 of 3\n", parameters=None, x=(1.0, np.nan), n=(3, 4)):

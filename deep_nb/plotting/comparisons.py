@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
+from deep_nb.analysis.statistics import EPOCHS, epochs_array, wilson
 from deep_nb.checks import one_of
 from deep_nb.kinds import a, number, sequence, short, table, takes
 from deep_nb.plotting.style import COLOUR, LABEL, LINE, STYLE, VERMILION
-from deep_nb.statistics import EPOCHS, epochs_array, wilson
 
 
 @takes(x=sequence(number()), ax=a(Axes), colour=COLOUR, line=LINE, label=LABEL)
@@ -35,7 +35,7 @@ def plot_shares(
     Raises
     ------
     ValueError
-        As `deep_nb.statistics.wilson`, or if another argument is something else, or `x` does not
+        As `deep_nb.analysis.statistics.wilson`, or if another argument is something else, or `x` does not
         have as many values as `successes`.
     """
     share, low, high = wilson(successes, total)
@@ -62,7 +62,7 @@ def plot_reached(
     Parameters
     ----------
     epochs : array_like, shape (networks,)
-        As from `deep_nb.statistics.epochs_to_criterion`, NaN if censored.
+        As from `deep_nb.analysis.statistics.epochs_to_criterion`, NaN if censored.
     n_epochs : int
         For how long they were watched.
     ax : Axes
@@ -98,7 +98,7 @@ def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float,
     Parameters
     ----------
     grid : pandas.DataFrame
-        As from `deep_nb.ensembles.sweep`.
+        As from `deep_nb.claims.ensembles.sweep`.
     model : str
         One of its models.
     published : tuple

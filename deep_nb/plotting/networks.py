@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from deep_nb import stability
+from deep_nb.analysis import matrices, stability
 from deep_nb.inference import decision_map
 from deep_nb.plotting.style import (
     BLUE,
@@ -21,7 +21,7 @@ from deep_nb.plotting.style import (
     new_axes,
     one_network,
 )
-from deep_nb.results import experiment_of
+from deep_nb.run import experiment_of
 
 
 def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
@@ -170,12 +170,12 @@ def plot_discs(
     ------
     ValueError
         If `run` is none, `ax` no Axes, or the run has no network of that seed that did not
-        diverge; or as `deep_nb.stability.weights_after`.
+        diverge; or as `deep_nb.analysis.stability.weights_after`.
     """
     ax = new_axes(run, ax)
     network, seed = one_network(run, seed)
     J = stability.jacobian(network, epoch)
-    discs, eigenvalues = stability.gershgorin(J), stability.spectrum(J).eigenvalues[0]
+    discs, eigenvalues = matrices.gershgorin(J), matrices.spectrum(J).eigenvalues[0]
     angle = np.linspace(0, 2 * np.pi, 200)
     kinds = (
         ("row discs", discs.row_radii, BLUE, "-"),

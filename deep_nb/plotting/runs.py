@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from deep_nb import stability
+from deep_nb.analysis import matrices, stability
 from deep_nb.inference import trajectory
 from deep_nb.plotting.style import (
     BLUE,
@@ -20,7 +20,7 @@ from deep_nb.plotting.style import (
     new_axes,
     over,
 )
-from deep_nb.results import experiment_of
+from deep_nb.run import experiment_of
 
 
 def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -66,7 +66,7 @@ def plot_weight_change(run: xr.Dataset, ax: Axes | None = None) -> Axes:
         epochs = alive["epoch"].values
         draw_median(ax, epochs, alive["dW_norm"].values, BLUE, "-", "‖ΔW‖₁")
         if experiment_of(run).model.learned_bias:
-            draw_median(ax, epochs, alive["dB_norm"].values, VERMILION, "--", "‖Δb‖₁")
+            draw_median(ax, epochs, alive["db_norm"].values, VERMILION, "--", "‖Δb‖₁")
         log_scale(ax)
     return finish(ax, "epoch", "L1 norm, before dt_W", "Change of weights")
 
@@ -147,16 +147,16 @@ def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     alive = alive_networks(run, ax)
     certified = alive
     if alive.sizes["seed"]:
-        certified = alive.isel(seed=stability.report(alive)["certified"].values)
+        certified = alive.isel(seed=stability.stability_report(alive)["certified"].values)
     if certified.sizes["seed"]:
         V = stability.energy(trajectory(certified), certified).sum("sample", skipna=False)
-        D = stability.diagonal_certificate(stability.jacobian(certified))
+        D = matrices.diagonal_certificate(stability.jacobian(certified))
         dt = experiment_of(run).hyper.dt
         for phase, (colour, line) in PHASES.items():
             values = V.sel(step=(V["phase"] == phase) & (V["step"] > 0))
             steps = values["step"].values
             curves = values.values / values.values[:, :1]
-            rho = stability.contraction_rate(stability.jacobian(certified, phase=phase), dt, D)
+            rho = matrices.contraction_rate(stability.jacobian(certified, phase=phase), dt, D)
             bounds = rho[:, None] ** (2 * (steps - steps[0]))
             draw_median(ax, steps, curves, colour, line, f"{phase} phase")
             ax.plot(
@@ -184,7 +184,7 @@ def _both_phases(run: xr.Dataset, ax: Axes | None, name: str) -> Axes:
     ax = new_axes(run, ax)
     alive = alive_networks(run, ax)
     if alive.sizes["seed"]:
-        for (phase, (colour, line)), suffix in zip(PHASES.items(), ("free", "weak"), strict=True):
+        for (phase, (colour, line)), suffix in zip(PHASES.items(), ("free", "nudged"), strict=True):
             values = alive[f"{name}_{suffix}"].values
             draw_median(ax, alive["epoch"].values, values, colour, line, f"{phase} phase")
     return ax

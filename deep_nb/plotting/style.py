@@ -15,9 +15,9 @@ from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
 from matplotlib.lines import lineStyles
 
+from deep_nb._provenance import provenance, stamp
 from deep_nb.kinds import NAME, TEXT, Kind, a, array, as_path, number, plain, short, takes
-from deep_nb.provenance import provenance, stamp
-from deep_nb.results import experiment_of
+from deep_nb.run import experiment_of
 
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
 PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}

@@ -2,25 +2,18 @@
 
 ``claims.yml`` beside this file states every claim: what is measured, of which networks, and which
 side of which number its 95 % interval has to lie on. `evaluate` puts networks, trained in
-`deep_nb.ensembles`, to the test and returns a table of verdicts.
+`deep_nb.claims.ensembles`, to the test and returns a table of verdicts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from importlib.resources import files
-from typing import Any, Literal, NamedTuple, Self
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
-from pydantic import Field, model_validator
 
-from deep_nb.checks import Frozen, mapping
-from deep_nb.ensembles import GRID, SETTING, best_networks, measure
-from deep_nb.kinds import NOTHING, TEXT, a, number, sequence, table, takes
-from deep_nb.randomness import check_seeds
-from deep_nb.statistics import (
+from deep_nb.analysis.statistics import (
     Estimate,
     difference_of_medians,
     difference_of_shares,
@@ -28,9 +21,11 @@ from deep_nb.statistics import (
     median,
     share,
 )
+from deep_nb.claims.claim import Claim, Verdict, checked
+from deep_nb.claims.ensembles import GRID, SETTING, best_networks
+from deep_nb.kinds import NOTHING, table, takes
 
 SOURCE = "Farinha et al. 2020, arXiv:2006.08798"
-SIGNIFICANT = 0.05
 
 #: Makes the whole table; ``deep-nb claims --only ID`` decides one claim at the published settings.
 COMMAND = "deep-nb replicate --profile full --only claims"
@@ -69,155 +64,6 @@ TEXTS = [
     "at_best",
     "command",
 ]
-
-Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
-TaskName = Literal["xor", "and", "or", "not", "id"]
-
-
-class Networks(Frozen):
-    """Which networks a claim is about.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or a value is of the wrong type.
-    """
-
-    model: Literal["DEEP", "DEEP_oh", "EP_asym"]
-    pruned: bool = Field(False, description="L1 and stochastic pruning on")
-
-
-class Side(Frozen):
-    """The side of a number on which the whole interval has to lie.
-
-    Raises
-    ------
-    ValueError
-        If it is not one of the two, and a finite number.
-    """
-
-    above: float | None = None
-    below: float | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.above is None) == (self.below is None):
-            raise ValueError("give one of above and below")
-        return self
-
-    def __str__(self) -> str:
-        return f"above {self.above:g}" if self.above is not None else f"below {self.below:g}"
-
-    @takes(estimate=a(Estimate), p=number(0, 1))
-    def verdict(self, estimate: Estimate, p: float = 0.0) -> Verdict:
-        """Decide by the interval, and by a p-value where there is one.
-
-        Raises
-        ------
-        ValueError
-            If `estimate` is none, or `p` no number from 0 to 1.
-        """
-        if p >= SIGNIFICANT:
-            return "inconclusive"
-        if self.above is not None:
-            yes, no = estimate.low > self.above, estimate.high < self.above
-        else:
-            assert self.below is not None
-            yes, no = estimate.high < self.below, estimate.low > self.below
-        return "reproduced" if yes else "not reproduced" if no else "inconclusive"
-
-
-class Claim(Frozen):
-    """One claim; ``claims.yml`` says what each name means.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, a value is of the wrong type, or two do not fit together.
-    """
-
-    id: str
-    statement: str
-    quantity: Literal["share", "difference", "median", "earlier"]
-    measure: Literal["learned", "learned_after", "gershgorin", "sparsity"] = "learned"
-    of: Networks
-    against: Networks | None = None
-    tasks: list[TaskName] = Field(min_length=1)
-    holds: Side
-    grid: Literal["most", "every", "best"] | None = None
-    grid_N_H: int | None = None
-
-    @model_validator(mode="after")
-    def _has_what_it_compares(self) -> Self:
-        if (self.quantity in ("difference", "earlier")) != (self.against is not None):
-            raise ValueError(f"quantity {self.quantity!r} and 'against' do not fit together")
-        if self.grid == "best" and self.against is None:
-            raise ValueError("grid 'best' needs 'against'")
-        return self
-
-
-def read_claims(text: str | None = None) -> list[Claim]:
-    """Return the claims of a YAML text, by default the package's own.
-
-    Raises
-    ------
-    ValueError
-        If the text is not a list of claims under ``claims``, or two have the same id.
-    """
-    (TEXT | NOTHING).check(text, "text")
-    if text is None:
-        text = files("deep_nb").joinpath("claims.yml").read_text(encoding="utf-8")
-    try:
-        content = mapping(yaml.safe_load(text), "the claims")
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"the claims are not YAML: {error}") from None
-    if list(content) != ["claims"] or not isinstance(content["claims"], list):
-        raise ValueError("the claims must be one list named 'claims'")
-    claims = [_claim(item) for item in content["claims"]]
-    ids = [claim.id for claim in claims]
-    if len(set(ids)) < len(ids):
-        raise ValueError(f"two claims have the same id: {', '.join(ids)}")
-    return claims
-
-
-def _claim(item: Any) -> Claim:
-    values = mapping(item, "a claim")
-    for name, kind in (("of", Networks), ("against", Networks), ("holds", Side)):
-        if name in values:
-            given = mapping(values[name], f"claim {values.get('id')}: {name}")
-            if kind is Side:  # YAML's 0 is an integer
-                given = {k: float(v) if type(v) is int else v for k, v in given.items()}
-            values[name] = kind(**given)
-    return Claim(**values)
-
-
-def _checked(claims: Iterable[Claim]) -> list[Claim]:
-    """Return claims as a list, one at least."""
-    iterates = isinstance(claims, Iterable) and not isinstance(claims, np.ndarray)
-    given = list(claims) if iterates else claims
-    sequence(a(Claim)).check(given, "claims")
-    return list(given)
-
-
-def measure_all(claims: Iterable[Claim], seeds: int | Sequence[int]) -> pd.DataFrame:
-    """Measure every ensemble that the claims are about, once each, at published settings.
-
-    Raises
-    ------
-    ValueError
-        If `claims` holds no claims, or as `deep_nb.randomness.check_seeds`.
-    """
-    check_seeds(seeds)
-    claims = _checked(claims)
-    wanted = {
-        (networks.model, task, networks.pruned): None
-        for claim in claims
-        for task in claim.tasks
-        for networks in (claim.of, claim.against)
-        if networks is not None
-    }
-    frames = [measure(model, task, seeds, pruned=pruned) for model, task, pruned in wanted]
-    return pd.concat(frames, ignore_index=True)
 
 
 class Evidence(NamedTuple):
@@ -284,7 +130,7 @@ def evaluate(
     networks : pandas.DataFrame
         As from `measure_all`.
     grid : pandas.DataFrame, optional
-        As from `deep_nb.ensembles.sweep`.
+        As from `deep_nb.claims.ensembles.sweep`.
 
     Returns
     -------
@@ -294,7 +140,7 @@ def evaluate(
         sides), rule, verdict; of the grid, how many settings were asked
         (0 without a grid), at how many the claim is ``reproduced_at`` and ``not_reproduced_at``,
         and the verdict where two models are compared ``at_best``, each at its own best setting as
-        in `deep_nb.ensembles.best_settings`; and the command that makes the row.
+        in `deep_nb.claims.ensembles.best_settings`; and the command that makes the row.
 
     Raises
     ------
@@ -302,7 +148,7 @@ def evaluate(
         If `claims` holds no claims, or `networks` or `grid` is no such table, or lacks networks
         that a claim is about.
     """
-    claims = _checked(claims)
+    claims = checked(claims)
     groups = dict(list(networks.groupby(["model", "task", "pruned"])))
     settings = {} if grid is None else dict(list(grid.groupby(["model", "task", *SETTING])))
     rows = []
@@ -409,49 +255,3 @@ def _in_words(claim: Claim, verdict: Verdict, over: OverGrid) -> str:
     else:
         holds = over.not_reproduced_at < (over.reproduced_at if claim.grid == "most" else 1)
     return verdict if holds else f"{verdict} at the published setting; {beyond}"
-
-
-#: The columns that are written; those that are not may be missing or anything.
-WRITTEN = table(
-    "estimate? low? high? p? settings reproduced_at not_reproduced_at",
-    "id statement task quantity bound rule verdict at_best",
-)
-
-
-@takes(table=WRITTEN)
-def markdown(table: pd.DataFrame) -> str:
-    """Return the claims table as Markdown: one row a claim, one column a task.
-
-    Raises
-    ------
-    ValueError
-        If `table` is none, as from `evaluate`.
-    """
-    tasks = list(dict.fromkeys(table["task"]))
-    lines = [
-        "| | claim | rule | " + " | ".join(task.upper() for task in tasks) + " |",
-        "|---" * (3 + len(tasks)) + "|",
-    ]
-    for of_claim, rows in table.groupby("id", sort=False):
-        first = rows.iloc[0]
-        cells = {row["task"]: _cell(row) for _, row in rows.iterrows()}
-        columns = [str(of_claim), first["statement"], f"{first['quantity']} {first['rule']}"]
-        lines.append("| " + " | ".join(columns + [cells.get(task, "") for task in tasks]) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(row: Any) -> str:
-    """Return estimate, interval, verdict and what the grid says, in a cell of a table."""
-    epochs = row["quantity"].startswith("median epochs")
-    factor, unit = (1, " epochs") if epochs else (100, " %")
-    estimate, low, high = (f"{factor * row[n]:.3g}" for n in ("estimate", "low", "high"))
-    text = f"{row['bound']} {estimate}{unit} [{low}, {high}]".strip()
-    if epochs:
-        text += f", p = {row['p']:.0e}" if row["p"] >= 1e-6 else ", p < 1e-6"
-    text += f"<br>**{row['verdict']}**"
-    if row["settings"]:
-        yes, no, total = (row[name] for name in ("reproduced_at", "not_reproduced_at", "settings"))
-        text += f"<br>{total} settings: yes {yes}, no {no}"
-    if row["at_best"]:
-        text += f"<br>each at its best: {row['at_best']}"
-    return text

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from deep_nb._files import sha256, write_text
+from deep_nb._provenance import differences
 from deep_nb.checks import Frozen, mapping
-from deep_nb.experiments import Job
-from deep_nb.files import sha256, write_text
 from deep_nb.kinds import MAPPING, TEXT, a, as_path, takes
-from deep_nb.provenance import differences
+from deep_nb.replication.jobs import Job
 
 #: The record's name in an experiment's folder. It is written last: without it nothing is done.
 RECORD = "record.json"
@@ -26,7 +26,7 @@ class Record(Frozen):
     origin : dict
         Provenance, parameters, start and duration.
     fingerprint : dict
-        As of `deep_nb.experiments.Job.fingerprint`.
+        As of `deep_nb.replication.jobs.Job.fingerprint`.
     files : dict
         From each file's name to its SHA-256.
 

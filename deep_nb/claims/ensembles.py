@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deep_nb import stability
-from deep_nb.checkpoints import kept
+from deep_nb._blocks import kept
+from deep_nb.analysis import stability
+from deep_nb.analysis.criterion import epochs_to_criterion, learned, network_table
 from deep_nb.checks import one_of
+from deep_nb.claims.claim import Claim, checked
 from deep_nb.kinds import (
     FLAG,
     LARGEST,
@@ -29,7 +31,6 @@ from deep_nb.kinds import (
 )
 from deep_nb.models import MAX_COUNT, MAX_SIZE, MODELS
 from deep_nb.randomness import check_seeds
-from deep_nb.statistics import epochs_to_criterion, learned, network_table
 from deep_nb.tasks import TASKS
 from deep_nb.training import train
 
@@ -67,7 +68,7 @@ def measure(
         One row a network: model, task, pruned, seed, n_epochs; ``learned`` in the last epoch;
         ``epochs`` to the criterion, NaN if censored; ``mse`` of the last epoch's free phase;
         ``learned_after`` with the weights that are left in the end, as of
-        `deep_nb.statistics.network_table`; their ``sparsity``; ``gershgorin``, whether the row or
+        `deep_nb.analysis.statistics.network_table`; their ``sparsity``; ``gershgorin``, whether the row or
         the column test passes; ``diverged``.
 
     Raises
@@ -84,7 +85,7 @@ def measure(
     one_of(task, TASKS, "task")
     FLAG.check(pruned, "pruned")
     run = train(model, task, seeds=seeds, hyper=hyper, regularized=pruned, sparse=pruned)
-    report = stability.report(run)
+    report = stability.stability_report(run)
     possible = int(run["mask"].sum())
     return pd.DataFrame(
         {
@@ -283,3 +284,24 @@ def best_networks(settings: dict[Any, pd.DataFrame]) -> pd.DataFrame:
 
     best = settings[min(settings, key=score)]
     return best[best["seed"] % 2 == 1]
+
+
+def measure_all(claims: Iterable[Claim], seeds: int | Sequence[int]) -> pd.DataFrame:
+    """Measure every ensemble that the claims are about, once each, at published settings.
+
+    Raises
+    ------
+    ValueError
+        If `claims` holds no claims, or as `deep_nb.randomness.check_seeds`.
+    """
+    check_seeds(seeds)
+    claims = checked(claims)
+    wanted = {
+        (networks.model, task, networks.pruned): None
+        for claim in claims
+        for task in claim.tasks
+        for networks in (claim.of, claim.against)
+        if networks is not None
+    }
+    frames = [measure(model, task, seeds, pruned=pruned) for model, task, pruned in wanted]
+    return pd.concat(frames, ignore_index=True)

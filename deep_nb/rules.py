@@ -11,8 +11,8 @@ rule           nudged phases                                           local gra
 ============== ======================================================= ===== =========
 stdp           one at +β, all of its path                              yes   no
 contrastive    one at +β                                               yes   no
-vector_field   ±β                                                      yes   if J = Jᵀ
-exact          ±β, with the antisymmetric part of J turned round       yes   as β → 0
+centered       ±β                                                      yes   if J = Jᵀ
+asymep         ±β, with the antisymmetric part of J turned round       yes   as β → 0
 adjoint        none: a linear solve                                    no    yes
 ============== ======================================================= ===== =========
 
@@ -41,8 +41,8 @@ from deep_nb.dynamics import (
     free_field,
     nudged_field,
     ordered_product,
+    vector_field,
 )
-from deep_nb.dynamics import vector_field as velocity
 from deep_nb.engines import Relax
 from deep_nb.kinds import FUNCTION, NOTHING, a, array, number, sequence, takes, unchecked
 from deep_nb.models import Hyperparameters, Model
@@ -114,7 +114,7 @@ class Change(NamedTuple):
 
     Attributes
     ----------
-    weak : Relaxation
+    nudged : Relaxation
         The nudged phase at +β.
     dW : ndarray, shape (K, N, N)
         ΔW, not yet masked; 0 onto inputs.
@@ -122,7 +122,7 @@ class Change(NamedTuple):
         Δb; 0 for inputs.
     """
 
-    weak: Relaxation
+    nudged: Relaxation
     dW: np.ndarray
     db: np.ndarray
 
@@ -142,17 +142,17 @@ def stdp(lesson: Lesson) -> Change:
         If `lesson` is none.
     """
     hyper, X = lesson.hyper, lesson.X
-    weak = lesson.nudge(lesson.field, hyper.beta, (hyper.beta_0, hyper.beta_1))
-    assert weak.pairing is not None
-    assert weak.change is not None
+    nudged = lesson.nudge(lesson.field, hyper.beta, (hyper.beta_0, hyper.beta_1))
+    assert nudged.pairing is not None
+    assert nudged.change is not None
     M, N_X = X.shape
-    K, n, _ = weak.pairing.shape
+    K, n, _ = nudged.pairing.shape
     dW = np.zeros((K, N_X + n, N_X + n))
-    dW[:, N_X:, N_X:] = weak.pairing
-    dW[:, :N_X, N_X:] = _ordered_product(X.T, weak.change)
+    dW[:, N_X:, N_X:] = nudged.pairing
+    dW[:, :N_X, N_X:] = _ordered_product(X.T, nudged.change)
     db = np.zeros((K, N_X + n))
-    db[:, N_X:] = weak.change.sum(axis=1)
-    return Change(weak, dW / (M * hyper.T2), db / (M * hyper.T2))
+    db[:, N_X:] = nudged.change.sum(axis=1)
+    return Change(nudged, dW / (M * hyper.T2), db / (M * hyper.T2))
 
 
 @takes(lesson=LESSON)
@@ -160,22 +160,22 @@ def contrastive(lesson: Lesson) -> Change:
     r"""Contrast of the two rest points, the rule of asymmetric EP [S18]_.
 
     .. math:: \Delta W_{ij} = \frac{1}{\beta M} \sum_m
-              s_i^\text{free} (s_j^\text{weak} - s_j^\text{free}),
+              s_i^\text{free} (s_j^\text{nudged} - s_j^\text{free}),
               \qquad
-              \Delta b_j = \frac{1}{\beta M} \sum_m (s_j^\text{weak} - s_j^\text{free})
+              \Delta b_j = \frac{1}{\beta M} \sum_m (s_j^\text{nudged} - s_j^\text{free})
 
     Raises
     ------
     ValueError
         If `lesson` is none.
     """
-    weak = lesson.nudge(lesson.field, lesson.hyper.beta)
-    delta = (weak.S - lesson.free.S) / (lesson.hyper.beta * len(lesson.X))
-    return Change(weak, *_hebbian(lesson, delta))
+    nudged = lesson.nudge(lesson.field, lesson.hyper.beta)
+    delta = (nudged.S - lesson.free.S) / (lesson.hyper.beta * len(lesson.X))
+    return Change(nudged, *_hebbian(lesson, delta))
 
 
 @takes(lesson=LESSON)
-def vector_field(lesson: Lesson) -> Change:
+def centered(lesson: Lesson) -> Change:
     r"""Symmetric nudging without a correction, the vector-field estimate [S18]_.
 
     :math:`\delta = (s^{+\beta} - s^{-\beta}) / 2\beta` tends to :math:`-J^{-1} (y - s^*)` as β → 0,
@@ -186,12 +186,12 @@ def vector_field(lesson: Lesson) -> Change:
     ValueError
         If `lesson` is none.
     """
-    weak, delta = _symmetric(lesson, lesson.field)
-    return Change(weak, *_descent(lesson, delta))
+    nudged, delta = _symmetric(lesson, lesson.field)
+    return Change(nudged, *_descent(lesson, delta))
 
 
 @takes(lesson=LESSON)
-def exact(lesson: Lesson) -> Change:
+def asymep(lesson: Lesson) -> Change:
     r"""Symmetric nudging with the antisymmetric part of J turned round [A26]_.
 
     With :math:`A = (J - J^\top) / 2` at the free rest point :math:`s^*`, both nudged phases follow
@@ -206,8 +206,8 @@ def exact(lesson: Lesson) -> Change:
     ValueError
         If `lesson` is none.
     """
-    weak, delta = _symmetric(lesson, _transposed_field(lesson.field, lesson.free.S))
-    return Change(weak, *_descent(lesson, delta))
+    nudged, delta = _symmetric(lesson, _transposed_field(lesson.field, lesson.free.S))
+    return Change(nudged, *_descent(lesson, delta))
 
 
 @takes(lesson=LESSON)
@@ -224,8 +224,8 @@ def adjoint(lesson: Lesson) -> Change:
     ValueError
         If `lesson` is none.
     """
-    weak = lesson.nudge(lesson.field, lesson.hyper.beta)
-    return Change(weak, *_descent(lesson, _adjoint_states(lesson.field, lesson.free.S, lesson.Y)))
+    nudged = lesson.nudge(lesson.field, lesson.hyper.beta)
+    return Change(nudged, *_descent(lesson, _adjoint_states(lesson.field, lesson.free.S, lesson.Y)))
 
 
 Rule = Callable[[Lesson], Change]
@@ -234,8 +234,8 @@ Rule = Callable[[Lesson], Change]
 RULES: dict[str, Rule] = {
     "stdp": unchecked(stdp),
     "contrastive": unchecked(contrastive),
-    "vector_field": unchecked(vector_field),
-    "exact": unchecked(exact),
+    "centered": unchecked(centered),
+    "asymep": unchecked(asymep),
     "adjoint": unchecked(adjoint),
 }
 
@@ -303,10 +303,10 @@ def learn(
     free = relax(field, start, phase)
     a(Relaxation).check(free, "what relax returns")
     lesson = Lesson(model, hyper, W, X, Y, field, free, phase._replace(T=hyper.T2), relax)
-    weak, dW, db = RULES[model.rule](lesson)
+    nudged, dW, db = RULES[model.rule](lesson)
     if not model.learned_bias:
         db = np.zeros_like(db)
-    return free, Change(weak, _constrain_weights(dW, mask), db)
+    return free, Change(nudged, _constrain_weights(dW, mask), db)
 
 
 @takes(field=FIELD, S=array("K M n"))
@@ -340,7 +340,7 @@ def saturated(field: Field, S: np.ndarray) -> np.ndarray:
     ValueError
         If an argument is something else, or their shapes do not fit.
     """
-    dS = velocity(field, S)
+    dS = vector_field(field, S)
     return ((S <= 0) & (dS < 0)) | ((S >= 1) & (dS > 0))
 
 
@@ -365,7 +365,7 @@ def at_corner(field: Field, S: np.ndarray, tolerance: float) -> np.ndarray:
         If an argument is something else, or their shapes do not fit.
     """
     on_bound = (tolerance >= S) | (1 - tolerance <= S)
-    return on_bound & (np.abs(velocity(field, S)) <= tolerance)
+    return on_bound & (np.abs(vector_field(field, S)) <= tolerance)
 
 
 @takes(field=FIELD, S=array("K M n"), Y=array("M N_Y"))

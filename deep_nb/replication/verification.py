@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deep_nb.files import sha256, write_text
+from deep_nb._files import sha256, write_text
+from deep_nb._provenance import differences
 from deep_nb.kinds import NOTHING, TEXT, as_path, number, sequence, short, takes
-from deep_nb.notebooks import read_notebook
-from deep_nb.provenance import differences
-from deep_nb.records import RECORD, read_record
+from deep_nb.replication.notebooks import read_notebook
+from deep_nb.replication.records import RECORD, read_record
 
 CHECKSUMS = "SHA256SUMS"
 

@@ -1,6 +1,6 @@
 """Execution: one notebook in a process of its own, which cannot take others down with it.
 
-`execute` starts ``python -m deep_nb.execution`` and watches it: a limit on its time, and its death,
+`execute` starts ``python -m deep_nb.replication.execution`` and watches it: a limit on its time, and its death,
 end as the experiment's error. The process in turn watches its parent and ends when that dies.
 """
 
@@ -28,12 +28,12 @@ import psutil
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from deep_nb.experiments import CHECKPOINT, OUTPUT, Job, literal
-from deep_nb.files import write_text
+from deep_nb._files import write_text
+from deep_nb._provenance import code, differences, provenance, stamp
 from deep_nb.kinds import MAPPING, NOTHING, PATHLIB, a, takes
-from deep_nb.notebooks import read_notebook
-from deep_nb.provenance import code, differences, provenance, stamp
-from deep_nb.records import RECORD
+from deep_nb.replication.jobs import CHECKPOINT, OUTPUT, Job, literal
+from deep_nb.replication.notebooks import read_notebook
+from deep_nb.replication.records import RECORD
 
 KERNEL = "python3"
 
@@ -97,7 +97,7 @@ def execute(
     ----------
     job : Job
     fingerprint : dict
-        What its results are to depend on, `deep_nb.experiments.Job.fingerprint`.
+        What its results are to depend on, `deep_nb.replication.jobs.Job.fingerprint`.
     working : Path
         A new folder is made in it for the files.
     checkpoint : Path
@@ -134,7 +134,7 @@ def execute(
     started, clock = datetime.now(UTC), time.monotonic()
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deep_nb.execution", str(folder)],
+            [sys.executable, "-m", "deep_nb.replication.execution", str(folder)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

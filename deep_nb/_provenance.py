@@ -17,7 +17,7 @@ import psutil
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from deep_nb.files import replacing, sha256
+from deep_nb._files import replacing, sha256
 from deep_nb.kinds import MAPPING, PATHLIB, TEXT, takes
 
 #: The libraries whose versions may change a result.

@@ -19,13 +19,13 @@ from typing import Any
 import filelock
 from jupyter_client.kernelspec import KernelSpecManager
 
-from deep_nb.execution import KERNEL, Outcome, execute
-from deep_nb.experiments import Job
-from deep_nb.files import flush, replacing, sha256
+from deep_nb._files import flush, replacing, sha256
+from deep_nb._provenance import provenance
 from deep_nb.kinds import FLAG, NAMES, PATHLIB, a, check_executor, integer, plain, sequence, takes
-from deep_nb.provenance import provenance
-from deep_nb.records import RECORD, Record, state, write_record
-from deep_nb.verification import write_checksums
+from deep_nb.replication.execution import KERNEL, Outcome, execute
+from deep_nb.replication.jobs import Job
+from deep_nb.replication.records import RECORD, Record, state, write_record
+from deep_nb.replication.verification import write_checksums
 
 #: Endings of what belongs into the repository's figures, and of all that an experiment leaves.
 FIGURES = (".svg", ".png", ".csv", ".gz", ".md", ".ipynb")
@@ -59,7 +59,7 @@ def replicate(
     Parameters
     ----------
     jobs : list of Job
-        As from `deep_nb.experiments.read_jobs`.
+        As from `deep_nb.replication.jobs.read_jobs`.
     output : Path
         Folder, made if need be.
     processes : int

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from deep_nb.analysis.stability import REST_SPEED, field_after, weights_after
 from deep_nb.checks import mapping, one_of
 from deep_nb.dynamics import Relaxation
 from deep_nb.engines import get_engine
 from deep_nb.kinds import TEXT, integer, plain, sequence, short
-from deep_nb.learning import RULES, Change, at_corner
 from deep_nb.models import MAX_COUNT
 from deep_nb.randomness import probe_states
-from deep_nb.results import experiment_of
-from deep_nb.stability import REST_SPEED, field_after, weights_after
+from deep_nb.rules import RULES, Change, at_corner
+from deep_nb.run import experiment_of
 from deep_nb.training import two_phases
 
 
@@ -31,7 +31,7 @@ def rule_change(
     run : xarray.Dataset
         As from `deep_nb.train`, of a model with the hard sigmoid.
     rule : str
-        A name in `deep_nb.learning.RULES`.
+        A name in `deep_nb.rules.RULES`.
     epoch : int
         Epochs trained, −1 for all; others need ``record=("weights",)``.
     hyper : mapping, optional
@@ -69,9 +69,9 @@ def _look(
     return two_phases(experiment, relax, W, B, start)
 
 
-def alignment(
+def angle_to_gradient(
     run: xr.Dataset,
-    rules: Sequence[str] = ("stdp", "contrastive", "vector_field", "exact"),
+    rules: Sequence[str] = ("stdp", "contrastive", "centered", "asymep"),
     epochs: Sequence[int] = (-1,),
     hyper: Mapping[str, Any] | None = None,
 ) -> xr.DataArray:
@@ -87,7 +87,7 @@ def alignment(
     run : xarray.Dataset
         As from `deep_nb.train`.
     rules : sequence of str
-        Names in `deep_nb.learning.RULES`.
+        Names in `deep_nb.rules.RULES`.
     epochs : sequence of int
         Epochs trained, −1 for all.
     hyper : mapping, optional
@@ -98,7 +98,7 @@ def alignment(
     xarray.DataArray, over (rule, snapshot, seed)
         In degrees; NaN where the gradient or the change is 0, or the network diverged, and where
         there is no gradient: the free phase does not end at rest (choose T1 long enough), or it
-        ends at a corner of the clip (`deep_nb.learning.at_corner`).
+        ends at a corner of the clip (`deep_nb.rules.at_corner`).
 
     Raises
     ------
@@ -107,7 +107,7 @@ def alignment(
     """
     if not sequence(TEXT).accepts(rules):
         raise ValueError(
-            f"rules must be a sequence of names such as ('exact',), got {short(rules)}"
+            f"rules must be a sequence of names such as ('asymep',), got {short(rules)}"
         )
     sequence(integer(-1, MAX_COUNT)).check(epochs, "epochs")
     rules, epochs = list(rules), [plain(epoch) for epoch in epochs]

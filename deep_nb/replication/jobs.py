@@ -17,10 +17,10 @@ import papermill
 import yaml
 from pydantic import Field
 
+from deep_nb._provenance import code
 from deep_nb.checks import Frozen, mapping, one_of, select
 from deep_nb.kinds import MAPPING, PATHLIB, TEXT, as_path, did_you_mean, integer, short, takes
-from deep_nb.notebooks import read_notebook
-from deep_nb.provenance import code
+from deep_nb.replication.notebooks import read_notebook
 
 PROFILES = ("quick", "full")
 

@@ -13,17 +13,17 @@ import numpy as np
 import psutil
 import xarray as xr
 
+from deep_nb._files import check_writable, replacing
 from deep_nb.checks import one_of
 from deep_nb.engines import ENGINES
-from deep_nb.experiment import Experiment, Flags
-from deep_nb.files import check_writable, replacing
 from deep_nb.kinds import a, as_path, short, takes, word
 from deep_nb.models import Hyperparameters, Model
+from deep_nb.problem import Experiment, Flags
 from deep_nb.randomness import check_seeds
 from deep_nb.tasks import Task
 
 #: What `train` can be asked to keep besides, and the variables it adds.
-RECORDS = {"weights": ("W_epochs", "B_epochs"), "trajectories": ("S_epochs",)}
+RECORDS = {"weights": ("W_epochs", "b_epochs"), "trajectories": ("S_epochs",)}
 
 _EPOCH = ("seed", "epoch")
 _STATE = ("seed", "sample", "neuron")
@@ -46,19 +46,19 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
             ),
             ("steps", 0, "step", "Euler steps performed in the", ""),
         )
-        for key, phase in (("free", "free"), ("weak", "nudged"))
+        for key, phase in (("free", "free"), ("nudged", "nudged"))
     },
     "dW_norm": (_EPOCH, np.nan, "1", "‖ΔW‖₁, the rule's change of weights before dt_W"),
-    "dB_norm": (_EPOCH, np.nan, "1", "‖Δb‖₁, the rule's change of biases before dt_W"),
+    "db_norm": (_EPOCH, np.nan, "1", "‖Δb‖₁, the rule's change of biases before dt_W"),
     "n_connections": (_EPOCH, 0, "synapse", "synapses with W ≠ 0 after the epoch"),
     "W": (("seed", "pre", "post"), 0.0, "1/τ", "weights after training, from pre to post"),
-    "B": (("seed", "post"), 0.0, "1/τ", "biases b after training; 0 in models that learn none"),
+    "b": (("seed", "post"), 0.0, "1/τ", "biases b after training; 0 in models that learn none"),
     "S_free": (_STATE, np.nan, "1", "states after the last epoch's free phase"),
-    "S_weak": (_STATE, np.nan, "1", "states after the last epoch's nudged phase"),
+    "S_nudged": (_STATE, np.nan, "1", "states after the last epoch's nudged phase"),
     "diverged": (("seed",), False, "1", "whether weights or states stopped being finite"),
     "diverged_epoch": (("seed",), -1, "epoch", "epoch in which they did, −1 where they did not"),
     "W_epochs": (("seed", "snapshot", "pre", "post"), np.nan, "1/τ", "weights, by epochs trained"),
-    "B_epochs": (("seed", "snapshot", "post"), np.nan, "1/τ", "biases, by epochs trained"),
+    "b_epochs": (("seed", "snapshot", "post"), np.nan, "1/τ", "biases, by epochs trained"),
     "S_epochs": (
         ("seed", "epoch", "step", "sample", "neuron"),
         np.nan,
@@ -243,8 +243,8 @@ def experiment_of(run: xr.Dataset) -> Experiment:
             raise ValueError(f"this run's {dim} neurons are not {experiment.layout.labels}")
     if not np.array_equal(run["mask"].values, experiment.mask):
         raise ValueError("this run's mask is not that of its topology")
-    if not (np.isfinite(run["W"]).all() and np.isfinite(run["B"]).all()):
-        raise ValueError("this run's W and B must be finite; train leaves them so")
+    if not (np.isfinite(run["W"]).all() and np.isfinite(run["b"]).all()):
+        raise ValueError("this run's W and b must be finite; train leaves them so")
     return experiment
 
 

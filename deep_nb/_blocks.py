@@ -11,9 +11,9 @@ from typing import Any
 
 import xarray as xr
 
-from deep_nb.files import replacing, sha256
+from deep_nb._files import replacing, sha256
+from deep_nb._provenance import code
 from deep_nb.kinds import FUNCTION, MAPPING, a, as_path, takes
-from deep_nb.provenance import code
 
 
 @takes(what=MAPPING, make=FUNCTION)

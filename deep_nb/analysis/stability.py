@@ -1,8 +1,8 @@
 r"""The dynamical-systems view of a run: Jacobians, rest points, energies, a report of all verdicts.
 
 Over the n free neurons the field is affine, with Jacobian :math:`J_{ji} = W_{ij}` for i ≠ j and
-:math:`J_{jj} = -(\lambda + \gamma \sum_k W_{jk})`. What can be proved of such a matrix stands in
-`deep_nb.matrices`, and can be had from here, too.
+:math:`J_{jj} = -(\lambda + \gamma \sum_k W_{jk})`. `deep_nb.analysis.matrices`
+says what can be proved of such a matrix.
 """
 
 from __future__ import annotations
@@ -12,6 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from deep_nb.analysis.matrices import (
+    certificates,
+    certifying_leak,
+    contraction_rate,
+    gershgorin,
+    max_stable_dt,
+    spectrum,
+)
 from deep_nb.dynamics import FIELD, Field, Phase
 from deep_nb.engines import get_engine
 from deep_nb.kinds import (
@@ -25,42 +33,9 @@ from deep_nb.kinds import (
     short,
     takes,
 )
-from deep_nb.matrices import (
-    Gershgorin,
-    Spectrum,
-    certificates,
-    certifying_leak,
-    comparison_matrix,
-    contraction_rate,
-    diagonal_certificate,
-    gershgorin,
-    lyapunov_matrix,
-    max_stable_dt,
-    spectrum,
-)
 from deep_nb.models import MAX_COUNT
 from deep_nb.randomness import probe_states
-from deep_nb.results import experiment_of
-
-__all__ = [
-    "Gershgorin",
-    "RestPoint",
-    "Spectrum",
-    "certifying_leak",
-    "comparison_matrix",
-    "contraction_rate",
-    "diagonal_certificate",
-    "energy",
-    "field_after",
-    "gershgorin",
-    "jacobian",
-    "lyapunov_matrix",
-    "max_stable_dt",
-    "report",
-    "rest_point",
-    "spectrum",
-    "weights_after",
-]
+from deep_nb.run import experiment_of
 
 PHASES = ("free", "nudged")
 
@@ -81,13 +56,13 @@ def weights_after(run: xr.Dataset, epoch: int = -1) -> tuple[np.ndarray, np.ndar
     integer(-1, MAX_COUNT).check(epoch, "epoch")
     epoch = plain(epoch)
     if epoch == -1:
-        return run["W"].values, run["B"].values
+        return run["W"].values, run["b"].values
     if "W_epochs" not in run:
         raise ValueError(f"epoch {epoch} needs a run trained with record=('weights',)")
     if epoch not in range(run.sizes["snapshot"]):
         last = run.sizes["snapshot"] - 1
         raise ValueError(f"epoch must be -1 or an integer from 0 to {last}, got {epoch!r}")
-    return run["W_epochs"].values[:, epoch], run["B_epochs"].values[:, epoch]
+    return run["W_epochs"].values[:, epoch], run["b_epochs"].values[:, epoch]
 
 
 def field_after(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Field:
@@ -254,7 +229,7 @@ def energy(path: xr.Dataset, run: xr.Dataset, P: np.ndarray | None = None) -> xr
     return xr.DataArray(V, dims=("seed", "step", "sample"), coords=coords, attrs=attrs, name="V")
 
 
-def report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
+def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     """Return every verdict and number of this module for every network of a run.
 
     Parameters

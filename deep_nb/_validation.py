@@ -1,0 +1,257 @@
+"""Validation at the boundary: one clear `ValueError` per mistake, naming it and what is allowed.
+
+Public functions call these checks once, where a value enters, and use what they return. Functions
+inside the package trust their callers.
+"""
+
+import difflib
+import fnmatch
+import os
+import re
+import reprlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+T = TypeVar("T")
+
+#: Largest size of a number: squares, and sums of squares, stay finite.
+LARGEST = 1e100
+#: Maximum length of a name that is compared with the known ones.
+LONGEST_NAME = 100
+#: Maximum lengths of a path and of each of its parts; no file system takes longer ones.
+LONGEST_PATH, LONGEST_PART = 4096, 255
+#: Maximum number of errors reported.
+SHOWN_ERRORS = 10
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def short(value: object) -> str:
+    """Return a short description of a value for error messages."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} of shape {value.shape}"
+    try:
+        text = _SHORT.repr(value)
+    except (ValueError, RecursionError):  # an int of thousands of digits, a list inside itself
+        text = ""
+    lines = text.splitlines()
+    return lines[0] if len(lines) == 1 and len(text) <= 200 else f"a {type(value).__name__}"
+
+
+def did_you_mean(value: object, words: Iterable[str]) -> str:
+    """Return ``" (did you mean …?)"`` for the nearest word, or an empty string."""
+    by_lower = {word.lower(): word for word in words}
+    given = value[:LONGEST_NAME] if isinstance(value, str) else ""
+    near = difflib.get_close_matches(given.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
+
+
+def plain(value: Any) -> Any:
+    """Convert NumPy scalars and arrays into Python's own numbers and lists."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _refuse(value: object, what: str, allowed: str) -> ValueError:
+    return ValueError(f"{what} must be {allowed}, got {short(value)}")
+
+
+def one_of(value: object, allowed: Iterable[str], what: str) -> str:
+    """Return one of the allowed words; the error suggests the nearest."""
+    words = list(allowed)
+    if isinstance(value, str) and value in words:
+        return value
+    raise ValueError(
+        f"unknown {what} {short(value)}{did_you_mean(value, words)}; allowed: {', '.join(words)}"
+    )
+
+
+def integer(value: Any, what: str, low: int = 0, high: int | None = None) -> int:
+    """Return an integer from `low` to `high`; True and False are not integers."""
+    number = plain(value)
+    if type(number) is int and low <= number and (high is None or number <= high):
+        return number
+    allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
+    raise _refuse(value, what, f"an integer {allowed}")
+
+
+def number(
+    value: Any,
+    what: str,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    above: float | None = None,
+) -> float:
+    """Return a finite number from `low`, or strictly above `above`, to `high`."""
+    given = plain(value)
+    if type(given) in (int, float) and abs(given) <= sys.float_info.max:
+        strictly = above is None or given > above
+        if low <= given <= high and strictly:
+            return float(given)
+    limits = [f"above {above:g}"] if above is not None else []
+    limits += [f"of at least {low:g}"] if low > -np.inf else []
+    limits += [f"of at most {high:g}"] if high < np.inf else []
+    raise _refuse(value, what, f"a finite number {' and '.join(limits)}".rstrip())
+
+
+def flag(value: Any, what: str) -> bool:
+    """Return True or False."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise _refuse(value, what, "True or False")
+
+
+def text(value: Any, what: str) -> str:
+    """Return a string."""
+    if isinstance(value, str):
+        return value
+    raise _refuse(value, what, "a string")
+
+
+def instance(value: Any, what: str, *types: type) -> Any:
+    """Return an instance of one of the types."""
+    if isinstance(value, types):
+        return value
+    raise _refuse(value, what, f"of type {' or '.join(t.__name__ for t in types)}")
+
+
+def items(value: Any, what: str, least: int = 1) -> list[Any]:
+    """Return the items of a list, tuple, range or array, at least `least` of them."""
+    given = plain(value)
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes) and len(given) >= least:
+        return list(given)
+    allowed = f"of at least {least} items" if least else "such as a list"
+    raise _refuse(value, what, f"a sequence {allowed}")
+
+
+def mapping(value: Any, what: str) -> dict[str, Any]:
+    """Return a mapping with string keys as a dict."""
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return dict(value)
+    raise _refuse(value, what, "a mapping from names to values")
+
+
+def as_path(value: Any, what: str) -> Path:
+    """Return a string or path-like as a path."""
+    given = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if isinstance(given, str) and "\0" not in given and len(given) <= LONGEST_PATH:
+        path = Path(given)
+        if all(len(part) <= LONGEST_PART for part in path.parts):
+            return path
+    raise _refuse(value, what, "a path, a string or a pathlib.Path")
+
+
+def file_name(value: Any, what: str) -> str:
+    """Return the name of a file or folder, without a path."""
+    if isinstance(value, str) and 0 < len(value) < 200 and not {*value} & {*"/\\\0"}:
+        return value
+    raise _refuse(value, what, "the name of a file or folder")
+
+
+def check_executor(value: Any) -> None:
+    """Refuse an executor without ``submit``."""
+    if value is not None and not callable(getattr(value, "submit", None)):
+        raise _refuse(value, "executor", "an object with submit(), as in concurrent.futures")
+
+
+def real_array(value: Any, what: str) -> np.ndarray:
+    """Return an array of real numbers, NaN and infinities included."""
+    try:
+        given = np.asanyarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{what} must be an array of real numbers: {error!s:.200}") from None
+    if given.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
+        kind = f"{type(given).__name__} of {given.dtype}"
+        raise ValueError(f"{what} must be a plain array of real numbers, got {kind}")
+    return given
+
+
+def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
+    """Return a new read-only float array of finite numbers, with `ndim` axes if given."""
+    array = np.array(real_array(value, what), dtype=float)
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{what} must have {ndim} dimensions, got shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{what} must not be empty, got shape {array.shape}")
+    if not (np.abs(array) <= LARGEST).all():
+        raise ValueError(f"{what} must be finite and at most {LARGEST:g} in size")
+    array.flags.writeable = False
+    return array
+
+
+def table(value: Any, what: str, numbers: str, texts: str = "") -> Any:
+    """Return a DataFrame that has rows, columns of finite numbers and columns of strings.
+
+    Columns are named in one string; a number may be missing where its name ends in ``?``.
+    """
+    columns = {name.rstrip("?"): name.endswith("?") for name in numbers.split()}
+    names = [*columns, *texts.split()]
+    if not (hasattr(value, "columns") and len(value) and value.columns.is_unique):
+        raise _refuse(value, what, f"a table with rows and the columns {', '.join(names)}")
+    absent = [name for name in names if name not in value.columns]
+    if absent:
+        raise ValueError(f"{what} has no column {absent[0]!r}; needed: {', '.join(names)}")
+    for name, may_miss in columns.items():
+        given = value[name].dropna() if may_miss else value[name]
+        numeric = value[name].dtype.kind in "biuf"
+        if not numeric or not given.astype(float).between(-LARGEST, LARGEST).all():
+            raise ValueError(f"{what} must have finite numbers in the column {name!r}")
+    for name in texts.split():
+        if not all(isinstance(entry, str) for entry in value[name]):
+            raise ValueError(f"{what} must have strings in the column {name!r}")
+    return value
+
+
+def select(candidates: list[T], key: str, only: str | None, what: str) -> list[T]:
+    """Return the candidates whose attribute `key` matches a shell pattern; all without one."""
+    pattern = "*" if only is None else text(only, "only")
+    chosen = [item for item in candidates if fnmatch.fnmatchcase(getattr(item, key), pattern)]
+    if not chosen:
+        names = [getattr(item, key) for item in candidates]
+        near = did_you_mean(only, names)
+        raise ValueError(f"no {what} matches {short(only)}{near}; there are: {', '.join(names)}")
+    return chosen
+
+
+class Frozen(BaseModel):
+    """Frozen settings, validated once, when they are made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ValueError(self._explain(error)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some values changed, validated like a new one."""
+        return type(self)(**{**dict(self), **changes})
+
+    @classmethod
+    def _explain(cls, error: ValidationError) -> str:
+        lines = []
+        for item in error.errors()[:SHOWN_ERRORS]:
+            name = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                names = list(cls.model_fields)
+                lines.append(
+                    f"unknown name {short(name)} in {cls.__name__}{did_you_mean(name, names)}; "
+                    f"allowed: {', '.join(names)}"
+                )
+            elif item["type"] == "missing":
+                lines.append(f"{cls.__name__} needs a value for {name!r}")
+            else:
+                allowed = item["msg"].removeprefix("Value error, ").replace("Input", "it", 1)
+                if item["type"] == "literal_error":
+                    words = re.findall("'(.*?)'", item["ctx"]["expected"])
+                    allowed += did_you_mean(item["input"], words)
+                where = f".{name} = {short(item['input'])}" if name else ""
+                lines.append(f"{cls.__name__}{where}: {allowed}")
+        return "\n".join(lines)

@@ -1,0 +1,53 @@
+from .alignment import angle_to_gradient, rule_change
+from .criterion import epochs_to_criterion, learned, network_table, turnover
+from .matrices import (
+    Gershgorin,
+    Spectrum,
+    certifying_leak,
+    comparison_matrix,
+    contraction_rate,
+    diagonal_certificate,
+    gershgorin,
+    lyapunov_matrix,
+    max_stable_dt,
+    spectrum,
+)
+from .stability import RestPoint, energy, jacobian, rest_point, stability_report
+from .statistics import (
+    Estimate,
+    difference_of_medians,
+    difference_of_shares,
+    log_rank,
+    median,
+    share,
+)
+
+__all__ = [
+    "Estimate",
+    "Gershgorin",
+    "RestPoint",
+    "Spectrum",
+    "angle_to_gradient",
+    "certifying_leak",
+    "comparison_matrix",
+    "contraction_rate",
+    "diagonal_certificate",
+    "difference_of_medians",
+    "difference_of_shares",
+    "energy",
+    "epochs_to_criterion",
+    "gershgorin",
+    "jacobian",
+    "learned",
+    "log_rank",
+    "lyapunov_matrix",
+    "max_stable_dt",
+    "median",
+    "network_table",
+    "rest_point",
+    "rule_change",
+    "share",
+    "spectrum",
+    "stability_report",
+    "turnover",
+]

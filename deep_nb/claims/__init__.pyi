@@ -1,0 +1,15 @@
+from .claim import Claim, read_claims
+from .ensembles import best_settings, measure, measure_all, sweep
+from .evaluation import evaluate
+from .table import claims_table
+
+__all__ = [
+    "Claim",
+    "best_settings",
+    "claims_table",
+    "evaluate",
+    "measure",
+    "measure_all",
+    "read_claims",
+    "sweep",
+]
