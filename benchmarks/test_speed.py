@@ -16,7 +16,7 @@ from deep_nb import plotting
 from deep_nb.dynamics import Field, Phase, free_field, nudged_field
 from deep_nb.engines import ENGINES, compiled
 from deep_nb.engines.lanes import LANES, load, store
-from deep_nb.run import experiment_of
+from deep_nb.run import problem_of
 
 mpl.use("agg")
 
@@ -90,10 +90,10 @@ def multiply_add_loop(factors, sums, steps):
 def test_share_of_the_bound(benchmark, row):
     """One thread on one epoch (both phases) of 100 networks with the weights of epoch 50."""
     run = published(range(100), "numba", n_epochs=50)
-    experiment = experiment_of(run)
-    hyper = experiment.hyper
-    field = free_field(run["W"].values, run["b"].values, experiment.X, experiment.model)
-    nudged = nudged_field(field, hyper.beta, experiment.Y)
+    problem = problem_of(run)
+    hyper = problem.hyper
+    field = free_field(run["W"].values, run["b"].values, problem.X, problem.model)
+    nudged = nudged_field(field, hyper.beta, problem.Y)
     operations = 0
 
     class Counting(compiled.Compiled):
@@ -103,7 +103,7 @@ def test_share_of_the_bound(benchmark, row):
 
     relax = Counting(1)
     common = {"dt": hyper.dt, "activation": "hard_sigmoid"}
-    start = np.full((100, 4, experiment.layout.n_free), 0.05)
+    start = np.full((100, 4, problem.layout.n_free), 0.05)
 
     def epoch():
         nonlocal operations

@@ -12,9 +12,9 @@ from deep_nb.checks import finite_array
 from deep_nb.dynamics import Field, Phase, Relaxation, free_field, vector_field
 from deep_nb.engines import get_engine
 from deep_nb.kinds import integer, plain
-from deep_nb.problem import Experiment
+from deep_nb.problem import Problem
 from deep_nb.randomness import probe_states
-from deep_nb.run import experiment_of
+from deep_nb.run import problem_of
 from deep_nb.tasks import mean_squared_error, predicted_labels
 from deep_nb.training import free_phase
 
@@ -56,20 +56,20 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     RuntimeWarning
         If networks of the run diverged.
     """
-    experiment = experiment_of(run)
+    problem = problem_of(run)
     X = finite_array(X, "X (M, n_inputs)", 2)
-    layout = experiment.layout
+    layout = problem.layout
     if X.shape[1] != layout.n_inputs:
         raise ValueError(
             f"X must have {layout.n_inputs} columns, one an input of the task, got shape {X.shape}"
         )
     clamped = layout.clamp(X)
     start = np.repeat(probe_states(run["seed"].values, 1, layout), len(X), axis=1)
-    relax = get_engine(engine, layout.n_free, experiment.model.activation)
+    relax = get_engine(engine, layout.n_free, problem.model.activation)
     relaxation = relax(
-        free_field(run["W"].values, run["b"].values, clamped, experiment.model),
+        free_field(run["W"].values, run["b"].values, clamped, problem.model),
         start,
-        Phase(experiment.hyper.dt, experiment.hyper.T1, experiment.model.activation),
+        Phase(problem.hyper.dt, problem.hyper.T1, problem.model.activation),
     )
     S = np.concatenate([np.broadcast_to(clamped, (len(start), *clamped.shape)), relaxation.S], 2)
     diverged = run["diverged"].values
@@ -81,7 +81,7 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
             stacklevel=2,
         )
         S[diverged] = np.nan
-    labels = predicted_labels(S[..., -layout.N_Y :], experiment.model.one_hot)
+    labels = predicted_labels(S[..., -layout.N_Y :], problem.model.one_hot)
     return xr.Dataset(
         {
             "S": (("seed", "sample", "neuron"), S, {"long_name": "states", "units": "1"}),
@@ -136,9 +136,9 @@ def decision_map(run: xr.Dataset, n: int = 100, engine: str = "auto") -> xr.Data
     """
     integer(1, MAX_INTERVALS).check(n, "n")
     n = plain(n)
-    experiment = experiment_of(run)
-    n_inputs, N_Y = experiment.layout.n_inputs, experiment.layout.N_Y
-    outputs = 2 if experiment.model.one_hot else 1
+    problem = problem_of(run)
+    n_inputs, N_Y = problem.layout.n_inputs, problem.layout.N_Y
+    outputs = 2 if problem.model.one_hot else 1
     if n_inputs > 2 or outputs != N_Y:
         raise ValueError(
             f"a decision map needs one or two inputs and {outputs} outputs, "
@@ -198,21 +198,21 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
     ValueError
         If `run` is none, or `engine` is unknown.
     """
-    experiment = experiment_of(run)
-    T1, T2 = experiment.hyper.T1, experiment.hyper.T2
+    problem = problem_of(run)
+    T1, T2 = problem.hyper.T1, problem.hyper.T2
     W, B, seeds = run["W"].values, run["b"].values, run["seed"].values
-    start = probe_states(seeds, len(experiment.X), experiment.layout)
-    relax = get_engine(engine, experiment.layout.n_free, experiment.model.activation)
-    fields = experiment.fields(W, B)
-    phase = free_phase(experiment, trajectory=True)
+    start = probe_states(seeds, len(problem.X), problem.layout)
+    relax = get_engine(engine, problem.layout.n_free, problem.model.activation)
+    fields = problem.fields(W, B)
+    phase = free_phase(problem, trajectory=True)
     free = relax(fields[0], start, phase)
     nudged = relax(fields[1], free.S, phase._replace(T=T2))
-    metrics = [_step_metrics(p, f, experiment) for p, f in zip((free, nudged), fields, strict=True)]
+    metrics = [_step_metrics(p, f, problem) for p, f in zip((free, nudged), fields, strict=True)]
     assert free.trajectory is not None
     assert nudged.trajectory is not None
     moving = np.concatenate([free.trajectory, nudged.trajectory[:, 1:]], axis=1)
     moving[run["diverged"].values] = np.nan
-    clamped = np.broadcast_to(experiment.X, (*moving.shape[:2], *experiment.X.shape))
+    clamped = np.broadcast_to(problem.X, (*moving.shape[:2], *problem.X.shape))
     variables: dict[str, Any] = {
         "S": (
             ("seed", "step", "sample", "neuron"),
@@ -235,7 +235,7 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
             "seed": seeds,
             "step": np.arange(T1 + T2 + 1),
             "phase": ("step", ["free"] * (T1 + 1) + ["nudged"] * T2),
-            "neuron": experiment.layout.labels,
+            "neuron": problem.layout.labels,
         },
         attrs=run.attrs,
     )
@@ -243,14 +243,14 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
 
 @np.errstate(over="ignore", invalid="ignore")  # an overflow is seen as inf
 def _step_metrics(
-    relaxation: Relaxation, field: Field, experiment: Experiment
+    relaxation: Relaxation, field: Field, problem: Problem
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return residual, projected residual and MSE of each step, each (K, T)."""
     states = relaxation.trajectory
     assert states is not None
     before, after = states[:, :-1], states[:, 1:]
-    M, N_Y = len(experiment.Y), experiment.layout.N_Y
+    M, N_Y = len(problem.Y), problem.layout.N_Y
     dS = np.stack([vector_field(field, before[:, t]) for t in range(before.shape[1])], axis=1)
     residual = (dS**2).sum(axis=(2, 3)) / M
-    projected = (((after - before) / experiment.hyper.dt) ** 2).sum(axis=(2, 3)) / M
-    return residual, projected, mean_squared_error(after[..., -N_Y:], experiment.Y)
+    projected = (((after - before) / problem.hyper.dt) ** 2).sum(axis=(2, 3)) / M
+    return residual, projected, mean_squared_error(after[..., -N_Y:], problem.Y)

@@ -35,8 +35,8 @@ class Flags(Frozen):
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
-    """One resolved setting; made by `resolve`.
+class Problem:
+    """One resolved setting; made by `of`.
 
     Attributes
     ----------
@@ -62,14 +62,14 @@ class Experiment:
 
     @classmethod
     @takes(flags=a(Flags) | NOTHING)
-    def resolve(
+    def of(
         cls,
         model: str | Model,
         task: str | Task,
         hyper: Mapping[str, Any] | Hyperparameters | None = None,
         flags: Flags | None = None,
         topology: object = None,
-    ) -> Experiment:
+    ) -> Problem:
         """Check that the parts fit together and work out layout and mask.
 
         Raises

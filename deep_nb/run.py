@@ -18,7 +18,7 @@ from deep_nb.checks import one_of
 from deep_nb.engines import ENGINES
 from deep_nb.kinds import a, as_path, short, takes, word
 from deep_nb.models import Hyperparameters, Model
-from deep_nb.problem import Experiment, Flags
+from deep_nb.problem import Flags, Problem
 from deep_nb.randomness import check_seeds
 from deep_nb.tasks import Task
 
@@ -100,9 +100,9 @@ def check_record(record: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({one_of(name, RECORDS, "record") for name in record}))
 
 
-@takes(experiment=a(Experiment), engine=word(ENGINES))
+@takes(problem=a(Problem), engine=word(ENGINES))
 def empty_run(
-    experiment: Experiment, seeds: list[int], record: tuple[str, ...], engine: str
+    problem: Problem, seeds: list[int], record: tuple[str, ...], engine: str
 ) -> xr.Dataset:
     """Return a run with its coordinates and attributes, its variables yet to be filled in.
 
@@ -113,7 +113,7 @@ def empty_run(
         machine cannot hold such a run.
     """
     seeds, record = check_seeds(seeds), check_record(record)
-    hyper, layout = experiment.hyper, experiment.layout
+    hyper, layout = problem.hyper, problem.layout
     labels = layout.labels
     coords: dict[str, Any] = {
         "seed": seeds,
@@ -121,7 +121,7 @@ def empty_run(
         "pre": labels,
         "post": labels,
         "neuron": labels,
-        "sample": np.arange(len(experiment.X)),
+        "sample": np.arange(len(problem.X)),
         "input": labels[: layout.n_inputs],
         "snapshot": np.arange(hyper.n_epochs + 1),
         "step": np.arange(hyper.T1 + hyper.T2 + 1),
@@ -130,10 +130,10 @@ def empty_run(
         name: (name, values, {"long_name": COORDINATES[name]}) for name, values in coords.items()
     }
     sizes = {name: len(entry[1]) for name, entry in coords.items()}
-    sizes["target"] = experiment.task.Y.shape[1]
+    sizes["target"] = problem.task.Y.shape[1]
     names = _variables(record)
     _check_memory(sum(math.prod(sizes[dim] for dim in VARIABLES[name][0]) for name in names))
-    given = {"mask": experiment.mask, "X": experiment.task.X, "Y": experiment.task.Y}
+    given = {"mask": problem.mask, "X": problem.task.X, "Y": problem.task.Y}
     variables: dict[str, Any] = {}
     for name in names:
         dims, fill, units, long_name = VARIABLES[name]
@@ -141,11 +141,11 @@ def empty_run(
         variables[name] = (dims, array, {"units": units, "long_name": long_name})
     used = {dim for name in names for dim in VARIABLES[name][0]}
     attrs = {
-        "model": experiment.model.model_dump_json(),
-        "task": json.dumps({"name": experiment.task.name}),
-        "hyper": experiment.hyper.model_dump_json(),
-        "flags": experiment.flags.model_dump_json(),
-        "custom_topology": json.dumps(experiment.custom),
+        "model": problem.model.model_dump_json(),
+        "task": json.dumps({"name": problem.task.name}),
+        "hyper": problem.hyper.model_dump_json(),
+        "flags": problem.flags.model_dump_json(),
+        "custom_topology": json.dumps(problem.custom),
         "record": json.dumps(record),
         "engine": engine,
     }
@@ -225,27 +225,25 @@ def _check_variable(run: xr.Dataset, name: str) -> None:
         )
 
 
-def experiment_of(run: xr.Dataset) -> Experiment:
-    """Return the experiment that a run was made with, once the run has been checked against it.
+def problem_of(run: xr.Dataset) -> Problem:
+    """Return the problem that a run was made with, once the run has been checked against it.
 
     Raises
     ------
     ValueError
-        As `settings`, or if neurons, mask or weights do not fit the experiment.
+        As `settings`, or if neurons, mask or weights do not fit the problem.
     """
     given = settings(run)
     flags = Flags(**{name: given[name] for name in Flags.model_fields})
-    experiment = Experiment.resolve(
-        given["model"], given["task"], given["hyper"], flags, given["topology"]
-    )
+    problem = Problem.of(given["model"], given["task"], given["hyper"], flags, given["topology"])
     for dim in ("pre", "post", "neuron"):
-        if run[dim].values.tolist() != experiment.layout.labels:
-            raise ValueError(f"this run's {dim} neurons are not {experiment.layout.labels}")
-    if not np.array_equal(run["mask"].values, experiment.mask):
+        if run[dim].values.tolist() != problem.layout.labels:
+            raise ValueError(f"this run's {dim} neurons are not {problem.layout.labels}")
+    if not np.array_equal(run["mask"].values, problem.mask):
         raise ValueError("this run's mask is not that of its topology")
     if not (np.isfinite(run["W"]).all() and np.isfinite(run["b"]).all()):
         raise ValueError("this run's W and b must be finite; train leaves them so")
-    return experiment
+    return problem
 
 
 def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
@@ -269,7 +267,7 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     OSError
         If the file cannot be written.
     """
-    experiment_of(run)
+    problem_of(run)
     target = check_target(path)
     with replacing(target) as partial:
         run.to_netcdf(partial, engine="netcdf4")
@@ -313,5 +311,5 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         run = xr.load_dataset(source, engine="netcdf4")
     except Exception as error:  # of whatever kind: xarray takes what it reads on trust
         raise ValueError(f"{source} is not a readable netCDF file: {error}") from None
-    experiment_of(run)
+    problem_of(run)
     return run

@@ -36,7 +36,7 @@ from deep_nb.kinds import (
     unchecked,
 )
 from deep_nb.models import Hyperparameters, Model
-from deep_nb.problem import Experiment, Flags
+from deep_nb.problem import Flags, Problem
 from deep_nb.pruning import prune
 from deep_nb.randomness import check_seeds, initial_states, initial_weights, pruning_draws
 from deep_nb.rules import Change, learn, updated_weights
@@ -150,23 +150,23 @@ def train(
         layered=layered,
         sign=sign,
     )
-    experiment = Experiment.resolve(model, task, hyper, flags, topology)
+    problem = Problem.of(model, task, hyper, flags, topology)
     FLAG.check(progress, "progress")
     (PATH | NOTHING).check(checkpoint, "checkpoint")
     integer(1).check(block, "block")
     check_executor(executor)
     checked, names = check_seeds(seeds), check_record(record)
-    n, activation = experiment.layout.n_free, experiment.model.activation
+    n, activation = problem.layout.n_free, problem.model.activation
     get_engine(engine, n, activation, threads)
     chosen = choose_engine(engine, n, activation)
     started, clock = datetime.now(UTC), time.monotonic()
-    run = empty_run(experiment, checked, names, chosen)
+    run = empty_run(problem, checked, names, chosen)
     if executor is None and checkpoint is None:
-        _train(run, experiment, get_engine(chosen, n, activation, threads), progress)
+        _train(run, problem, get_engine(chosen, n, activation, threads), progress)
     else:
         make = functools.partial(
             _block,
-            experiment,
+            problem,
             names,
             chosen,
             plain(threads) or (1 if executor else None),
@@ -194,7 +194,7 @@ def train(
 
 
 def _block(
-    experiment: Experiment,
+    problem: Problem,
     record: tuple[str, ...],
     engine: str,
     threads: int | None,
@@ -208,14 +208,14 @@ def _block(
         raise RuntimeError(
             f"worker {platform.node()} would not train what was asked for: {'; '.join(other)}"
         )
-    run = empty_run(experiment, seeds, record, engine)
+    run = empty_run(problem, seeds, record, engine)
 
     def make() -> xr.Dataset:
-        n, activation = experiment.layout.n_free, experiment.model.activation
-        _train(run, experiment, get_engine(engine, n, activation, threads), progress=False)
+        n, activation = problem.layout.n_free, problem.model.activation
+        _train(run, problem, get_engine(engine, n, activation, threads), progress=False)
         return run
 
-    arrays = {"X": experiment.X, "Y": experiment.Y, "mask": experiment.mask}
+    arrays = {"X": problem.X, "Y": problem.Y, "mask": problem.mask}
     what = {
         "seeds": seeds,
         **run.attrs,
@@ -259,33 +259,29 @@ def _gathered(futures: dict[int, Future[xr.Dataset]]) -> Generator[tuple[int, xr
             future.cancel()
 
 
-def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool) -> None:
+def _train(run: xr.Dataset, problem: Problem, relax: Relax, progress: bool) -> None:
     """Fill in the run, epoch by epoch."""
     log = {str(name): run[name].values for name in run.data_vars}
-    model, layout, hyper = experiment.model, experiment.layout, experiment.hyper
+    model, layout, hyper = problem.model, problem.layout, problem.hyper
     streams = [np.random.RandomState(seed) for seed in run["seed"].values]
     W, B = log["W"], log["b"]
     W[:] = [initial_weights(stream, layout, model.learned_bias) for stream in streams]
-    W[:] = constrain_weights(W, experiment.mask)
+    W[:] = constrain_weights(W, problem.mask)
     alive = np.arange(len(streams))
     if "W_epochs" in log:
         log["W_epochs"][:, 0], log["b_epochs"][:, 0] = W, B
     for epoch in tqdm(range(hyper.n_epochs), desc="epochs", disable=not progress):
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is found and reported
-            start = np.array(
-                [_initial_states(streams[k], len(experiment.X), layout) for k in alive]
-            )
-            free, change = _two_phases(
-                experiment, relax, W[alive], B[alive], start, "S_epochs" in log
-            )
-            W_next, B_next = _updated(experiment, W[alive], B[alive], change)
+            start = np.array([_initial_states(streams[k], len(problem.X), layout) for k in alive])
+            free, change = _two_phases(problem, relax, W[alive], B[alive], start, "S_epochs" in log)
+            W_next, B_next = _updated(problem, W[alive], B[alive], change)
         finite = _finite(
             W_next, B_next, free.S, change.nudged.S, free.residual, change.nudged.residual
         )
         log["diverged"][alive[~finite]] = True
         log["diverged_epoch"][alive[~finite]] = epoch
         alive = alive[finite]
-        if experiment.flags.sparse:
+        if problem.flags.sparse:
             draws = np.array([_pruning_draws(streams[k], layout) for k in alive])
             W[alive] = _prune(
                 W_next[finite], draws.reshape(W[alive].shape), hyper.tol_W, hyper.temp
@@ -293,14 +289,14 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
         else:
             W[alive] = W_next[finite]
         B[alive] = B_next[finite]
-        _write(log, experiment, epoch, alive, finite, free, change)
+        _write(log, problem, epoch, alive, finite, free, change)
         if not alive.size:
             break
     _freeze(log)
 
 
 @takes(
-    experiment=a(Experiment),
+    problem=a(Problem),
     relax=FUNCTION,
     W=array("K N N"),
     B=array("K N"),
@@ -308,7 +304,7 @@ def _train(run: xr.Dataset, experiment: Experiment, relax: Relax, progress: bool
     trajectory=FLAG,
 )
 def two_phases(
-    experiment: Experiment,
+    problem: Problem,
     relax: Relax,
     W: np.ndarray,
     B: np.ndarray,
@@ -319,7 +315,7 @@ def two_phases(
 
     Parameters
     ----------
-    experiment : Experiment
+    problem : Problem
     relax : Relax
         The engine.
     W : ndarray, shape (K, N, N)
@@ -344,46 +340,46 @@ def two_phases(
         If `relax` does not take a field, states and a phase.
     """
     free, change = _learn(
-        experiment.model,
-        experiment.hyper,
-        experiment.mask,
+        problem.model,
+        problem.hyper,
+        problem.mask,
         W,
         B,
-        experiment.X,
-        experiment.Y,
+        problem.X,
+        problem.Y,
         start,
-        _free_phase(experiment, trajectory),
+        _free_phase(problem, trajectory),
         relax,
     )
-    if experiment.flags.sign:
+    if problem.flags.sign:
         change = change._replace(dW=np.sign(change.dW), db=np.sign(change.db))
     return free, change
 
 
-@takes(experiment=a(Experiment), trajectory=FLAG)
-def free_phase(experiment: Experiment, trajectory: bool = False) -> Phase:
-    """Return how the experiment's free phase is integrated.
+@takes(problem=a(Problem), trajectory=FLAG)
+def free_phase(problem: Problem, trajectory: bool = False) -> Phase:
+    """Return how the problem's free phase is integrated.
 
     Raises
     ------
     ValueError
         If an argument is something else.
     """
-    hyper = experiment.hyper
+    hyper = problem.hyper
     return Phase(
         dt=hyper.dt,
         T=hyper.T1,
-        activation=experiment.model.activation,
-        stop=hyper.stop if experiment.flags.stop_criterion else None,
+        activation=problem.model.activation,
+        stop=hyper.stop if problem.flags.stop_criterion else None,
         trajectory=trajectory,
     )
 
 
 def _updated(
-    experiment: Experiment, W: np.ndarray, B: np.ndarray, change: Change
+    problem: Problem, W: np.ndarray, B: np.ndarray, change: Change
 ) -> tuple[np.ndarray, np.ndarray]:
-    hyper = experiment.hyper
-    reg_W = hyper.reg_W if experiment.flags.regularized else 0.0
+    hyper = problem.hyper
+    reg_W = hyper.reg_W if problem.flags.regularized else 0.0
     return _updated_weights(W, change.dW, hyper.dt_W, reg_W), B + hyper.dt_W * change.db
 
 
@@ -394,7 +390,7 @@ def _finite(*arrays: np.ndarray) -> np.ndarray:
 
 def _write(
     log: dict[str, np.ndarray],
-    experiment: Experiment,
+    problem: Problem,
     epoch: int,
     alive: np.ndarray,
     finite: np.ndarray,
@@ -402,17 +398,17 @@ def _write(
     change: Change,
 ) -> None:
     """Write one epoch of the networks that are still finite."""
-    N_X, N_Y, one_hot = experiment.layout.N_X, experiment.layout.N_Y, experiment.model.one_hot
+    N_X, N_Y, one_hot = problem.layout.N_X, problem.layout.N_Y, problem.model.one_hot
     for phase, relaxation in (("free", free), ("nudged", change.nudged)):
         S = relaxation.S[finite]
         outputs = S[..., -N_Y:]
         labels = _predicted_labels(outputs, one_hot)
-        log[f"mse_{phase}"][alive, epoch] = _mean_squared_error(outputs, experiment.Y)
-        log[f"class_error_{phase}"][alive, epoch] = _classification_error(labels, experiment.labels)
+        log[f"mse_{phase}"][alive, epoch] = _mean_squared_error(outputs, problem.Y)
+        log[f"class_error_{phase}"][alive, epoch] = _classification_error(labels, problem.labels)
         log[f"residual_{phase}"][alive, epoch] = relaxation.residual[finite]
         log[f"projected_residual_{phase}"][alive, epoch] = relaxation.projected_residual[finite]
         log[f"steps_{phase}"][alive, epoch] = relaxation.steps[finite]
-        log[f"S_{phase}"][alive, :, :N_X] = experiment.X
+        log[f"S_{phase}"][alive, :, :N_X] = problem.X
         log[f"S_{phase}"][alive, :, N_X:] = S
     log["dW_norm"][alive, epoch] = np.abs(change.dW[finite]).sum(axis=(1, 2))
     log["db_norm"][alive, epoch] = np.abs(change.db[finite]).sum(axis=1)
@@ -426,7 +422,7 @@ def _write(
         states = np.concatenate([free.trajectory, change.nudged.trajectory[:, 1:]], axis=1)[finite]
         log["S_epochs"][alive, epoch, ..., N_X:] = states
         performed = np.isfinite(states).all(axis=-1, keepdims=True)
-        log["S_epochs"][alive, epoch, ..., :N_X] = np.where(performed, experiment.X, np.nan)
+        log["S_epochs"][alive, epoch, ..., :N_X] = np.where(performed, problem.X, np.nan)
 
 
 def _freeze(log: dict[str, np.ndarray]) -> None:

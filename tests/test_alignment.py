@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb.analysis.alignment import alignment, rule_change
+from deep_nb.analysis.alignment import angle_to_gradient, rule_change
 
 LEAKY = deep_nb.DEEP.replace(name="leaky DEEP", leak=1.0, rule="asymep")
 LONG = {"T1": 4000, "T2": 4000}
@@ -22,7 +22,7 @@ def test_a_runs_own_rule_is_what_training_did(run):
 
 
 def test_exact_points_along_the_gradient_and_the_others_beside_it(run):
-    angles = alignment(run, epochs=(10, 20), hyper={**LONG, "beta": 1e-4})
+    angles = angle_to_gradient(run, epochs=(10, 20), hyper={**LONG, "beta": 1e-4})
     assert angles.dims == ("rule", "snapshot", "seed")
     assert np.nanmax(angles.sel(rule="asymep")) < 0.1
     assert angles.sel(rule="centered").median() > 1
@@ -35,7 +35,7 @@ def test_the_angle_is_that_of_the_arccosine(run):
     assert moved.any()
     a, b = a[moved], b[moved]
     cosine = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    angles = alignment(run, rules=["centered"])[0, 0, moved]
+    angles = angle_to_gradient(run, rules=["centered"])[0, 0, moved]
     np.testing.assert_allclose(angles, np.degrees(np.arccos(cosine)), atol=1e-5)
 
 
@@ -46,13 +46,13 @@ def test_biases_count_in_the_angle():
     cosine = (both[0] * both[1]).sum(axis=1)
     cosine /= np.linalg.norm(both[0], axis=1) * np.linalg.norm(both[1], axis=1)
     assert gradient.db.any()
-    angles = alignment(run, rules=["contrastive"], hyper=LONG)[0, 0]
+    angles = angle_to_gradient(run, rules=["contrastive"], hyper=LONG)[0, 0]
     np.testing.assert_allclose(angles, np.degrees(np.arccos(cosine)), atol=1e-5)
 
 
 def test_a_network_that_does_not_rest_has_no_gradient(run):
-    assert alignment(run, rules=["asymep"], hyper={"T1": 5}).isnull().all()
-    assert alignment(run, rules=["asymep"], hyper=LONG).notnull().any()
+    assert angle_to_gradient(run, rules=["asymep"], hyper={"T1": 5}).isnull().all()
+    assert angle_to_gradient(run, rules=["asymep"], hyper=LONG).notnull().any()
 
 
 def test_at_a_corner_of_the_clip_there_is_no_angle():
@@ -60,8 +60,8 @@ def test_at_a_corner_of_the_clip_there_is_no_angle():
     run = deep_nb.train(
         "EP_asym", "not", seeds=range(4), hyper={"n_epochs": 10}, record=("weights",)
     )
-    assert alignment(run, epochs=[0], hyper=LONG).isnull().all()
-    assert alignment(run, epochs=[10], hyper=LONG).notnull().any()
+    assert angle_to_gradient(run, epochs=[0], hyper=LONG).isnull().all()
+    assert angle_to_gradient(run, epochs=[10], hyper=LONG).notnull().any()
 
 
 def test_what_a_rule_would_do_does_not_depend_on_the_sign_flag():
@@ -72,10 +72,10 @@ def test_what_a_rule_would_do_does_not_depend_on_the_sign_flag():
 
 
 def test_where_there_is_no_gradient_there_is_no_angle(diverged_run, run):
-    assert alignment(diverged_run, rules=["stdp"]).isnull().all()
-    with pytest.raises(ValueError, match="unknown rule 'exakt'"):
-        alignment(run, rules=["asymepp"])
+    assert angle_to_gradient(diverged_run, rules=["stdp"]).isnull().all()
+    with pytest.raises(ValueError, match="unknown rule 'asymepp'"):
+        angle_to_gradient(run, rules=["asymepp"])
     with pytest.raises(ValueError, match="sequence of names"):
-        alignment(run, rules="asymep")
+        angle_to_gradient(run, rules="asymep")
     with pytest.raises(ValueError, match="beta"):
-        alignment(run, hyper={"beta": 0.0})
+        angle_to_gradient(run, hyper={"beta": 0.0})

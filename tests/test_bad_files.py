@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 import deep_nb
 from deep_nb._blocks import kept
 from deep_nb.claims.evaluation import COLUMNS, TEXTS, read_claims
+from deep_nb.replication.batch import replicate
 from deep_nb.replication.jobs import read_jobs
 from deep_nb.replication.records import read_record, state
-from deep_nb.replication.batch import replicate
-from deep_nb.report import insert_claims, read_table, write_report
 from deep_nb.replication.verification import compare, verify
+from deep_nb.report import insert_claims, read_table, write_report
 
 from .test_replication import write_notebook
 

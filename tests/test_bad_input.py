@@ -47,7 +47,7 @@ from deep_nb import (
     verification,
 )
 from deep_nb.engines import get_engine
-from deep_nb.problem import Experiment, Flags
+from deep_nb.problem import Flags, Problem
 
 from .conftest import SHORT
 from .test_replication import write_notebook
@@ -106,7 +106,7 @@ def world():
     w.run = deep_nb.train("DEEP", "xor", seeds=range(2), hyper=SHORT, record=("weights",))
     leaky = deep_nb.DEEP.replace(name="leaky", leak=5.0)
     w.certified = deep_nb.train(leaky, "xor", seeds=range(2), hyper=SHORT)
-    w.experiment = Experiment.resolve("DEEP", "xor", SHORT)
+    w.experiment = Problem.of("DEEP", "xor", SHORT)
     w.layout = w.experiment.layout
     w.W, w.B = w.run["W"].values, w.run["b"].values
     w.relax = get_engine("reference", w.layout.n_free, "hard_sigmoid")
@@ -258,14 +258,14 @@ def table():
             "stop": w.set,
         },
         "experiment.Flags": {"sparse": True, "sign": False},
-        "experiment.Experiment": {
+        "experiment.Problem": {
             field.name: getattr(w.experiment, field.name)
             for field in dataclasses.fields(w.experiment)
         },
-        "experiment.Experiment.resolve": {
+        "experiment.Problem.of": {
             "model": "DEEP", "task": "xor", "hyper": SHORT, "flags": Flags(), "topology": mask,
         },
-        "experiment.Experiment.fields": {"self": w.experiment, "W": W, "B": B},
+        "experiment.Problem.fields": {"self": w.experiment, "W": W, "B": B},
         "experiments.Entry": {
             "name": "x", "notebook": "x.ipynb", "parameters": {"n": 1}, "matrix": {"m": [1]},
             "quick": {}, "full": {}, "timeout": 5,
@@ -393,7 +393,7 @@ def table():
             "experiment": w.experiment, "seeds": [1], "record": (), "engine": "blas",
         },
         "results.settings": run,
-        "results.experiment_of": run,
+        "results.problem_of": run,
         "results.save": {**run, "path": "saved.nc"},
         "results.check_target": {"path": "saved.nc"},
         "results.load": {"path": "run.nc"},

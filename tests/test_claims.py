@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 import deep_nb
 from deep_nb import claims, ensembles
+from deep_nb.analysis.statistics import Estimate
 from deep_nb.cli import main
 from deep_nb.report import read_table
-from deep_nb.analysis.statistics import Estimate
 
 FIGURES = Path(__file__).parent.parent / "figures"
 

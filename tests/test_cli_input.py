@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deep_nb.cli import main
-from deep_nb.replication.jobs import read_jobs
 from deep_nb.models import Hyperparameters
 from deep_nb.replication.batch import replicate
+from deep_nb.replication.jobs import read_jobs
 
 from .test_resume import write_batch
 

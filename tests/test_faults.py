@@ -16,9 +16,9 @@ import nbformat
 import pytest
 import yaml
 
+from deep_nb.replication.batch import LOCK, WORKING
 from deep_nb.replication.jobs import read_jobs
 from deep_nb.replication.records import state
-from deep_nb.replication.batch import LOCK, WORKING
 from deep_nb.replication.verification import compare, verify
 
 from .test_replication import write_notebook

@@ -13,7 +13,7 @@ import pytest
 import deep_nb
 from deep_nb.dynamics import free_field, nudged_field, vector_field
 from deep_nb.engines import ENGINES
-from deep_nb.run import experiment_of
+from deep_nb.run import problem_of
 from deep_nb.tasks import mean_squared_error
 
 TRACES = sorted((Path(__file__).parent / "data" / "golden").glob("*.npz"))
@@ -45,7 +45,7 @@ def test_train_reproduces_the_published_code(path, engine):
         engine=engine,
         **flags,
     )
-    experiment = experiment_of(run)
+    problem = problem_of(run)
     run = run.isel(seed=0)
     W_epochs, S_epochs = run["W_epochs"].values, run["S_epochs"].values
     np.testing.assert_allclose(W_epochs, golden["W_epochs"], **close)
@@ -61,16 +61,16 @@ def test_train_reproduces_the_published_code(path, engine):
     assert flags["stop_criterion"] or performed.all()
     np.testing.assert_allclose(S_epochs[0][performed], first[performed], **close)
     for epoch in range(meta["hyper"]["n_epochs"]):
-        compare_steps(experiment, run.isel(epoch=epoch), golden, epoch)
+        compare_steps(problem, run.isel(epoch=epoch), golden, epoch)
 
 
-def compare_steps(experiment, run, golden, epoch):
+def compare_steps(problem, run, golden, epoch):
     """Compare one epoch's error and MSE of every step performed."""
-    T1, N_X, N_Y = experiment.hyper.T1, experiment.layout.N_X, experiment.layout.N_Y
+    T1, N_X, N_Y = problem.hyper.T1, problem.layout.N_X, problem.layout.N_Y
     W = run["W_epochs"].values[None, epoch]
     B = run["b_epochs"].values[None, epoch]
-    field = free_field(W, B, experiment.X, experiment.model)
-    nudged = nudged_field(field, experiment.hyper.beta, experiment.Y)
+    field = free_field(W, B, problem.X, problem.model)
+    nudged = nudged_field(field, problem.hyper.beta, problem.Y)
     states = run["S_epochs"].values
     starts = {"free": 0, "nudged": T1}
     names = {"free": "free", "nudged": "weak"}  # as the published code calls them
@@ -82,15 +82,15 @@ def compare_steps(experiment, run, golden, epoch):
         start = begin if phase == "free" else int(run["steps_free"])
         before = np.concatenate([states[start : start + 1], after[:-1]])[..., N_X:]
         dS = np.array([vector_field(phase_field, S[None])[0] for S in before])
-        residual = (dS**2).sum(axis=(1, 2)) / len(experiment.X)
-        mse = mean_squared_error(after[..., -N_Y:], experiment.Y)
+        residual = (dS**2).sum(axis=(1, 2)) / len(problem.X)
+        mse = mean_squared_error(after[..., -N_Y:], problem.Y)
         np.testing.assert_allclose(
             residual, golden[f"errors_{names[phase]}"][epoch, :steps], **close
         )
         np.testing.assert_allclose(mse, golden[f"mses_{names[phase]}"][epoch, :steps], **close)
         np.testing.assert_allclose(run[f"residual_{phase}"], residual[-1], **close)
         np.testing.assert_allclose(run[f"mse_{phase}"], mse[-1], **close)
-        moved = (after[-1] - (states[start] if steps == 1 else after[-2])) / experiment.hyper.dt
+        moved = (after[-1] - (states[start] if steps == 1 else after[-2])) / problem.hyper.dt
         np.testing.assert_allclose(
-            run[f"projected_residual_{phase}"], (moved**2).sum() / len(experiment.X), **close
+            run[f"projected_residual_{phase}"], (moved**2).sum() / len(problem.X), **close
         )

@@ -5,7 +5,7 @@ import pytest
 import deep_nb
 from deep_nb.dynamics import free_field, vector_field
 from deep_nb.engines import ENGINES
-from deep_nb.run import experiment_of
+from deep_nb.run import problem_of
 
 from .conftest import SHORT
 
@@ -28,8 +28,8 @@ def test_predictions_are_the_free_dynamics(engine):
     """EP with tiny weights contracts to its one rest point, so T1 steps end there."""
     run = deep_nb.train("EP_asym", "xor", seeds=3, hyper={**SHORT, "T1": 1000})
     answer = deep_nb.predict(run, GRID, engine)
-    experiment = experiment_of(run)
-    field = free_field(run["W"].values, run["b"].values, np.array(GRID), experiment.model)
+    problem = problem_of(run)
+    field = free_field(run["W"].values, run["b"].values, np.array(GRID), problem.model)
     S = answer["S"].values[:, :, 2:]
     speed = vector_field(field, S)
     inside = (S > 0) & (S < 1)
@@ -99,11 +99,11 @@ def test_trajectory_is_one_more_epoch(engine):
     assert np.isfinite(S).all()
     moved = ((np.diff(S, axis=1) / 0.05) ** 2).sum(axis=(2, 3)) / 4
     np.testing.assert_allclose(path["projected_residual"][:, 1:], moved, atol=1e-12)
-    experiment = experiment_of(run)
-    field = free_field(run["W"].values, run["b"].values, experiment.X, experiment.model)
+    problem = problem_of(run)
+    field = free_field(run["W"].values, run["b"].values, problem.X, problem.model)
     speed = (vector_field(field, S[:, 39, :, 3:]) ** 2).sum(axis=(1, 2)) / 4
     np.testing.assert_allclose(path["residual"][:, 40], speed, atol=1e-12)
-    mse = ((S[..., -1] - experiment.Y[:, 0]) ** 2).sum(axis=2) / 2 / 4
+    mse = ((S[..., -1] - problem.Y[:, 0]) ** 2).sum(axis=2) / 2 / 4
     np.testing.assert_allclose(path["mse"][:, 1:], mse[:, 1:], atol=1e-12)
 
 

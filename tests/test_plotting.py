@@ -9,7 +9,7 @@ from PIL import Image
 
 import deep_nb
 from deep_nb import plotting
-from deep_nb.analysis import stability
+from deep_nb.analysis import matrices, stability
 
 #: These draw numbers of many ensembles, not a run.
 COMPARISONS = ("plot_shares", "plot_reached", "plot_robustness")
@@ -36,7 +36,10 @@ def test_every_panel_draws_every_model(plot, model_run):
         assert ax.get_xlabel()
         assert ax.get_ylabel()
     ax.figure.canvas.draw()
-    if plot is plotting.plot_energy and not stability.report(model_run)["certified"].any():
+    if (
+        plot is plotting.plot_energy
+        and not stability.stability_report(model_run)["certified"].any()
+    ):
         return
     drawn = [np.ma.masked_invalid(np.asarray(line.get_ydata(), float)) for line in ax.get_lines()]
     assert all(values.count() for values in drawn)
@@ -152,7 +155,7 @@ def test_energy_lies_below_its_bound():
 
 def test_discs_are_drawn_where_they_are(short_run):
     ax = plotting.plot_discs(short_run, seed=1, epoch=0)
-    discs = stability.gershgorin(stability.jacobian(short_run, 0))
+    discs = matrices.gershgorin(stability.jacobian(short_run, 0))
     x = ax.get_lines()[0].get_xdata()
     assert (x.max() + x.min()) / 2 == pytest.approx(discs.centres[1, 0], abs=1e-3)
     assert (x.max() - x.min()) / 2 == pytest.approx(discs.row_radii[1, 0], rel=1e-3)

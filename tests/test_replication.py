@@ -7,8 +7,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 import deep_nb
 from deep_nb.cli import main
-from deep_nb.replication.jobs import read_jobs
 from deep_nb.replication.batch import replicate
+from deep_nb.replication.jobs import read_jobs
 
 from .conftest import assert_same
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from deep_nb.cli import main
-from deep_nb.replication.jobs import read_jobs
 from deep_nb._provenance import provenance
+from deep_nb.cli import main
 from deep_nb.replication.batch import replicate
+from deep_nb.replication.jobs import read_jobs
 from deep_nb.report import read_sections
 
 from .test_replication import write_notebook

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 import deep_nb
+from deep_nb.analysis.criterion import network_table
 from deep_nb.plotting import plot_mse, plot_weights
-from deep_nb.analysis.statistics import network_table
 
 from .conftest import SHORT, assert_same
 

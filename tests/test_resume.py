@@ -7,11 +7,11 @@ import nbformat
 import pytest
 from click.testing import CliRunner
 
-from deep_nb.cli import main
-from deep_nb.replication.jobs import read_jobs
 from deep_nb._provenance import differences
-from deep_nb.replication.records import read_record, state
+from deep_nb.cli import main
 from deep_nb.replication.batch import replicate
+from deep_nb.replication.jobs import read_jobs
+from deep_nb.replication.records import read_record, state
 from deep_nb.replication.verification import verify
 
 from .test_replication import write_notebook

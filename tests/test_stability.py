@@ -8,22 +8,24 @@ from hypothesis.extra.numpy import arrays
 
 import deep_nb
 from deep_nb.analysis import stability
-from deep_nb.dynamics import Field, hard_sigmoid, vector_field
-from deep_nb.analysis.stability import (
+from deep_nb.analysis.matrices import (
     certifying_leak,
     comparison_matrix,
     contraction_rate,
     diagonal_certificate,
-    energy,
-    field_after,
     gershgorin,
-    jacobian,
     lyapunov_matrix,
     max_stable_dt,
-    report,
-    rest_point,
     spectrum,
 )
+from deep_nb.analysis.stability import (
+    energy,
+    field_after,
+    jacobian,
+    rest_point,
+    stability_report,
+)
+from deep_nb.dynamics import Field, hard_sigmoid, vector_field
 
 from .conftest import SHORT
 
@@ -237,7 +239,7 @@ def test_the_nudged_jacobian_takes_beta_from_the_outputs(leaky_run):
 
 def test_report_gathers_the_verdicts(leaky_run):
     for epoch in (-1, 0, 3):
-        whole, J = report(leaky_run, epoch), jacobian(leaky_run, epoch)
+        whole, J = stability_report(leaky_run, epoch), jacobian(leaky_run, epoch)
         eigen, discs = spectrum(J), gershgorin(J)
         assert (whole["hurwitz"] == eigen.hurwitz).all()
         assert (whole["spectral_abscissa"] == eigen.abscissa).all()
@@ -251,13 +253,15 @@ def test_report_gathers_the_verdicts(leaky_run):
         assert (whole["certified"] == (whole["certifying_leak"] < 1.5)).all()
     initial = leaky_run["W_epochs"].values[:, 0]
     np.testing.assert_array_equal(
-        report(leaky_run, 0)["certifying_leak"], certifying_leak(initial[:, 3:, 3:])
+        stability_report(leaky_run, 0)["certifying_leak"], certifying_leak(initial[:, 3:, 3:])
     )
-    assert (report(leaky_run, 5).drop_attrs() == report(leaky_run).drop_attrs()).all()
+    assert (
+        stability_report(leaky_run, 5).drop_attrs() == stability_report(leaky_run).drop_attrs()
+    ).all()
 
 
 def test_the_report_says_what_it_holds(leaky_run):
-    whole = report(leaky_run, 3)
+    whole = stability_report(leaky_run, 3)
     assert whole.attrs == {**leaky_run.attrs, "epochs_trained": 3}
     units = {
         "spectral_abscissa": "1/τ", "eigenvalue_real": "1/τ", "eigenvalue_imag": "1/τ",
@@ -288,7 +292,7 @@ def network(W, leak, outflow, **other):
 def test_any_of_the_tests_proves_hurwitz(W, leak, proof):
     """Where an eigenvalue is as small as the rounding of the others, a test may prove its sign."""
     run = network(W, leak, outflow=0.0 if proof is None else 5.0)
-    whole, J = report(run), jacobian(run)
+    whole, J = stability_report(run), jacobian(run)
     assert whole["hurwitz"].sel(seed=7)
     assert spectrum(J).hurwitz[0] == (proof is None)
     for name in ("gershgorin_rows", "gershgorin_columns", "certified"):
@@ -301,13 +305,13 @@ def test_the_leak_that_certifies_counts_an_absolute_outflow_so():
     assert leaks[0] != leaks[1]
     for absolute, leak in enumerate(leaks):
         run = network(W, 1.0, 0.5, absolute_outflow=bool(absolute))
-        assert report(run)["certifying_leak"].item() == pytest.approx(leak, rel=1e-9)
+        assert stability_report(run)["certifying_leak"].item() == pytest.approx(leak, rel=1e-9)
 
 
 def test_what_does_not_fit_is_refused(leaky_run):
     plain = leaky_run.drop_vars(["W_epochs", "b_epochs"]).assign_attrs(record="[]")
     with pytest.raises(ValueError, match=r"epoch 2 needs a run trained with record=\('weights',\)"):
-        report(plain, 2)
+        stability_report(plain, 2)
     with pytest.raises(ValueError, match="epoch must be -1 or an integer from 0 to 5, got 6"):
         jacobian(leaky_run, 6)
     with pytest.raises(ValueError, match="phase must be 'free' or 'nudged', got 'weak'"):
@@ -373,16 +377,19 @@ def test_at_rest_is_the_speed_that_these_weights_leave(leaky_run, monkeypatch):
             S, before = step(field, S, 0.05), S
         speed = np.sqrt((((S - before) / 0.05) ** 2).sum(axis=(1, 2)))
         assert speed.min() > 1e-9
-        assert (report(leaky_run, epoch)["at_rest"]).all()
+        assert (stability_report(leaky_run, epoch)["at_rest"]).all()
         for limit in (1e-6, *(0.99 * speed), *(1.01 * speed)):
             monkeypatch.setattr(stability, "REST_SPEED", limit)
-            assert report(early, epoch)["at_rest"].values.tolist() == (speed < limit).tolist()
+            assert (
+                stability_report(early, epoch)["at_rest"].values.tolist()
+                == (speed < limit).tolist()
+            )
         monkeypatch.undo()
 
 
 def test_the_report_knows_divergence_and_imaginary_parts(diverged_run, leaky_run):
-    assert report(diverged_run)["diverged"].all()
-    whole = report(leaky_run)
+    assert stability_report(diverged_run)["diverged"].all()
+    whole = stability_report(leaky_run)
     assert not whole["diverged"].any()
     eigenvalues = spectrum(jacobian(leaky_run)).eigenvalues
     np.testing.assert_array_equal(whole["eigenvalue_imag"], eigenvalues.imag)
@@ -402,7 +409,7 @@ def test_energy_is_nan_where_no_rest_was_found(short_run):
 def test_other_activations_are_refused():
     smooth = deep_nb.DEEP.replace(name="smooth", leak=3.0, activation="sigmoid")
     run = deep_nb.train(smooth, "or", seeds=0, hyper=SHORT)
-    for function in (report, jacobian, lambda run: energy(deep_nb.trajectory(run), run)):
+    for function in (stability_report, jacobian, lambda run: energy(deep_nb.trajectory(run), run)):
         with pytest.raises(ValueError, match="stability is about the hard sigmoid"):
             function(run)
 

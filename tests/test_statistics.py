@@ -3,16 +3,13 @@ import pytest
 import scipy.stats
 
 import deep_nb
+from deep_nb.analysis.criterion import epochs_to_criterion, learned, network_table, turnover
 from deep_nb.analysis.statistics import (
     difference_of_medians,
     difference_of_shares,
-    epochs_to_criterion,
-    learned,
     log_rank,
     median,
-    network_table,
     share,
-    turnover,
     wilson,
 )
 

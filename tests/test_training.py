@@ -13,7 +13,7 @@ from deep_nb.analysis import stability
 from deep_nb.dynamics import ACTIVATIONS, euler_step, free_field, vector_field
 from deep_nb.engines import ENGINES
 from deep_nb.problem import Flags
-from deep_nb.run import EPOCH_METRICS, experiment_of
+from deep_nb.run import EPOCH_METRICS, problem_of
 
 from .conftest import SHORT
 
@@ -75,12 +75,12 @@ def test_other_activations_train(activation):
 
 
 def test_no_state_is_kept_unless_asked_for(short_run):
-    experiment, W, B = experiment_of(short_run), short_run["W"].values, short_run["b"].values
-    start = np.zeros((3, 4, experiment.layout.n_free))
-    free, change = training.two_phases(experiment, ENGINES["reference"](1), W, B, start)
+    problem, W, B = problem_of(short_run), short_run["W"].values, short_run["b"].values
+    start = np.zeros((3, 4, problem.layout.n_free))
+    free, change = training.two_phases(problem, ENGINES["reference"](1), W, B, start)
     assert free.trajectory is None
     assert change.nudged.trajectory is None
-    assert training.free_phase(experiment).trajectory is False
+    assert training.free_phase(problem).trajectory is False
 
 
 def test_variables_and_dimensions(short_run):
@@ -215,7 +215,7 @@ def test_a_look_at_networks_that_diverged_late_warns_of_nothing_raw():
         path = deep_nb.trajectory(run, engine)
         assert np.isnan(path["mse"].values[late]).all()
         assert np.isfinite(path["mse"].values[~late, 1:]).all()
-    assert stability.report(run)["diverged"].values.tolist() == late.tolist()
+    assert stability.stability_report(run)["diverged"].values.tolist() == late.tolist()
 
 
 def test_provenance_says_when_and_how_long():

@@ -8,9 +8,9 @@ import xarray as xr
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from deep_nb.cli import main
 from deep_nb._files import sha256
 from deep_nb._provenance import stamp
+from deep_nb.cli import main
 from deep_nb.replication.records import Record, write_record
 from deep_nb.replication.verification import compare, read_checksums, verify, write_checksums
 

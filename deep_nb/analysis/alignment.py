@@ -17,7 +17,7 @@ from deep_nb.kinds import TEXT, integer, plain, sequence, short
 from deep_nb.models import MAX_COUNT
 from deep_nb.randomness import probe_states
 from deep_nb.rules import RULES, Change, at_corner
-from deep_nb.run import experiment_of
+from deep_nb.run import problem_of
 from deep_nb.training import two_phases
 
 
@@ -56,17 +56,17 @@ def _look(
 ) -> tuple[Relaxation, Change]:
     one_of(rule, RULES, "rule")
     laid_over = {} if hyper is None else mapping(hyper, "hyper")
-    trained = experiment_of(run)
-    experiment = dataclasses.replace(
+    trained = problem_of(run)
+    problem = dataclasses.replace(
         trained,
         model=trained.model.replace(rule=rule),
         hyper=trained.hyper.replace(**laid_over),
         flags=trained.flags.replace(sign=False),
     )
     W, B = weights_after(run, epoch)
-    start = probe_states(run["seed"].values, len(experiment.X), experiment.layout)
-    relax = get_engine("auto", experiment.layout.n_free, experiment.model.activation)
-    return two_phases(experiment, relax, W, B, start)
+    start = probe_states(run["seed"].values, len(problem.X), problem.layout)
+    relax = get_engine("auto", problem.layout.n_free, problem.model.activation)
+    return two_phases(problem, relax, W, B, start)
 
 
 def angle_to_gradient(
@@ -111,7 +111,7 @@ def angle_to_gradient(
         )
     sequence(integer(-1, MAX_COUNT)).check(epochs, "epochs")
     rules, epochs = list(rules), [plain(epoch) for epoch in epochs]
-    experiment_of(run)
+    problem_of(run)
     angles = np.full((len(rules), len(epochs), run.sizes["seed"]), np.nan)
     for column, epoch in enumerate(epochs):
         free, change = _look(run, "adjoint", epoch, hyper)

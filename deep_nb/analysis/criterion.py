@@ -9,7 +9,7 @@ import xarray as xr
 from deep_nb.analysis.statistics import EPOCHS
 from deep_nb.inference import predict
 from deep_nb.kinds import NOTHING
-from deep_nb.run import experiment_of
+from deep_nb.run import problem_of
 from deep_nb.tasks import classification_error, mean_squared_error
 
 #: A network has learned when its free MSE is below this and no sample is misclassified.
@@ -33,7 +33,7 @@ def learned(run: xr.Dataset) -> xr.DataArray:
     ValueError
         If `run` is none.
     """
-    experiment_of(run)
+    problem_of(run)
     return (run["mse_free"] < MSE_LEARNED) & (run["class_error_free"] == 0)
 
 
@@ -80,7 +80,7 @@ def turnover(run: xr.Dataset) -> xr.Dataset:
     ValueError
         If `run` is none, or did not record its weights.
     """
-    experiment_of(run)
+    problem_of(run)
     if "W_epochs" not in run:
         raise ValueError("turnover needs a run made with record=('weights',)")
     present = run["W_epochs"].values != 0
@@ -116,13 +116,13 @@ def network_table(run: xr.Dataset) -> pd.DataFrame:
     ValueError
         If `run` is none.
     """
-    experiment = experiment_of(run)
+    problem = problem_of(run)
     diverged = run["diverged"].values
     errors = np.full((2, len(diverged)), np.nan)
     if not diverged.all():
-        answer = predict(run.isel(seed=~diverged), experiment.task.X)
-        errors[0, ~diverged] = mean_squared_error(answer["output"].values, experiment.Y)
-        errors[1, ~diverged] = classification_error(answer["label"].values, experiment.labels)
+        answer = predict(run.isel(seed=~diverged), problem.task.X)
+        errors[0, ~diverged] = mean_squared_error(answer["output"].values, problem.Y)
+        errors[1, ~diverged] = classification_error(answer["label"].values, problem.labels)
     return pd.DataFrame(
         {
             "MSE": errors[0],

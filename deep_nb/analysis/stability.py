@@ -35,7 +35,7 @@ from deep_nb.kinds import (
 )
 from deep_nb.models import MAX_COUNT
 from deep_nb.randomness import probe_states
-from deep_nb.run import experiment_of
+from deep_nb.run import problem_of
 
 PHASES = ("free", "nudged")
 
@@ -52,7 +52,7 @@ def weights_after(run: xr.Dataset, epoch: int = -1) -> tuple[np.ndarray, np.ndar
         If `run` is none, or `epoch` not −1 and the run did not record weights, or not from 0 to
         n_epochs.
     """
-    experiment_of(run)
+    problem_of(run)
     integer(-1, MAX_COUNT).check(epoch, "epoch")
     epoch = plain(epoch)
     if epoch == -1:
@@ -74,15 +74,15 @@ def field_after(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Field:
         As `weights_after`, or if `phase` is neither "free" nor "nudged", or the model's activation
         is not the hard sigmoid: what this module proves is about the clip.
     """
-    experiment = experiment_of(run)
-    if experiment.model.activation != "hard_sigmoid":
+    problem = problem_of(run)
+    if problem.model.activation != "hard_sigmoid":
         raise ValueError(
-            f"stability is about the hard sigmoid, this model has {experiment.model.activation!r}"
+            f"stability is about the hard sigmoid, this model has {problem.model.activation!r}"
         )
     if not isinstance(phase, str) or phase not in PHASES:
         near = did_you_mean(phase, PHASES)
         raise ValueError(f"phase must be 'free' or 'nudged', got {short(phase)}{near}")
-    return experiment.fields(*weights_after(run, epoch))[phase == "nudged"]
+    return problem.fields(*weights_after(run, epoch))[phase == "nudged"]
 
 
 def jacobian(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> np.ndarray:
@@ -199,15 +199,15 @@ def energy(path: xr.Dataset, run: xr.Dataset, P: np.ndarray | None = None) -> xr
     ValueError
         If `run` is none, `path` is no trajectory of it, or `P` does not fit.
     """
-    experiment = experiment_of(run)
-    n = experiment.layout.n_free
+    problem = problem_of(run)
+    n = problem.layout.n_free
     if (
         not isinstance(path, xr.Dataset)
         or not {"S", "phase", "step", "seed"} <= set(path.variables)
         or not path["phase"].dims == path["step"].dims == ("step",)
     ):
         raise ValueError(f"path must be a dataset as from deep_nb.trajectory, got {short(path)}")
-    shape = (run.sizes["seed"], len(path["phase"]), len(experiment.X), experiment.layout.N)
+    shape = (run.sizes["seed"], len(path["phase"]), len(problem.X), problem.layout.N)
     if path["S"].shape != shape or path["S"].dtype.kind != "f":
         raise ValueError(f"path must be of this run: S of shape {shape}, got {path['S'].shape}")
     if P is not None:
@@ -216,10 +216,10 @@ def energy(path: xr.Dataset, run: xr.Dataset, P: np.ndarray | None = None) -> xr
             raise ValueError(f"P must be finite and of shape {(shape[0], n, n)}, got {short(P)}")
     if P is None:
         P = certificates(jacobian(run))[..., None] * np.eye(n)
-    S = path["S"].values[..., experiment.layout.N_X :]
+    S = path["S"].values[..., problem.layout.N_X :]
     V = np.full(S.shape[:3], np.nan)
     for phase in ("free", "nudged"):
-        rest = rest_point(field_after(run, phase=phase), experiment.hyper.dt)
+        rest = rest_point(field_after(run, phase=phase), problem.hyper.dt)
         steps = path["phase"].values == phase
         away = S[:, steps] - rest.S[:, None]
         values = np.einsum("ktmi,kij,ktmj->ktm", away, P, away)
@@ -250,12 +250,12 @@ def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     ValueError
         As `weights_after`.
     """
-    experiment, field = experiment_of(run), field_after(run, epoch)
-    model, hyper, J = experiment.model, experiment.hyper, _jacobian_of(field)
+    problem, field = problem_of(run), field_after(run, epoch)
+    model, hyper, J = problem.model, problem.hyper, _jacobian_of(field)
     eigen, discs, D = spectrum(J), gershgorin(J), certificates(J)
     leak = certifying_leak(field.W, model.outflow, model.absolute_outflow)
-    M = len(experiment.X)
-    start = probe_states(run["seed"].values, M, experiment.layout)
+    M = len(problem.X)
+    start = probe_states(run["seed"].values, M, problem.layout)
     relax = get_engine("auto", J.shape[-1], "hard_sigmoid")
     free = relax(field, start, Phase(hyper.dt, hyper.T1))
     rest = np.sqrt(free.projected_residual * M) < REST_SPEED

@@ -21,7 +21,7 @@ from deep_nb.plotting.style import (
     new_axes,
     one_network,
 )
-from deep_nb.run import experiment_of
+from deep_nb.run import problem_of
 
 
 def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
@@ -59,13 +59,13 @@ def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
     """
     ax = new_axes(run, ax)
     network, seed = one_network(run, seed)
-    experiment = experiment_of(run)
-    labels, W = experiment.layout.labels, network["W"].values[0]
+    problem = problem_of(run)
+    labels, W = problem.layout.labels, network["W"].values[0]
     graph = nx.DiGraph()
     graph.add_nodes_from(labels)
     edges = [(labels[i], labels[j], W[i, j]) for i, j in np.argwhere(W)]
     graph.add_weighted_edges_from(edges)
-    position = _positions(experiment.layout.layer, labels)
+    position = _positions(problem.layout.layer, labels)
     limit = np.abs(W).max() or 1.0
     _draw_nodes(graph, position, ax)
     nx.draw_networkx_edges(
@@ -79,7 +79,7 @@ def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
         alpha=[abs(w) / limit for *_, w in edges],
     )
     ax.set_axis_off()
-    sparsity = 1 - len(edges) / experiment.mask.sum()
+    sparsity = 1 - len(edges) / problem.mask.sum()
     ax.set_title(f"Seed {seed}: sparsity {sparsity:.0%} (red W > 0, blue W < 0)")
     return ax
 
@@ -95,7 +95,7 @@ def plot_survivors(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax = new_axes(run, ax)
     alive = alive_networks(run, ax)
     if alive.sizes["seed"]:
-        layout = experiment_of(run).layout
+        layout = problem_of(run).layout
         present = (alive["W"].values != 0).mean(axis=0)
         edges = [(layout.labels[i], layout.labels[j]) for i, j in np.argwhere(run["mask"].values)]
         frequency = present[run["mask"].values]
@@ -137,11 +137,11 @@ def plot_decision_map(
     """
     ax = new_axes(run, ax)
     network, seed = one_network(run, seed)
-    experiment = experiment_of(run)
+    problem = problem_of(run)
     score = decision_map(network, n)["score"].isel(seed=0)
-    X, labels = experiment.task.X, experiment.labels[:, 0]
+    X, labels = problem.task.X, problem.labels[:, 0]
     axis = score["x0"].values
-    name = "(1 + y1 − y0) / 2" if experiment.model.one_hot else "output"
+    name = "(1 + y1 − y0) / 2" if problem.model.one_hot else "output"
     title = f"Decision map, seed {seed}"
     if score.ndim == 1:
         ax.plot(axis, score, color=BLUE, label=name)

@@ -20,7 +20,7 @@ from deep_nb.plotting.style import (
     new_axes,
     over,
 )
-from deep_nb.run import experiment_of
+from deep_nb.run import problem_of
 
 
 def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -65,7 +65,7 @@ def plot_weight_change(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     if alive.sizes["seed"]:
         epochs = alive["epoch"].values
         draw_median(ax, epochs, alive["dW_norm"].values, BLUE, "-", "‖ΔW‖₁")
-        if experiment_of(run).model.learned_bias:
+        if problem_of(run).model.learned_bias:
             draw_median(ax, epochs, alive["db_norm"].values, VERMILION, "--", "‖Δb‖₁")
         log_scale(ax)
     return finish(ax, "epoch", "L1 norm, before dt_W", "Change of weights")
@@ -151,7 +151,7 @@ def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     if certified.sizes["seed"]:
         V = stability.energy(trajectory(certified), certified).sum("sample", skipna=False)
         D = matrices.diagonal_certificate(stability.jacobian(certified))
-        dt = experiment_of(run).hyper.dt
+        dt = problem_of(run).hyper.dt
         for phase, (colour, line) in PHASES.items():
             values = V.sel(step=(V["phase"] == phase) & (V["step"] > 0))
             steps = values["step"].values

@@ -17,7 +17,7 @@ from matplotlib.lines import lineStyles
 
 from deep_nb._provenance import provenance, stamp
 from deep_nb.kinds import NAME, TEXT, Kind, a, array, as_path, number, plain, short, takes
-from deep_nb.run import experiment_of
+from deep_nb.run import problem_of
 
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
 PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}
@@ -98,7 +98,7 @@ def new_axes(run: xr.Dataset, ax: Axes | None) -> Axes:
     ValueError
         If `run` is none, or `ax` no Axes.
     """
-    experiment_of(run)
+    problem_of(run)
     if isinstance(ax, Axes):
         return ax
     if ax is not None:
@@ -116,7 +116,7 @@ def alive_networks(run: xr.Dataset, ax: Axes) -> xr.Dataset:
     ValueError
         If `run` is none, or `ax` no Axes.
     """
-    experiment_of(run)
+    problem_of(run)
     diverged = run["diverged"].values
     if diverged.any():
         note = f"{diverged.sum()} of {diverged.size} networks diverged"
@@ -132,7 +132,7 @@ def one_network(run: xr.Dataset, seed: int | None) -> tuple[xr.Dataset, int]:
     ValueError
         If `run` is none, has no such seed, or the network diverged.
     """
-    experiment_of(run)
+    problem_of(run)
     seeds = run["seed"].values.tolist()
     seed = seeds[0] if seed is None else plain(seed)
     if type(seed) is not int or seed not in seeds:
