@@ -5,56 +5,6 @@ M. Okabe and K. Ito (2008). Lines are medians over networks, bands quartiles. Di
 are left out, and their number is written on the panel.
 """
 
-from deep_nb.plotting.comparisons import plot_reached, plot_robustness, plot_shares
-from deep_nb.plotting.networks import (
-    plot_decision_map,
-    plot_discs,
-    plot_network,
-    plot_survivors,
-    plot_weights,
-)
-from deep_nb.plotting.runs import (
-    plot_class_error,
-    plot_energy,
-    plot_mse,
-    plot_mse_networks,
-    plot_residual,
-    plot_sparsity,
-    plot_weight_change,
-)
-from deep_nb.plotting.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    PALE,
-    PHASES,
-    STYLE,
-    VERMILION,
-    save_figure,
-)
+import lazy_loader
 
-__all__ = [
-    "BLUE",
-    "GREEN",
-    "GREY",
-    "PALE",
-    "PHASES",
-    "STYLE",
-    "VERMILION",
-    "plot_class_error",
-    "plot_decision_map",
-    "plot_discs",
-    "plot_energy",
-    "plot_mse",
-    "plot_mse_networks",
-    "plot_network",
-    "plot_reached",
-    "plot_residual",
-    "plot_robustness",
-    "plot_shares",
-    "plot_sparsity",
-    "plot_survivors",
-    "plot_weight_change",
-    "plot_weights",
-    "save_figure",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

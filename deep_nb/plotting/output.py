@@ -1,0 +1,64 @@
+"""Where a notebook leaves what it made: figures, tables and runs in one folder, or nowhere."""
+
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+
+from deep_nb._validation import text
+from deep_nb.plotting.style import save_figure
+from deep_nb.run import save
+
+
+class Output:
+    """Results of a notebook, kept in a folder if one is named.
+
+    Parameters
+    ----------
+    folder : str
+        Made if need be. Empty: nothing is kept, and every method does nothing.
+
+    Raises
+    ------
+    ValueError
+        If `folder` is not a string.
+    OSError
+        If the folder or a file cannot be written.
+
+    See Also
+    --------
+    save_figure : Write one figure as SVG and PNG.
+    deep_nb.save : Write one run as netCDF.
+
+    Examples
+    --------
+    >>> from deep_nb.plotting import Output
+    >>> Output("").figure(None, "error", "kept nowhere")
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder) if text(folder, "folder") else None
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def figure(self, figure: Figure, name: str, caption: str) -> None:
+        """Keep a figure as ``name.svg`` and ``name.png``, with its caption."""
+        if self.folder:
+            save_figure(figure, self.folder, name, caption)
+
+    def table(self, table: pd.DataFrame, name: str, *, index: bool = False) -> None:
+        """Keep a table as CSV, compressed if `name` ends in ``.gz``."""
+        if self.folder:
+            packed = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None
+            table.to_csv(self.folder / name, index=index, compression=packed)
+
+    def text(self, content: str, name: str) -> None:
+        """Keep a text."""
+        if self.folder:
+            (self.folder / name).write_text(content, encoding="utf-8")
+
+    def run(self, run: xr.Dataset, name: str) -> None:
+        """Keep a run as netCDF."""
+        if self.folder:
+            save(run, self.folder / name)
