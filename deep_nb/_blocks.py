@@ -1,66 +1,90 @@
-"""Checkpoints: finished pieces of a long computation, kept to go on from after an interruption."""
+"""Blocks of seeds: computed on the workers of an executor, and kept in checkpoints."""
 
-from __future__ import annotations
-
+import contextlib
 import hashlib
 import json
 import os
+import platform
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor, Future, as_completed
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from tqdm import tqdm
 
 from deep_nb._files import replacing, sha256
-from deep_nb._provenance import code
-from deep_nb.kinds import FUNCTION, MAPPING, a, as_path, takes
+from deep_nb._provenance import code, differences
 
 
-@takes(what=MAPPING, make=FUNCTION)
 def kept(
     folder: str | os.PathLike[str] | None, what: dict[str, Any], make: Callable[[], xr.Dataset]
 ) -> xr.Dataset:
-    """Return a piece from where it was kept; make it, and keep it, if it is not there.
+    """Return a piece from its checkpoint; if there is none, make it and keep it.
 
-    A piece is found again only for the same `what`, source files of this package and versions of
-    libraries, and only if its file is undamaged: the checksum is part of its name.
-
-    Parameters
-    ----------
-    folder : path-like or None
-        Made if need be. None: nothing is kept.
-    what : dict
-        All that the piece depends on, as JSON types.
-    make : callable
-        Makes the piece.
-
-    Raises
-    ------
-    ValueError
-        If `folder` is no path, `what` not made of JSON types, or `make` no function that returns a
-        dataset.
-    TypeError
-        If `make` takes arguments.
-    OSError
-        If the folder cannot be written to, or the disk is full.
+    A checkpoint is valid for the same `what` (everything that the piece depends on, as JSON
+    types), the same source files of this package and the same versions of libraries, and only
+    while its file is undamaged: the checksum is part of its name. Without a folder, nothing is
+    kept.
     """
     if folder is None:
         return make()
-    place = as_path(folder, "folder")
-    try:
-        text = json.dumps([what, code()], sort_keys=True)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"what must be made of JSON types: {error}") from None
+    place = Path(folder)
+    text = json.dumps([what, code()], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     for path in place.glob(f"{key}-*.nc"):
         if path.stem == f"{key}-{sha256(path)}":
             return xr.load_dataset(path, engine="netcdf4")
-        path.unlink()  # cut off or changed on the disk
+        path.unlink()  # truncated or changed on the disk
     piece = make()
-    a(xr.Dataset).check(piece, "what make returns")
     place.mkdir(parents=True, exist_ok=True)
     fresh = place / f".{key}-{uuid.uuid4().hex}.nc"  # two processes may make the same piece
     with replacing(fresh) as partial:
         piece.to_netcdf(partial, engine="netcdf4")
     fresh.replace(place / f"{key}-{sha256(fresh)}.nc")
     return piece
+
+
+def check_worker(expected: dict[str, Any]) -> None:
+    """Refuse to work with another version of this package, Python or a library."""
+    other = differences(expected, code())
+    if other:
+        raise RuntimeError(
+            f"worker {platform.node()} would not train what was asked for: {'; '.join(other)}"
+        )
+
+
+def fill_in(
+    run: xr.Dataset,
+    make: Callable[[list[int]], xr.Dataset],
+    size: int,
+    executor: Executor | None,
+    progress: bool,
+) -> None:
+    """Fill in a run block by block: `make` returns the run of some of its seeds."""
+    seeds = run["seed"].values.tolist()
+    blocks = {first: seeds[first : first + size] for first in range(0, len(seeds), size)}
+    bar = tqdm(total=len(blocks), desc="blocks", disable=not progress)
+    parts: Generator[tuple[int, xr.Dataset]]
+    if executor is None:
+        parts = ((first, make(block)) for first, block in blocks.items())
+    else:
+        parts = _gathered({first: executor.submit(make, block) for first, block in blocks.items()})
+    with bar, contextlib.closing(parts):
+        for first, part in parts:
+            for name in run.data_vars:
+                if "seed" in run[name].dims:
+                    run[name].values[first : first + part.sizes["seed"]] = part[name].values
+            bar.update()
+
+
+def _gathered(futures: dict[int, Future[xr.Dataset]]) -> Generator[tuple[int, xr.Dataset]]:
+    """Yield results as they arrive; cancel the others if one fails or the caller stops."""
+    firsts = {future: first for first, future in futures.items()}
+    try:
+        for future in as_completed(firsts):
+            yield firsts[future], future.result()
+    finally:
+        for future in firsts:
+            future.cancel()

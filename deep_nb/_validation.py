@@ -94,10 +94,13 @@ def number(
         strictly = above is None or given > above
         if low <= given <= high and strictly:
             return float(given)
-    limits = [f"above {above:g}"] if above is not None else []
-    limits += [f"of at least {low:g}"] if low > -np.inf else []
-    limits += [f"of at most {high:g}"] if high < np.inf else []
-    raise _refuse(value, what, f"a finite number {' and '.join(limits)}".rstrip())
+    if above is not None:
+        limits = f" above {above:g}" + (f", at most {high:g}" if high < np.inf else "")
+    elif low > -np.inf:
+        limits = f" from {low:g} to {high:g}" if high < np.inf else f" of at least {low:g}"
+    else:
+        limits = f" of at most {high:g}" if high < np.inf else ""
+    raise _refuse(value, what, "a finite number" + limits)
 
 
 def flag(value: Any, what: str) -> bool:

@@ -5,9 +5,8 @@ differs from `deep_nb.train` is what larger data ask for: mini-batches in random
 learning rate that falls along a half cosine, and, if wanted, noise on the inputs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,10 +17,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deep_nb.checks import Frozen
+from deep_nb._validation import LARGEST, Frozen, number, short
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import Relax, get_engine
-from deep_nb.kinds import LARGEST, number, plain, short
 from deep_nb.models import (
     Count,
     Hyperparameters,
@@ -30,24 +28,20 @@ from deep_nb.models import (
     Positive,
     get_model,
 )
-from deep_nb.rules import learn
-from deep_nb.topology import Layout, complete
+from deep_nb.problem import Problem
+from deep_nb.rules import State, learn
+from deep_nb.tasks import Task
+from deep_nb.topology import complete
 
-#: Of what scikit-learn says of bad samples.
+#: Maximum length of scikit-learn's messages about bad samples.
 LONGEST_MESSAGE = 1000
 
-#: Where every free neuron starts: the mean of the published U(0, 0.1).
+#: Start of every free neuron: the mean of the published U(0, 0.1).
 START = 0.05
 
 
 class Batches(Frozen):
-    """What the classifier is told besides a model and its hyperparameters.
-
-    Raises
-    ------
-    ValueError
-        On a value of the wrong type or out of range.
-    """
+    """The classifier's settings that are not hyperparameters of the model."""
 
     batch_size: Count
     W_scale: Positive
@@ -57,17 +51,17 @@ class Batches(Frozen):
 class DEEPClassifier(ClassifierMixin, BaseEstimator):
     r"""Classify with one complete directed network that learns by two local phases.
 
-    Scale the features before (`sklearn.preprocessing`): the states of the neurons live in [0, 1].
-    Features far beyond that, like a `dt` or `dt_W` that is too large, saturate the outputs; what is
-    learned is then no better than chance, without an error. The rule ``adjoint``, which has no
-    gradient where outputs are saturated, seldom learns at all.
+    Scale the features to [0, 1] first (`sklearn.preprocessing`): the neurons' states live there.
+    Features far beyond, or a `dt` or `dt_W` that is too large, saturate the outputs, and the
+    network then learns nothing better than chance, without an error. The rule ``adjoint`` has no
+    gradient where outputs are saturated, and seldom learns at all.
 
     Parameters
     ----------
     model : str or Model
         The dynamics: a name in `deep_nb.MODELS` or a model of your own.
     rule : str
-        A name in `deep_nb.rules.RULES`.
+        "stdp", "contrastive", "centered", "asymep" or "adjoint".
     N_H : int or tuple of int
         Hidden neurons.
     beta : float
@@ -77,7 +71,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     n_epochs : int
         Passes over the samples in `fit`.
     batch_size : int
-        Samples a weight change.
+        Samples per weight change.
     T1, T2 : int
         Euler steps of the free and of each nudged phase.
     dt : float
@@ -87,19 +81,20 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     noise : float
         Standard deviation of Gaussian noise on the inputs, drawn anew for each batch.
     random_state : int, RandomState or None
-        For initial weights, order of samples and noise. With an int, the same bits each time.
+        Seeds initial weights, order of samples and noise. An int gives the same bits each time.
 
     Attributes
     ----------
     classes_ : ndarray
     n_features_in_ : int
     model_ : Model
-        The dynamics and the rule that were learned with.
+        The dynamics and the rule.
     hyper_ : Hyperparameters
-        Those of the last pass; answers are given with its T1 and dt.
+        Those of the last pass; answers use its T1 and dt.
     n_iter_ : int
         Passes made.
     layout_ : Layout
+        Order and names of the neurons.
     W_ : ndarray, shape (N, N)
         Weights, from the first axis to the second.
     b_ : ndarray, shape (N,)
@@ -113,6 +108,20 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         In `fit` and `partial_fit`, if a parameter or the data are out of range.
     FloatingPointError
         If weights or states stop being finite: dt_W or the features are too large.
+
+    See Also
+    --------
+    deep_nb.train : Ensembles of networks, full-batch.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import minmax_scale
+    >>> from deep_nb import DEEPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = DEEPClassifier(N_H=10, n_epochs=20, random_state=0).fit(minmax_scale(X), y)
+    >>> bool(model.score(minmax_scale(X), y) > 0.9)
+    True
     """
 
     W_: np.ndarray
@@ -150,62 +159,44 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn from new weights on, for `n_epochs` passes.
-
-        Parameters
-        ----------
-        X : array_like, shape (M, n_features)
-        y : array_like, shape (M,)
-            Labels of any kind, of two classes or more.
+        """Learn from new weights for `n_epochs` passes.
 
         Raises
         ------
         ValueError, TypeError
-            If a parameter is out of range; and scikit-learn's, if X is no array of finite numbers
-            or y not of as many labels.
+            If a parameter is out of range, `X` is not a finite matrix, or `y` does not have one
+            label per row.
         FloatingPointError
             If weights stop being finite: dt_W or the features are too large.
-
-        Warns
-        -----
-        UserWarning
-            scikit-learn's, if y is a column.
         """
         model, hyper, batches = self._settings()
         if hasattr(self, "W_"):
             del self.W_  # if fitting fails, nothing is fitted
         samples, labels = self._validated(X, y=y)
         _check_labels(labels, "y")
-        self._start(np.unique(labels), model, hyper, batches)
+        classes = np.unique(labels)
+        problem = _problem(samples, labels, classes, model, hyper)
+        self._start(problem, classes, batches)
         per_epoch = -(-len(samples) // batches.batch_size)
         total = hyper.n_epochs * per_epoch
         for epoch in range(hyper.n_epochs):
             done = epoch * per_epoch + np.arange(per_epoch)
-            self._pass(samples, labels, hyper.dt_W * ((1 + np.cos(np.pi * done / total)) / 2))
+            rates = hyper.dt_W * ((1 + np.cos(np.pi * done / total)) / 2)
+            self._pass(problem, batches, rates)
         return self
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
-        """Learn by one more pass, at the full learning rate.
+        """Learn for one more pass, at the full learning rate.
 
-        Parameters
-        ----------
-        X, y : array_like
-            As in `fit`.
-        classes : array_like, optional
-            All classes there will be; needed in the first call.
+        The first call needs `classes`, all classes that will ever occur.
 
         Raises
         ------
         ValueError, TypeError
-            As `fit`, or if `classes` is missing in the first call, holds None or NaN, or changes.
+            As `fit`, or if `classes` is missing in the first call, contains None or NaN, or
+            changes.
         FloatingPointError
             As `fit`.
-
-        Warns
-        -----
-        UserWarning
-            scikit-learn's, if y is a column, or only one of X and that of the first call has names
-            of features.
         """
         model, hyper, batches = self._settings()
         first = not hasattr(self, "W_")
@@ -221,34 +212,30 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         unknown = sorted({*labels.tolist()} - {*known.tolist()}, key=str)
         if unknown:
             raise ValueError(f"y holds {short(unknown)}, which is not among the classes")
+        problem = _problem(samples, labels, known, model, hyper)
         if first:
-            self._start(known, model, hyper, batches)
+            self._start(problem, known, batches)
         elif (model, hyper.N_H) != (self.model_, self.layout_.N_H):
             raise ValueError("model, rule and N_H stay as they were in the first pass; call fit")
         n_batches = -(-len(samples) // batches.batch_size)
-        self._pass(samples, labels, np.full(n_batches, hyper.dt_W))
+        self._pass(problem, batches, np.full(n_batches, hyper.dt_W))
         return self
 
     def prune(self, keep: float) -> Self:
         """Remove the weakest synapses; they stay removed in later calls of `partial_fit`.
 
-        Parameters
-        ----------
-        keep : float
-            Share of all synapses of the complete network that is left, from 0 to 1: those of
-            largest absolute weight.
+        `keep` is the share of all synapses of the complete network that stays, from 0 to 1: those
+        with the largest absolute weight.
 
         Raises
         ------
         ValueError
-            If `keep` is no number from 0 to 1.
+            If `keep` is not a number from 0 to 1.
         NotFittedError
             If `fit` has not been called, or has failed.
         """
         check_is_fitted(self, "W_")
-        if not number(0, 1).accepts(keep):
-            raise ValueError(f"keep must be a number from 0 to 1, got {short(keep)}")
-        left = round(plain(keep) * np.count_nonzero(complete(self.layout_)))
+        left = round(number(keep, "keep", 0, 1) * np.count_nonzero(complete(self.layout_)))
         strongest = np.argsort(-np.abs(np.where(self.mask_, self.W_, 0.0)), axis=None)[:left]
         kept = np.zeros(self.mask_.size, dtype=bool)
         kept[strongest] = True
@@ -262,16 +249,11 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            scikit-learn's, if X is no array of finite numbers with the features of `fit`.
+            If `X` is not a finite matrix with the features of `fit`.
         NotFittedError
             If `fit` has not been called, or has failed.
         FloatingPointError
             If states overflow: scale the features.
-
-        Warns
-        -----
-        UserWarning
-            scikit-learn's, if only one of X and the X of `fit` has names of features.
         """
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
@@ -279,17 +261,8 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the outputs over their sum, shape (M, classes); equal shares where all are 0.
 
-        Outputs below 0, which an activation such as tanh can give, count as 0.
-
-        Raises
-        ------
-        ValueError, TypeError, NotFittedError, FloatingPointError
-            As `decision_function`.
-
-        Warns
-        -----
-        UserWarning
-            As `decision_function`.
+        Outputs below 0, which an activation such as tanh can give, count as 0. Errors are those of
+        `decision_function`.
         """
         outputs = np.maximum(self._outputs(X), 0.0)
         total = outputs.sum(axis=1, keepdims=True)
@@ -299,21 +272,13 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the class of the largest output, shape (M,).
 
-        Raises
-        ------
-        ValueError, TypeError, NotFittedError, FloatingPointError
-            As `decision_function`.
-
-        Warns
-        -----
-        UserWarning
-            As `decision_function`.
+        Errors are those of `decision_function`.
         """
         outputs = self._outputs(X)
         return self.classes_[outputs.argmax(axis=1)]
 
     def _validated(self, X: ArrayLike, **given: Any) -> Any:
-        """Let scikit-learn check the samples, and shorten what it says of huge ones."""
+        """Let scikit-learn check the samples, and shorten its message about huge ones."""
         try:
             return validate_data(self, X, dtype=float, **given)
         except (OverflowError, ValueError) as error:
@@ -337,63 +302,40 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         batches = Batches(batch_size=self.batch_size, W_scale=self.W_scale, noise=self.noise)
         return model, hyper, batches
 
-    def _start(
-        self, classes: np.ndarray, model: Model, hyper: Hyperparameters, batches: Batches
-    ) -> None:
+    def _start(self, problem: Problem, classes: np.ndarray, batches: Batches) -> None:
         """Draw new weights."""
-        if len(classes) < 2:
-            raise ValueError(
-                f"a classifier needs two classes or more, got one class: {short(list(classes))}"
-            )
         self.classes_ = classes
-        self.model_ = model
-        self.layout_ = Layout(self.n_features_in_, model.bias_neuron, hyper.N_H, len(classes))
+        self.model_, self.layout_, self.mask_ = problem.model, problem.layout, problem.mask
         self._stream = check_random_state(self.random_state)
-        self.mask_ = complete(self.layout_)
         N = self.layout_.N
         drawn = self._stream.normal(0, batches.W_scale, (N, N))
         self.W_ = np.where(self.mask_, drawn, 0.0)
         self.b_ = np.zeros(N)
         self.n_iter_ = 0
 
-    @np.errstate(over="ignore", invalid="ignore")  # divergence is found and reported
-    def _pass(self, X: np.ndarray, y: np.ndarray, rates: np.ndarray) -> None:
-        """Learn from every sample once; one learning rate a batch."""
-        model, hyper, batches = self._settings()
-        relax = self._relax(model)
-        targets = np.eye(len(self.classes_))[np.searchsorted(self.classes_, y)]
-        clamped = self.layout_.clamp(X)
-        phase = Phase(hyper.dt, hyper.T1, model.activation)
-        for chosen, rate in zip(self._order(len(X), batches.batch_size), rates, strict=True):
-            shown = clamped[chosen].copy()
+    @np.errstate(over="ignore", invalid="ignore")  # divergence is detected and reported
+    def _pass(self, problem: Problem, batches: Batches, rates: np.ndarray) -> None:
+        """Learn from every sample once; one learning rate per batch."""
+        problem = replace(problem, mask=self.mask_)
+        relax, n_inputs = self._relax(problem.model), self.layout_.n_inputs
+        order = self._order(len(problem.X), batches.batch_size)
+        for chosen, rate in zip(order, rates, strict=True):
+            X, Y = problem.X[chosen], problem.Y[chosen]
             if batches.noise:
-                n_inputs = X.shape[1]
-                shown[:, :n_inputs] += self._stream.normal(
-                    0, batches.noise, (len(chosen), n_inputs)
-                )
+                X[:, :n_inputs] += self._stream.normal(0, batches.noise, (len(chosen), n_inputs))
             start = np.full((1, len(chosen), self.layout_.n_free), START)
-            _, change = learn(
-                model,
-                hyper,
-                self.mask_,
-                self.W_[None],
-                self.b_[None],
-                shown,
-                targets[chosen],
-                start,
-                phase,
-                relax,
-            )
+            state = State(self.W_[None], self.b_[None], start)
+            _, change = learn(problem.batch(X, Y), state, relax)
             self.W_ = self.W_ + rate * change.dW[0]
             self.b_ = self.b_ + rate * change.db[0]
             if not (np.isfinite(self.W_).all() and np.isfinite(self.b_).all()):
-                del self.W_  # nothing is fitted any more
+                del self.W_  # the estimator is no longer fitted
                 raise FloatingPointError(
                     f"weights are no longer finite in pass {self.n_iter_}: "
                     f"lower dt_W (now {self.dt_W}) or scale the features"
                 )
         self.n_iter_ += 1
-        self.hyper_ = hyper
+        self.hyper_ = problem.hyper
 
     def _order(self, M: int, size: int) -> Iterator[np.ndarray]:
         order = self._stream.permutation(M)
@@ -402,7 +344,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def _relax(self, model: Model) -> Relax:
         return get_engine("blas", self.layout_.n_free, model.activation)
 
-    @np.errstate(over="ignore", invalid="ignore")  # an overflow is found and reported
+    @np.errstate(over="ignore", invalid="ignore")  # overflow is detected and reported
     def _outputs(self, X: ArrayLike) -> np.ndarray:
         """Return the outputs after a free phase, shape (M, classes)."""
         check_is_fitted(self, "W_")
@@ -419,8 +361,20 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         return outputs
 
 
+def _problem(
+    X: np.ndarray, y: np.ndarray, classes: np.ndarray, model: Model, hyper: Hyperparameters
+) -> Problem:
+    """Return the problem of these samples, with one output per class."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"a classifier needs two classes or more, got one class: {short(list(classes))}"
+        )
+    targets = np.eye(len(classes))[np.searchsorted(classes, y)]
+    return Problem.of(model, Task("classification", X, targets), hyper)
+
+
 def _check_labels(labels: np.ndarray, what: str) -> None:
-    """Refuse labels that are no classes."""
+    """Refuse labels that are not classes."""
     if labels.dtype.kind == "f" and not (np.abs(labels.astype(float)) <= LARGEST).all():
         raise ValueError(f"{what} must hold classes, got numbers that are NaN or beyond ±1e100")
     check_classification_targets(labels)

@@ -1,76 +1,82 @@
-"""What a trained network answers: predictions, decision maps, and its path to rest."""
-
-from __future__ import annotations
+"""Inference: predictions, decision maps and trajectories of trained networks."""
 
 import warnings
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
-from deep_nb.checks import finite_array
+from deep_nb._validation import finite_array, integer
 from deep_nb.dynamics import Field, Phase, Relaxation, free_field, vector_field
 from deep_nb.engines import get_engine
-from deep_nb.kinds import integer, plain
 from deep_nb.problem import Problem
 from deep_nb.randomness import probe_states
 from deep_nb.run import problem_of
 from deep_nb.tasks import mean_squared_error, predicted_labels
-from deep_nb.training import free_phase
 
-#: A million points are the most that a decision map asks of each network.
+#: Maximum number of intervals along each side of a decision map.
 MAX_INTERVALS = 1000
 
 
 def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
-    """Let every network of a run settle freely on new inputs.
+    """Let every network of a run settle freely on new inputs, and return its answers.
 
-    Each network starts all inputs from the same states, drawn from U(0, 0.1) by its own seed, and
-    takes T1 steps: an answer depends neither on the other inputs nor on the other networks: with
-    the compiled engine to the last bit, with the others to the rounding of BLAS.
+    A network starts all inputs from the same states, drawn from U(0, 0.1) by its own seed, and
+    takes T1 steps. An answer does not depend on the other inputs or networks: with the compiled
+    engine to the last bit, with the others up to the rounding of BLAS.
 
     Parameters
     ----------
     run : xarray.Dataset
         As from `deep_nb.train`.
     X : array_like, shape (M, n_inputs)
-        Inputs, the bias neuron not among them.
+        Inputs without the bias neuron.
     engine : str
-        "auto" or a name in `deep_nb.engines.ENGINES`.
+        As in `deep_nb.train`.
 
     Returns
     -------
     xarray.Dataset
         ``S (seed, sample, neuron)`` the states at the end; ``output (seed, sample, y)`` those of
-        the outputs; ``label (seed, sample, target)`` the predicted labels. Of a diverged network
+        the outputs; ``label (seed, sample, target)`` the predicted labels. For diverged networks
         the states are NaN and the labels −1.
 
     Raises
     ------
     ValueError
-        If `run` is none, `engine` is unknown, or `X` is not finite or does not have the task's
-        number of inputs.
+        If `run` is not a run, `engine` is unknown, or `X` is not finite or has another number of
+        columns than the task has inputs.
 
     Warns
     -----
     RuntimeWarning
         If networks of the run diverged.
+
+    See Also
+    --------
+    decision_map : Answers on a grid of inputs.
+    trajectory : The path to the answers.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "or", seeds=0, hyper={"n_epochs": 50})
+    >>> deep_nb.predict(run, [[0, 0], [0, 1]])["label"].values.ravel()
+    array([0, 1])
     """
     problem = problem_of(run)
     X = finite_array(X, "X (M, n_inputs)", 2)
-    layout = problem.layout
+    layout, activation = problem.layout, problem.model.activation
     if X.shape[1] != layout.n_inputs:
         raise ValueError(
-            f"X must have {layout.n_inputs} columns, one an input of the task, got shape {X.shape}"
+            f"X must have {layout.n_inputs} columns, one per input of the task, got shape {X.shape}"
         )
     clamped = layout.clamp(X)
     start = np.repeat(probe_states(run["seed"].values, 1, layout), len(X), axis=1)
-    relax = get_engine(engine, layout.n_free, problem.model.activation)
-    relaxation = relax(
-        free_field(run["W"].values, run["b"].values, clamped, problem.model),
-        start,
-        Phase(problem.hyper.dt, problem.hyper.T1, problem.model.activation),
-    )
+    relax = get_engine(engine, layout.n_free, activation)
+    field = free_field(run["W"].values, run["b"].values, clamped, problem.model)
+    relaxation = relax(field, start, Phase(problem.hyper.dt, problem.hyper.T1, activation))
     S = np.concatenate([np.broadcast_to(clamped, (len(start), *clamped.shape)), relaxation.S], 2)
     diverged = run["diverged"].values
     if diverged.any():
@@ -81,19 +87,16 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
             stacklevel=2,
         )
         S[diverged] = np.nan
-    labels = predicted_labels(S[..., -layout.N_Y :], problem.model.one_hot)
+    output = S[..., -layout.N_Y :]
+    labels = predicted_labels(output, problem.model.one_hot)
     return xr.Dataset(
         {
-            "S": (("seed", "sample", "neuron"), S, {"long_name": "states", "units": "1"}),
-            "output": (
-                ("seed", "sample", "y"),
-                S[..., -layout.N_Y :],
-                {"long_name": "states of the outputs", "units": "1"},
-            ),
+            "S": (("seed", "sample", "neuron"), S, _attrs("states")),
+            "output": (("seed", "sample", "y"), output, _attrs("states of the outputs")),
             "label": (
                 ("seed", "sample", "target"),
                 labels,
-                {"long_name": "predicted labels, −1 where there is no answer", "units": "1"},
+                _attrs("predicted labels, −1 where there is no answer"),
             ),
         },
         coords={
@@ -105,17 +108,21 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     )
 
 
+def _attrs(long_name: str, units: str = "1") -> dict[str, str]:
+    return {"long_name": long_name, "units": units}
+
+
 def decision_map(run: xr.Dataset, n: int = 100, engine: str = "auto") -> xr.Dataset:
-    """Answer on a grid over [0, 1] in each input, all points as one batch.
+    """Return the answers on a grid over [0, 1] in each input.
 
     Parameters
     ----------
     run : xarray.Dataset
         Of a task with one or two inputs and one label.
     n : int
-        Intervals along each side: (n + 1)² points, or n + 1 for one input.
+        Intervals along each side, from 1 to 1000: (n + 1)² points, or n + 1 for one input.
     engine : str
-        "auto" or a name in `deep_nb.engines.ENGINES`.
+        As in `deep_nb.train`.
 
     Returns
     -------
@@ -126,16 +133,28 @@ def decision_map(run: xr.Dataset, n: int = 100, engine: str = "auto") -> xr.Data
     Raises
     ------
     ValueError
-        As `predict`, or if `n` is no integer from 1 to 1000, or the task has other numbers of
-        inputs or labels.
+        As `predict`, if `n` is out of range, or the task has other numbers of inputs or labels.
 
     Warns
     -----
     RuntimeWarning
         If networks of the run diverged.
+
+    See Also
+    --------
+    deep_nb.plotting.plot_decision_map : Draw one network's map.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "or", seeds=[0, 1], hyper={"n_epochs": 50})
+    >>> answer = deep_nb.decision_map(run, n=10)
+    >>> dict(answer.sizes)
+    {'seed': 2, 'x0': 11, 'x1': 11}
+    >>> answer["label"].sel(x0=0.0, x1=1.0).values
+    array([1, 1])
     """
-    integer(1, MAX_INTERVALS).check(n, "n")
-    n = plain(n)
+    n = integer(n, "n", 1, MAX_INTERVALS)
     problem = problem_of(run)
     n_inputs, N_Y = problem.layout.n_inputs, problem.layout.N_Y
     outputs = 2 if problem.model.one_hot else 1
@@ -151,84 +170,83 @@ def decision_map(run: xr.Dataset, n: int = 100, engine: str = "auto") -> xr.Data
     score = (1 + output[..., 1] - output[..., 0]) / 2 if outputs == 2 else output[..., 0]
     dims = ("seed", *(f"x{i}" for i in range(n_inputs)))
     shape = (len(score), *grid.shape[:-1])
+    labels = answer["label"].values.reshape(shape)
     return xr.Dataset(
         {
-            "score": (dims, score.reshape(shape), {"long_name": "output", "units": "1"}),
-            "label": (
-                dims,
-                answer["label"].values.reshape(shape),
-                {"long_name": "predicted label", "units": "1"},
-            ),
+            "score": (dims, score.reshape(shape), _attrs("output")),
+            "label": (dims, labels, _attrs("predicted label")),
         },
         coords={"seed": run["seed"].values, **dict.fromkeys(dims[1:], axis)},
         attrs=run.attrs,
     )
 
 
-_STEP_METRICS = {
-    "residual": ("Σ (ds/dt)² / M", "1/τ²"),
-    "projected_residual": ("Σ (Δs / dt)² / M", "1/τ²"),
-    "mse": ("MSE, Σ (s − y)² / 2 / M", "1"),
-}
-
-
 def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
-    """Follow both phases once more with the final weights, keeping every state.
+    """Follow both phases once more with the final weights, and return every state.
 
-    Starts from states drawn from U(0, 0.1) by each network's seed. The nudged phase is the model's
-    own at +β, without what a rule may add to it. Diverged networks are NaN.
+    The networks start from states drawn from U(0, 0.1) by their seeds. The nudged phase is the
+    model's own at +β, without the terms that a rule may add to it.
 
     Parameters
     ----------
     run : xarray.Dataset
         As from `deep_nb.train`.
     engine : str
-        "auto" or a name in `deep_nb.engines.ENGINES`.
+        As in `deep_nb.train`.
 
     Returns
     -------
     xarray.Dataset
-        Over ``step`` 0 … T1 + T2, ``phase (step)`` says which phase a step belongs to;
-        ``S (seed, step, sample, neuron)`` the states; and of each step performed
+        Over ``step`` 0 … T1 + T2, with ``phase (step)`` the phase that a step belongs to:
+        ``S (seed, step, sample, neuron)`` the states; of each step performed
         ``residual (seed, step)`` Σ ds² / M, ``projected_residual`` Σ (Δs / dt)² / M and ``mse``.
-        All are NaN for steps not performed, and these three for the start.
+        NaN for steps not performed and for diverged networks; the last three also for the start.
 
     Raises
     ------
     ValueError
-        If `run` is none, or `engine` is unknown.
+        If `run` is not a run, or `engine` is unknown.
+
+    See Also
+    --------
+    deep_nb.analysis.energy : Lyapunov energy along a trajectory.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("EP_asym", "or", seeds=0, hyper={"n_epochs": 5})
+    >>> path = deep_nb.trajectory(run)
+    >>> path["S"].sizes["step"], path["phase"].values[[1000, 1001]].tolist()
+    (2001, ['free', 'nudged'])
+    >>> bool(path["projected_residual"][0, 1000] < 1e-12)  # at rest after the free phase
+    True
     """
     problem = problem_of(run)
     T1, T2 = problem.hyper.T1, problem.hyper.T2
-    W, B, seeds = run["W"].values, run["b"].values, run["seed"].values
+    W, b, seeds = run["W"].values, run["b"].values, run["seed"].values
     start = probe_states(seeds, len(problem.X), problem.layout)
     relax = get_engine(engine, problem.layout.n_free, problem.model.activation)
-    fields = problem.fields(W, B)
-    phase = free_phase(problem, trajectory=True)
-    free = relax(fields[0], start, phase)
-    nudged = relax(fields[1], free.S, phase._replace(T=T2))
-    metrics = [_step_metrics(p, f, problem) for p, f in zip((free, nudged), fields, strict=True)]
+    fields, phases = problem.fields(W, b), problem.phases(trajectory=True)
+    free = relax(fields[0], start, phases[0])
+    nudged = relax(fields[1], free.S, phases[1])
     assert free.trajectory is not None
     assert nudged.trajectory is not None
     moving = np.concatenate([free.trajectory, nudged.trajectory[:, 1:]], axis=1)
     moving[run["diverged"].values] = np.nan
     clamped = np.broadcast_to(problem.X, (*moving.shape[:2], *problem.X.shape))
-    variables: dict[str, Any] = {
-        "S": (
-            ("seed", "step", "sample", "neuron"),
-            np.concatenate([clamped, moving], axis=3),
-            {"long_name": "states", "units": "1"},
-        )
-    }
+    S = np.concatenate([clamped, moving], axis=3)
+    variables: dict[str, Any] = {"S": (("seed", "step", "sample", "neuron"), S, _attrs("states"))}
     gone = np.isnan(moving).any(axis=(2, 3))
-    for i, (name, (long_name, units)) in enumerate(_STEP_METRICS.items()):
-        start_value = np.full((len(W), 1), np.nan)
-        values = np.concatenate([start_value, metrics[0][i], metrics[1][i]], axis=1)
-        variables[name] = (
-            ("seed", "step"),
-            np.where(gone, np.nan, values),
-            {"long_name": long_name, "units": units},
-        )
+    before = np.full((len(W), 1), np.nan)
+    metrics = zip(
+        _step_metrics(free, fields[0], problem),
+        _step_metrics(nudged, fields[1], problem),
+        _STEP_METRICS.items(),
+        strict=True,
+    )
+    for in_free, in_nudged, (name, attrs) in metrics:
+        values = np.concatenate([before, in_free, in_nudged], axis=1)
+        variables[name] = (("seed", "step"), np.where(gone, np.nan, values), attrs)
     return xr.Dataset(
         variables,
         coords={
@@ -241,11 +259,18 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
     )
 
 
-@np.errstate(over="ignore", invalid="ignore")  # an overflow is seen as inf
+_STEP_METRICS = {
+    "residual": _attrs("Σ (ds/dt)² / M", "1/τ²"),
+    "projected_residual": _attrs("Σ (Δs / dt)² / M", "1/τ²"),
+    "mse": _attrs("MSE, Σ (s − y)² / 2 / M"),
+}
+
+
+@np.errstate(over="ignore", invalid="ignore")  # overflow gives inf
 def _step_metrics(
     relaxation: Relaxation, field: Field, problem: Problem
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return residual, projected residual and MSE of each step, each (K, T)."""
+) -> tuple[Float[np.ndarray, "K T"], Float[np.ndarray, "K T"], Float[np.ndarray, "K T"]]:
+    """Return residual, projected residual and MSE of each step."""
     states = relaxation.trajectory
     assert states is not None
     before, after = states[:, :-1], states[:, 1:]

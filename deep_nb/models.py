@@ -6,8 +6,8 @@ The state of neuron j follows
           \;[\, + \beta (y_j - s_j) \text{ on outputs, in the nudged phase} \,],
           \qquad s_j \leftarrow \rho\big(s_j + dt\, \dot s_j\big),
 
-and the models differ in the leak λ, the outflow γ, where the bias sits, how targets are encoded
-and which rule changes the weights.
+and the models differ in the leak λ, the outflow γ, the place of the bias, the encoding of targets
+and the rule that changes the weights.
 
 References
 ----------
@@ -19,19 +19,16 @@ References
    2025.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from deep_nb.checks import Frozen, mapping, one_of
-from deep_nb.kinds import a, plain
+from deep_nb._validation import Frozen, mapping, one_of, plain
 
-#: Of epochs, Euler steps, and samples in a batch.
+#: Maximum of epochs, Euler steps and samples in a batch.
 MAX_COUNT = 1_000_000
-#: Of neurons in a hidden layer.
+#: Maximum of neurons in a hidden layer.
 MAX_SIZE = 10_000
 
 Count = Annotated[int, BeforeValidator(plain), Field(ge=1, le=MAX_COUNT)]
@@ -49,12 +46,23 @@ def _as_tuple(value: Any) -> Any:
 
 
 class Hyperparameters(Frozen):
-    """The published hyperparameters, under their published names.
+    """The published hyperparameters under their published names [P]_.
 
     Raises
     ------
     ValueError
         On an unknown name, or a value of the wrong type or out of range.
+
+    See Also
+    --------
+    Model : Holds its published hyperparameters.
+    deep_nb.train : Takes hyperparameters to replace some of the model's.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.Hyperparameters(N_H=5, beta=10.0, dt_W=100.0).T1
+    1000
     """
 
     N_H: Annotated[tuple[Size, ...], BeforeValidator(_as_tuple)] = Field(
@@ -66,11 +74,11 @@ class Hyperparameters(Frozen):
     dt: Positive = Field(0.05, description="Euler step, in units of the time constant")
     stop: NonNegative = Field(1e-10, description="early stop: a phase ends at Σ ds² ≤ stop")
     beta: Real = Field(description="nudging strength β, not 0")
-    dt_W: NonNegative = Field(description="learning rate of the weights (and biases)")
+    dt_W: NonNegative = Field(description="learning rate of weights and biases")
     beta_0: Real = Field(0.0, description="STDP: weight of the product of states")
     beta_1: Real = Field(1.0, description="STDP: weight of the change of the postsynaptic state")
-    reg_W: NonNegative = Field(0.00015, description="L1 decay of a weight an epoch")
-    tol_W: NonNegative = Field(0.01, description="|W| up to which a synapse may be pruned")
+    reg_W: NonNegative = Field(0.00015, description="L1 decay of a weight per epoch")
+    tol_W: NonNegative = Field(0.01, description="largest |W| of a synapse that may be pruned")
     temp: Positive = Field(5.0, description="temperature of the pruning probabilities")
 
     @field_validator("beta")
@@ -81,15 +89,31 @@ class Hyperparameters(Frozen):
         return beta
 
 
-class Model(Frozen):
-    """One model: its dynamics, its learning rule and its hyperparameters.
+#: Name of a learning rule; `deep_nb.rules.RULES` holds the functions.
+RuleName = Literal["stdp", "contrastive", "centered", "asymep", "adjoint"]
 
-    A variant is made by `replace`, as in ``DEEP.replace(name="leaky DEEP", leak=0.5)``.
+
+class Model(Frozen):
+    """A model: dynamics, learning rule and published hyperparameters.
+
+    `replace` returns a variant.
 
     Raises
     ------
     ValueError
         On an unknown name, or a value of the wrong type or out of range.
+
+    See Also
+    --------
+    Hyperparameters : The numbers of a model.
+    deep_nb.MODELS : The published models.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> leaky = deep_nb.DEEP.replace(name="leaky DEEP", leak=0.5, rule="asymep")
+    >>> leaky.leak, leaky.hyper.beta
+    (0.5, 10.0)
     """
 
     name: str
@@ -98,10 +122,8 @@ class Model(Frozen):
     absolute_outflow: bool = Field(False, description="outflow Σ|W| instead of Σ W")
     bias_neuron: bool = Field(description="whether a last input, always 1, carries the biases")
     learned_bias: bool = Field(description="whether each neuron has a learned bias b")
-    one_hot: bool = Field(False, description="one output a class instead of one a label")
-    rule: Literal["stdp", "contrastive", "centered", "asymep", "adjoint"] = Field(
-        description="what changes the weights, see `deep_nb.rules`"
-    )
+    one_hot: bool = Field(False, description="one output per class instead of one per label")
+    rule: RuleName = Field(description="the learning rule, see `deep_nb.rules`")
     activation: Literal["hard_sigmoid", "sigmoid", "tanh"] = Field(
         "hard_sigmoid", description="ρ, applied to the state after each Euler step"
     )
@@ -115,7 +137,7 @@ class Model(Frozen):
         return Hyperparameters(**mapping(hyper, "hyper"))
 
     @model_validator(mode="after")
-    def _gradients_are_of_a_clipped_rest_point(self) -> Self:
+    def _gradients_need_the_clip(self) -> Self:
         if self.rule in ("asymep", "adjoint") and self.activation != "hard_sigmoid":
             raise ValueError(f"the rule {self.rule!r} needs the activation 'hard_sigmoid'")
         return self
@@ -143,32 +165,19 @@ EP_asym = Model(
     hyper=Hyperparameters(N_H=(5,), beta=10.0, dt_W=1.0),
 )
 
-#: The published models [P]_, [S18]_.
+#: The published models [P]_, [S18]_ by name.
 MODELS = {model.name: model for model in (DEEP, DEEP_oh, EP_asym)}
 
 
 def get_model(model: str | Model) -> Model:
-    """Return the published model of that name, or the model itself.
-
-    Raises
-    ------
-    ValueError
-        If there is no such model.
-    """
+    """Return the published model of that name, or the model itself."""
     return model if isinstance(model, Model) else MODELS[one_of(model, MODELS, "model")]
 
 
 def get_hyperparameters(
     hyper: Mapping[str, Any] | Hyperparameters | None, model: Model
 ) -> Hyperparameters:
-    """Return `hyper` laid over the model's published values.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, a value is of the wrong type or out of range, or `model` is none.
-    """
-    a(Model).check(model, "model")
+    """Return the model's hyperparameters with those of `hyper` in their place."""
     if isinstance(hyper, Hyperparameters):
         return hyper
     return model.hyper.replace(**({} if hyper is None else mapping(hyper, "hyper")))

@@ -1,30 +1,39 @@
-"""What is trained: a model, a task, hyperparameters, flags and a topology that fit together."""
+"""A problem: a model, a task, hyperparameters, flags and a topology that fit together."""
 
-from __future__ import annotations
-
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from deep_nb import topology as topologies
-from deep_nb.checks import Frozen
-from deep_nb.dynamics import Field, free_field, nudged_field
-from deep_nb.kinds import NOTHING, a, array, takes
+from deep_nb._validation import Frozen
+from deep_nb.dynamics import Field, Phase, free_field, nudged_field
 from deep_nb.models import Hyperparameters, Model, get_hyperparameters, get_model
 from deep_nb.tasks import Task, get_task, one_hot, predicted_labels
 from deep_nb.topology import Layout
 
 
 class Flags(Frozen):
-    """The published binary parameters, all off by default.
+    """The published binary parameters, all off by default; see `deep_nb.train` for each.
 
     Raises
     ------
     ValueError
-        On an unknown name, or what is no truth value.
+        On an unknown name, or a value other than True and False.
+
+    See Also
+    --------
+    deep_nb.train : Takes the same flags as keyword arguments.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.Flags(sparse=True)
+    Flags(regularized=False, sparse=True, stop_criterion=False, layered=False, sign=False)
     """
 
     regularized: bool = False
@@ -36,20 +45,20 @@ class Flags(Frozen):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One resolved setting; made by `of`.
+    """What is trained; made by `of`, which checks that the parts fit together.
 
     Attributes
     ----------
-    model : Model
-    task : Task
-    hyper : Hyperparameters
-    flags : Flags
-    layout : Layout
+    layout
         Order and names of the neurons.
-    mask : ndarray of bool, shape (N, N)
-        Which synapses exist.
-    custom : bool
+    mask
+        Which synapses exist, from the first axis to the second.
+    custom_topology
         Whether the mask was given, not built.
+    X
+        Clamped states of the samples, the bias neuron's included.
+    Y
+        Targets of the output neurons.
     """
 
     model: Model
@@ -57,11 +66,12 @@ class Problem:
     hyper: Hyperparameters
     flags: Flags
     layout: Layout
-    mask: np.ndarray
-    custom: bool
+    mask: Bool[np.ndarray, "N N"]
+    custom_topology: bool
+    X: Float[np.ndarray, "M N_X"]
+    Y: Float[np.ndarray, "M N_Y"]
 
     @classmethod
-    @takes(flags=a(Flags) | NOTHING)
     def of(
         cls,
         model: str | Model,
@@ -69,58 +79,40 @@ class Problem:
         hyper: Mapping[str, Any] | Hyperparameters | None = None,
         flags: Flags | None = None,
         topology: object = None,
-    ) -> Problem:
-        """Check that the parts fit together and work out layout and mask.
-
-        Raises
-        ------
-        ValueError
-            If a part is unknown or out of range, or two parts contradict each other.
-        """
+    ) -> "Problem":
+        """Check that the parts fit together, and build layout, mask, inputs and targets."""
         model, task, flags = get_model(model), get_task(task), flags or Flags()
         hyper = get_hyperparameters(hyper, model)
-        N_Y = _targets(model, task).shape[1]
-        layout = Layout(task.X.shape[1], model.bias_neuron, hyper.N_H, N_Y)
+        Y = one_hot(task.Y) if model.one_hot else task.Y
+        layout = Layout(task.X.shape[1], model.bias_neuron, hyper.N_H, Y.shape[1])
         if topology is None:
             mask = (topologies.layered if flags.layered else topologies.complete)(layout)
         elif flags.layered:
             raise ValueError("give layered=True or a topology of your own, not both")
         else:
             mask = topologies.custom(topology, layout)
-        return cls(model, task, hyper, flags, layout, mask, custom=topology is not None)
+        X = layout.clamp(task.X)
+        return cls(model, task, hyper, flags, layout, mask, topology is not None, X, Y)
+
+    def batch(self, X: Float[np.ndarray, "m N_X"], Y: Float[np.ndarray, "m N_Y"]) -> "Problem":
+        """Return the same problem with other samples."""
+        return dataclasses.replace(self, X=X, Y=Y)
 
     @cached_property
-    def X(self) -> np.ndarray:
-        """Clamped states, shape (M, N_X), the bias neuron's included."""
-        return self.layout.clamp(self.task.X)
-
-    @cached_property
-    def Y(self) -> np.ndarray:
-        """Targets of the output neurons, shape (M, N_Y)."""
-        return _targets(self.model, self.task)
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """True labels, shape (M, 1) if one-hot, else (M, N_Y)."""
+    def labels(self) -> Int[np.ndarray, "M n_labels"]:
+        """True labels."""
         return predicted_labels(self.Y, self.model.one_hot)
 
-    @takes(W=array("K N N"), B=array("K N"))
-    def fields(self, W: np.ndarray, B: np.ndarray) -> tuple[Field, Field]:
-        """Return the vector fields of the free and of the nudged phase.
-
-        Parameters
-        ----------
-        W : ndarray, shape (K, N, N)
-        B : ndarray, shape (K, N)
-
-        Raises
-        ------
-        ValueError
-            If they are something else, or do not fit.
-        """
-        free = free_field(W, B, self.X, self.model)
+    def fields(
+        self, W: Float[np.ndarray, "K N N"], b: Float[np.ndarray, "K N"]
+    ) -> tuple[Field, Field]:
+        """Return the vector fields of the free and of the nudged phase."""
+        free = free_field(W, b, self.X, self.model)
         return free, nudged_field(free, self.hyper.beta, self.Y)
 
-
-def _targets(model: Model, task: Task) -> np.ndarray:
-    return one_hot(task.Y) if model.one_hot else task.Y
+    def phases(self, trajectory: bool = False) -> tuple[Phase, Phase]:
+        """Return how the free and the nudged phase are integrated."""
+        hyper = self.hyper
+        stop = hyper.stop if self.flags.stop_criterion else None
+        free = Phase(hyper.dt, hyper.T1, self.model.activation, stop, trajectory=trajectory)
+        return free, dataclasses.replace(free, T=hyper.T2)

@@ -1,39 +1,30 @@
-"""Each network's own random stream, drawn from in the published order.
+"""Random streams: one per network, read in the published order.
 
 A network with seed k owns ``numpy.random.RandomState(k)``, whose numbers NumPy promises never to
-change (NEP 19). It is asked for the initial weights once, then in every epoch for the initial
-states and, when pruning, for one number a synapse. No network's draws depend on another's.
+change (NEP 19). Training draws the initial weights once, then in every epoch the initial states
+and, with pruning, one number per synapse. No network's draws depend on another's.
 """
-
-from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from deep_nb.kinds import FLAG, a, integer, plain, short, takes
+from deep_nb._validation import plain, short
 from deep_nb.topology import Layout
 
 #: Standard deviation of the initial weights, and upper end of the initial states.
 WEIGHT_SCALE = 0.05
 STATE_SCALE = 0.1
 
-
-#: More networks than fit into one run.
+#: Maximum number of networks in a run.
 MAX_NETWORKS = 10_000_000
 
 
-def check_seeds(seeds: int | Sequence[int] | np.ndarray) -> list[int]:
-    """Return the seeds as a list.
-
-    Raises
-    ------
-    ValueError
-        If there is none or more than 10 million, one is no integer in [0, 2³² − 1], or one stands
-        there twice.
-    """
+def check_seeds(seeds: Any) -> list[int]:
+    """Return an int, or a sequence of distinct ints in [0, 2³² − 1], as a list."""
     given = plain(seeds)
     if isinstance(given, range | Sequence) and _length(given) > MAX_NETWORKS:
         raise ValueError(f"seeds must be at most {MAX_NETWORKS}, got {short(seeds)}")
@@ -54,31 +45,17 @@ def check_seeds(seeds: int | Sequence[int] | np.ndarray) -> list[int]:
 def _length(values: Sequence[Any]) -> int:
     try:
         return len(values)
-    except OverflowError:  # a range of more than any list can hold
+    except OverflowError:  # a range longer than any list
         return sys.maxsize
 
 
-#: More samples than any task has.
-MAX_SAMPLES = 100_000_000
-
-
-@takes(stream=a(np.random.RandomState), layout=a(Layout), learned_bias=FLAG)
 def initial_weights(
     stream: np.random.RandomState, layout: Layout, learned_bias: bool
-) -> np.ndarray:
+) -> Float[np.ndarray, "N N"]:
     """Draw weights from N(0, 0.05²), structurally absent synapses included.
 
-    The published EP code also draws a bias for every neuron and throws it away; with
-    `learned_bias` so do we, to keep the stream in step.
-
-    Returns
-    -------
-    ndarray, shape (N, N)
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else.
+    With `learned_bias`, also draw and discard a bias per neuron, as the published EP code does,
+    so that later draws match.
     """
     W = stream.normal(0, WEIGHT_SCALE, (layout.N, layout.N))
     if learned_bias:
@@ -86,50 +63,20 @@ def initial_weights(
     return W
 
 
-@takes(stream=a(np.random.RandomState), M=integer(1, MAX_SAMPLES), layout=a(Layout))
-def initial_states(stream: np.random.RandomState, M: int, layout: Layout) -> np.ndarray:
-    """Draw the states of the free neurons from U(0, 0.1).
-
-    Returns
-    -------
-    ndarray, shape (M, n_free)
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else.
-    """
+def initial_states(
+    stream: np.random.RandomState, M: int, layout: Layout
+) -> Float[np.ndarray, "M n"]:
+    """Draw the states of the free neurons from U(0, 0.1)."""
     return stream.uniform(0, STATE_SCALE, (M, layout.n_free))
 
 
-@takes(M=integer(1, MAX_SAMPLES), layout=a(Layout))
-def probe_states(seeds: Sequence[int] | np.ndarray, M: int, layout: Layout) -> np.ndarray:
-    """Draw each network's states for a look at it outside training, from a stream of its seed.
-
-    Returns
-    -------
-    ndarray, shape (K, M, n_free)
-
-    Raises
-    ------
-    ValueError
-        As `check_seeds`, or if another argument is something else.
-    """
-    given = check_seeds(seeds)
-    return np.array([initial_states(np.random.RandomState(seed), M, layout) for seed in given])
+def probe_states(
+    seeds: Sequence[int] | np.ndarray, M: int, layout: Layout
+) -> Float[np.ndarray, "K M n"]:
+    """Draw the start of each network outside training, from a new stream of its seed."""
+    return np.array([initial_states(np.random.RandomState(seed), M, layout) for seed in seeds])
 
 
-@takes(stream=a(np.random.RandomState), layout=a(Layout))
-def pruning_draws(stream: np.random.RandomState, layout: Layout) -> np.ndarray:
-    """Draw one number from U(0, 1) a synapse, structurally absent ones included.
-
-    Returns
-    -------
-    ndarray, shape (N, N)
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else.
-    """
+def pruning_draws(stream: np.random.RandomState, layout: Layout) -> Float[np.ndarray, "N N"]:
+    """Draw one number from U(0, 1) per synapse, structurally absent ones included."""
     return stream.random_sample((layout.N, layout.N))

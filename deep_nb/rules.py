@@ -1,42 +1,42 @@
-r"""Learning rules: what K networks do to their weights after a free phase.
+r"""Learning rules: the weight changes of K networks after a free phase.
 
-Every rule is a function of a `Lesson`. It runs its own nudged phases and returns a `Change`. The
-loss is :math:`C = \frac12 \lVert y - s \rVert^2` of the outputs at the free rest point, averaged
-over samples; the rules differ in how near ΔW comes to the gradient of −C, which exists where
-the rest point is isolated (J regular over the neurons that are not saturated) and off the corners
-of the clip (no neuron on a bound without being pushed against it, `at_corner`):
+A rule is a function from a `Lesson` to a `Change`; it runs its own nudged phases. The loss is
+:math:`C = \frac12 \lVert y - s \rVert^2` of the outputs at the free rest point, averaged over
+samples. The rules differ in how close ΔW comes to the gradient of −C. That gradient exists where
+the rest point is isolated (J regular over the neurons that are not saturated) and away from the
+corners of the clip (`at_corner`):
 
 ============== ======================================================= ===== =========
 rule           nudged phases                                           local gradient
 ============== ======================================================= ===== =========
-stdp           one at +β, all of its path                              yes   no
+stdp           one at +β, the whole path                               yes   no
 contrastive    one at +β                                               yes   no
 centered       ±β                                                      yes   if J = Jᵀ
-asymep         ±β, with the antisymmetric part of J turned round       yes   as β → 0
+asymep         ±β, with the antisymmetric part of J reversed           yes   as β → 0
 adjoint        none: a linear solve                                    no    yes
 ============== ======================================================= ===== =========
 
+To add a rule: write the function here, add it to `RULES`, and its name to
+`deep_nb.models.RuleName`.
+
 References
 ----------
-[P]_ and [S18]_ of `deep_nb.models`; contrastive Hebbian form after B. Scellier and Y. Bengio,
-"Equilibrium Propagation", 2017, arXiv:1602.05179.
+[P]_ and [S18]_ of `deep_nb.models`.
 
+.. [S17] B. Scellier, Y. Bengio, "Equilibrium Propagation", 2017, arXiv:1602.05179: the contrastive
+   Hebbian form.
 .. [A26] Scurria et al., "Equilibrium Propagation for Non-Conservative Systems", 2026,
    arXiv:2602.03670.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from deep_nb.dynamics import (
-    FIELD,
-    PHASE,
     Field,
-    Phase,
     Relaxation,
     free_field,
     nudged_field,
@@ -44,90 +44,50 @@ from deep_nb.dynamics import (
     vector_field,
 )
 from deep_nb.engines import Relax
-from deep_nb.kinds import FUNCTION, NOTHING, a, array, number, sequence, takes, unchecked
-from deep_nb.models import Hyperparameters, Model
-from deep_nb.topology import constrain_weights
+from deep_nb.models import RuleName
+from deep_nb.problem import Problem
 
-#: Singular values below this, relative to the largest, count as 0 where the adjoint is solved for.
+#: Singular values below this, relative to the largest, count as 0 in the adjoint's linear system.
 RANK_TOLERANCE = 1e-12
 
-# What `learn` passes on has been checked where it came in.
-_constrain_weights = unchecked(constrain_weights)
-_free_field, _nudged_field = unchecked(free_field), unchecked(nudged_field)
-_ordered_product = unchecked(ordered_product)
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Weights and biases of K networks, and their free states before the free phase."""
+
+    W: Float[np.ndarray, "K N N"]
+    b: Float[np.ndarray, "K N"]
+    S: Float[np.ndarray, "K M n"]
 
 
-class Lesson(NamedTuple):
-    """What K networks have been shown, and how they have settled.
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """Weights, inputs, targets and free-phase results of K networks."""
 
-    Attributes
-    ----------
-    model : Model
-    hyper : Hyperparameters
-    W : ndarray, shape (K, N, N)
-    X : ndarray, shape (M, N_X)
-        Clamped states.
-    Y : ndarray, shape (M, N_Y)
-        Targets of the last N_Y neurons.
-    field : Field
-        Of the free phase.
-    free : Relaxation
-        The free phase.
-    phase : Phase
-        How a nudged phase is integrated.
-    relax : Relax
-        The engine.
-    """
-
-    model: Model
-    hyper: Hyperparameters
-    W: np.ndarray
-    X: np.ndarray
-    Y: np.ndarray
+    problem: Problem
+    W: Float[np.ndarray, "K N N"]
     field: Field
     free: Relaxation
-    phase: Phase
     relax: Relax
+    trajectory: bool = False
 
-    @takes(field=FIELD, beta=number(), stdp=sequence(number(), 2) | NOTHING)
     def nudge(
         self, field: Field, beta: float, stdp: tuple[float, float] | None = None
     ) -> Relaxation:
-        """Go on from the free states with β on the outputs.
-
-        Raises
-        ------
-        ValueError
-            If an argument is something else.
-        """
-        return self.relax(
-            _nudged_field(field, beta, self.Y), self.free.S, self.phase._replace(stdp=stdp)
-        )
+        """Relax from the free states with β on the outputs."""
+        phase = replace(self.problem.phases(self.trajectory)[1], stdp=stdp)
+        return self.relax(nudged_field(field, beta, self.problem.Y), self.free.S, phase)
 
 
-#: What is in it has been checked by `learn`, which makes it.
-LESSON = a(Lesson)
-
-
-class Change(NamedTuple):
-    """What a rule returns.
-
-    Attributes
-    ----------
-    nudged : Relaxation
-        The nudged phase at +β.
-    dW : ndarray, shape (K, N, N)
-        ΔW, not yet masked; 0 onto inputs.
-    db : ndarray, shape (K, N)
-        Δb; 0 for inputs.
-    """
+@dataclass(frozen=True, eq=False)
+class Change:
+    """The nudged phase at +β, ΔW and Δb; both are 0 onto inputs."""
 
     nudged: Relaxation
-    dW: np.ndarray
-    db: np.ndarray
+    dW: Float[np.ndarray, "K N N"]
+    db: Float[np.ndarray, "K N"]
 
 
-@takes(lesson=LESSON)
 def stdp(lesson: Lesson) -> Change:
     r"""Spike-timing-dependent plasticity along the nudged phase, DEEP's rule [P]_.
 
@@ -135,13 +95,8 @@ def stdp(lesson: Lesson) -> Change:
               \big(\beta_0 s_j(t) + \beta_1 (s_j(t) - s_j(t-1))\big)
 
     and the same with :math:`s_i = 1` for a bias.
-
-    Raises
-    ------
-    ValueError
-        If `lesson` is none.
     """
-    hyper, X = lesson.hyper, lesson.X
+    hyper, X = lesson.problem.hyper, lesson.problem.X
     nudged = lesson.nudge(lesson.field, hyper.beta, (hyper.beta_0, hyper.beta_1))
     assert nudged.pairing is not None
     assert nudged.change is not None
@@ -149,336 +104,189 @@ def stdp(lesson: Lesson) -> Change:
     K, n, _ = nudged.pairing.shape
     dW = np.zeros((K, N_X + n, N_X + n))
     dW[:, N_X:, N_X:] = nudged.pairing
-    dW[:, :N_X, N_X:] = _ordered_product(X.T, nudged.change)
+    dW[:, :N_X, N_X:] = ordered_product(X.T, nudged.change)
     db = np.zeros((K, N_X + n))
     db[:, N_X:] = nudged.change.sum(axis=1)
     return Change(nudged, dW / (M * hyper.T2), db / (M * hyper.T2))
 
 
-@takes(lesson=LESSON)
 def contrastive(lesson: Lesson) -> Change:
-    r"""Contrast of the two rest points, the rule of asymmetric EP [S18]_.
+    r"""Contrast of the two rest points, the rule of asymmetric EP [S18]_, [S17]_.
 
     .. math:: \Delta W_{ij} = \frac{1}{\beta M} \sum_m
               s_i^\text{free} (s_j^\text{nudged} - s_j^\text{free}),
               \qquad
               \Delta b_j = \frac{1}{\beta M} \sum_m (s_j^\text{nudged} - s_j^\text{free})
-
-    Raises
-    ------
-    ValueError
-        If `lesson` is none.
     """
-    nudged = lesson.nudge(lesson.field, lesson.hyper.beta)
-    delta = (nudged.S - lesson.free.S) / (lesson.hyper.beta * len(lesson.X))
+    beta = lesson.problem.hyper.beta
+    nudged = lesson.nudge(lesson.field, beta)
+    delta = (nudged.S - lesson.free.S) / (beta * len(lesson.problem.X))
     return Change(nudged, *_hebbian(lesson, delta))
 
 
-@takes(lesson=LESSON)
 def centered(lesson: Lesson) -> Change:
     r"""Symmetric nudging without a correction, the vector-field estimate [S18]_.
 
     :math:`\delta = (s^{+\beta} - s^{-\beta}) / 2\beta` tends to :math:`-J^{-1} (y - s^*)` as β → 0,
-    where the gradient has :math:`J^\top`. ΔW as of `descent`.
-
-    Raises
-    ------
-    ValueError
-        If `lesson` is none.
+    where the gradient has :math:`J^\top`. ΔW as in `descent`.
     """
     nudged, delta = _symmetric(lesson, lesson.field)
-    return Change(nudged, *_descent(lesson, delta))
+    return Change(nudged, *descent(lesson, delta))
 
 
-@takes(lesson=LESSON)
 def asymep(lesson: Lesson) -> Change:
-    r"""Symmetric nudging with the antisymmetric part of J turned round [A26]_.
+    r"""Symmetric nudging with the antisymmetric part of J reversed, AsymEP [A26]_.
 
     With :math:`A = (J - J^\top) / 2` at the free rest point :math:`s^*`, both nudged phases follow
 
     .. math:: \dot s = F(s) \mp \beta \nabla C - 2 A (s - s^*),
 
-    whose linearisation is :math:`J^\top`: δ tends to the adjoint as β → 0. Each synapse needs the
-    activity of its own two neurons and the weight of the opposite synapse. ΔW as of `descent`.
-
-    Raises
-    ------
-    ValueError
-        If `lesson` is none.
+    whose linearisation is :math:`J^\top`: δ tends to the adjoint as β → 0. Each synapse uses the
+    activity of its own two neurons and the weight of the opposite synapse. ΔW as in `descent`.
     """
-    nudged, delta = _symmetric(lesson, _transposed_field(lesson.field, lesson.free.S))
-    return Change(nudged, *_descent(lesson, delta))
+    nudged, delta = _symmetric(lesson, transposed_field(lesson.field, lesson.free.S))
+    return Change(nudged, *descent(lesson, delta))
 
 
-@takes(lesson=LESSON)
 def adjoint(lesson: Lesson) -> Change:
     r"""Gradient of −C at the free rest point, by a linear solve; not local, the yardstick.
 
     :math:`J^\top \delta = -(y - s^*)` on the outputs, over the neurons that are not saturated
-    (δ = 0 for the others). Where J is singular, the rest point is not isolated and there is no
-    gradient; δ is then the least-squares solution of least norm. ΔW as of `descent`. The nudged
-    phase is run to be recorded, no more.
-
-    Raises
-    ------
-    ValueError
-        If `lesson` is none.
+    (δ = 0 for the others). Where J is singular, the rest point is not isolated and the gradient
+    does not exist; δ is then the least-squares solution of least norm. ΔW as in `descent`. The
+    nudged phase runs for the record only.
     """
-    nudged = lesson.nudge(lesson.field, lesson.hyper.beta)
-    return Change(nudged, *_descent(lesson, _adjoint_states(lesson.field, lesson.free.S, lesson.Y)))
+    nudged = lesson.nudge(lesson.field, lesson.problem.hyper.beta)
+    delta = adjoint_states(lesson.field, lesson.free.S, lesson.problem.Y)
+    return Change(nudged, *descent(lesson, delta))
 
 
 Rule = Callable[[Lesson], Change]
 
-#: The rules by their names.
-RULES: dict[str, Rule] = {
-    "stdp": unchecked(stdp),
-    "contrastive": unchecked(contrastive),
-    "centered": unchecked(centered),
-    "asymep": unchecked(asymep),
-    "adjoint": unchecked(adjoint),
+#: The rules by name.
+RULES: dict[RuleName, Rule] = {
+    "stdp": stdp,
+    "contrastive": contrastive,
+    "centered": centered,
+    "asymep": asymep,
+    "adjoint": adjoint,
 }
 
 
-@takes(
-    model=a(Model),
-    hyper=a(Hyperparameters),
-    mask=array("N N", "b"),
-    W=array("K N N"),
-    b=array("K N"),
-    X=array("M N_X"),
-    Y=array("M N_Y"),
-    start=array("K M n"),
-    phase=PHASE,
-    relax=FUNCTION,
-)
 def learn(
-    model: Model,
-    hyper: Hyperparameters,
-    mask: np.ndarray,
-    W: np.ndarray,
-    b: np.ndarray,
-    X: np.ndarray,
-    Y: np.ndarray,
-    start: np.ndarray,
-    phase: Phase,
-    relax: Relax,
+    problem: Problem, state: State, relax: Relax, *, trajectory: bool = False
 ) -> tuple[Relaxation, Change]:
-    """Let K networks settle freely on samples, then work out what their rule changes.
+    """Run the free phase, then return it with the rule's change.
 
-    Parameters
-    ----------
-    model : Model
-    hyper : Hyperparameters
-    mask : ndarray of bool, shape (N, N)
-        Which synapses exist.
-    W : ndarray, shape (K, N, N)
-    b : ndarray, shape (K, N)
-    X : ndarray, shape (M, N_X)
-        Clamped states.
-    Y : ndarray, shape (M, N_Y)
-        Targets.
-    start : ndarray, shape (K, M, n)
-        Free states at the start.
-    phase : Phase
-        How the free phase is integrated.
-    relax : Relax
-        The engine.
-
-    Returns
-    -------
-    free : Relaxation
-        The free phase.
-    change : Change
-        With ΔW on existing synapses and Δb where biases are learned.
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or their shapes do not fit.
-    TypeError
-        If `relax` does not take a field, states and a phase.
+    ΔW is 0 where no synapse exists, and Δb where biases are not learned. With the flag ``sign``,
+    both are replaced by their signs.
     """
-    field = _free_field(W, b, X, model)
-    free = relax(field, start, phase)
-    a(Relaxation).check(free, "what relax returns")
-    lesson = Lesson(model, hyper, W, X, Y, field, free, phase._replace(T=hyper.T2), relax)
-    nudged, dW, db = RULES[model.rule](lesson)
-    if not model.learned_bias:
-        db = np.zeros_like(db)
-    return free, Change(nudged, _constrain_weights(dW, mask), db)
+    field = free_field(state.W, state.b, problem.X, problem.model)
+    free = relax(field, state.S, problem.phases(trajectory)[0])
+    lesson = Lesson(problem, state.W, field, free, relax, trajectory)
+    change = RULES[problem.model.rule](lesson)
+    dW = np.where(problem.mask, change.dW, 0.0)
+    db = change.db if problem.model.learned_bias else np.zeros_like(change.db)
+    if problem.flags.sign:
+        dW, db = np.sign(dW), np.sign(db)
+    return free, Change(change.nudged, dW, db)
 
 
-@takes(field=FIELD, S=array("K M n"))
-def transposed_field(field: Field, S: np.ndarray) -> Field:
-    r"""Return :math:`F(s) - 2 A (s - s^*)`: its linear part is :math:`J^\top`, its rest point s*.
-
-    Parameters
-    ----------
-    field : Field
-        F, of K networks.
-    S : ndarray, shape (K, M, n)
-        s*, where F = 0 but for saturated neurons.
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or their shapes do not fit.
-    """
+def transposed_field(field: Field, S: Float[np.ndarray, "K M n"]) -> Field:
+    r"""Return :math:`F(s) - 2 A (s - s^*)`: its linear part is :math:`J^\top`, its rest point S."""
     W = field.W.transpose(0, 2, 1)
-    return Field(
-        np.ascontiguousarray(W), field.drive + _ordered_product(S, field.W - W), field.decay
-    )
+    drive = field.drive + ordered_product(S, field.W - W)
+    return Field(np.ascontiguousarray(W), drive, field.decay)
 
 
-@takes(field=FIELD, S=array("K M n"))
-def saturated(field: Field, S: np.ndarray) -> np.ndarray:
-    """Return which neurons rest at a bound of [0, 1] and push against it, shape (K, M, n).
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or their shapes do not fit.
-    """
+def saturated(field: Field, S: Float[np.ndarray, "K M n"]) -> Bool[np.ndarray, "K M n"]:
+    """Return which neurons rest at a bound of [0, 1] and are pushed against it."""
     dS = vector_field(field, S)
     return ((S <= 0) & (dS < 0)) | ((S >= 1) & (dS > 0))
 
 
-@takes(field=FIELD, S=array("K M n"), tolerance=number(0))
-def at_corner(field: Field, S: np.ndarray, tolerance: float) -> np.ndarray:
-    """Return which neurons rest on a bound of [0, 1] with nothing that pushes, shape (K, M, n).
+def at_corner(
+    field: Field, S: Float[np.ndarray, "K M n"], tolerance: float
+) -> Bool[np.ndarray, "K M n"]:
+    """Return which neurons rest on a bound of [0, 1] without being pushed against it.
 
-    To one side of such a point they are saturated and to the other not: the loss has a corner
-    there, and no gradient.
-
-    Parameters
-    ----------
-    field : Field
-    S : ndarray, shape (K, M, n)
-        Rest points.
-    tolerance : float
-        Up to which a distance from the bound and a speed count as none.
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or their shapes do not fit.
+    On one side of such a point they are saturated and on the other not: the loss has a corner
+    there, and no gradient. `tolerance` bounds the distance from the bound, and the speed.
     """
     on_bound = (tolerance >= S) | (1 - tolerance <= S)
     return on_bound & (np.abs(vector_field(field, S)) <= tolerance)
 
 
-@takes(field=FIELD, S=array("K M n"), Y=array("M N_Y"))
-def adjoint_states(field: Field, S: np.ndarray, Y: np.ndarray) -> np.ndarray:
+def adjoint_states(
+    field: Field, S: Float[np.ndarray, "K M n"], Y: Float[np.ndarray, "M N_Y"]
+) -> Float[np.ndarray, "K M n"]:
     r"""Return δ with :math:`J^\top \delta = -(y - s)` over unsaturated neurons, else 0.
 
-    Parameters
-    ----------
-    field : Field
-        Of the free phase.
-    S : ndarray, shape (K, M, n)
-        Free rest points.
-    Y : ndarray, shape (M, N_Y)
-        Targets of the last N_Y neurons.
-
-    Returns
-    -------
-    ndarray, shape (K, M, n)
-        NaN where the system has overflowed.
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or their shapes do not fit.
+    S holds free rest points, Y the targets of the last neurons. NaN where the system overflows.
     """
     n, N_Y = S.shape[2], Y.shape[1]
-    moving = ~_saturated(field, S)
+    moving = ~saturated(field, S)
     transposed = field.W - field.decay[:, :, None] * np.eye(n)
     pairs = moving[..., :, None] & moving[..., None, :]
     system = np.where(pairs, transposed[:, None], -np.eye(n))
     pull = np.zeros(S.shape)
     pull[..., -N_Y:] = Y - S[..., -N_Y:]
-    # A singular value is at most n times the largest entry, and has to be a number itself.
+    # A singular value is at most n times the largest entry, and must itself be finite.
     sound = (np.abs(system) < np.finfo(float).max / n).all(axis=(2, 3))
     inverse = np.linalg.pinv(np.where(sound[..., None, None], system, 0.0), rcond=RANK_TOLERANCE)
     delta = -(inverse @ (pull * moving)[..., None])[..., 0] * moving
     return np.where(sound[..., None], delta, np.nan)
 
 
-@takes(lesson=LESSON, delta=array("K M n"))
-def descent(lesson: Lesson, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return the gradient of −C that belongs to adjoint states δ.
+def descent(
+    lesson: Lesson, delta: Float[np.ndarray, "K M n"]
+) -> tuple[Float[np.ndarray, "K N N"], Float[np.ndarray, "K N"]]:
+    r"""Return the gradient of −C, ΔW and Δb, that belongs to adjoint states δ.
 
     .. math:: \Delta W_{ij} = \frac1M \sum_m s_i (\delta_j - \gamma \delta_i), \qquad
               \Delta b_j = \frac1M \sum_m \delta_j
 
-    :math:`-\gamma\delta_i` (times sign(W_ij) where the outflow is absolute), since W_ij also stands
-    in i's own decay; an input, being clamped, has δ_i = 0.
-
-    Parameters
-    ----------
-    lesson : Lesson
-    delta : ndarray, shape (K, M, n)
-
-    Returns
-    -------
-    dW : ndarray, shape (K, N, N)
-    db : ndarray, shape (K, N)
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or their shapes do not fit.
+    :math:`-\gamma\delta_i` (times sign(W_ij) where the outflow is absolute), since W_ij also
+    enters the decay of i; an input, being clamped, has δ_i = 0.
     """
-    delta = delta / len(lesson.X)
+    problem, W = lesson.problem, lesson.W
+    M, N_X = problem.X.shape
+    delta = delta / M
     dW, db = _hebbian(lesson, delta)
-    N_X = lesson.X.shape[1]
-    own = lesson.model.outflow * (lesson.free.S * delta).sum(axis=1)[:, :, None]
-    outgoing = lesson.W[:, N_X:, N_X:]
-    sign = np.sign(outgoing) if lesson.model.absolute_outflow else np.ones_like(outgoing)
+    own = problem.model.outflow * (lesson.free.S * delta).sum(axis=1)[:, :, None]
+    outgoing = W[:, N_X:, N_X:]
+    sign = np.sign(outgoing) if problem.model.absolute_outflow else np.ones_like(outgoing)
     dW[:, N_X:, N_X:] -= own * sign
     return dW, db
 
 
-def _hebbian(lesson: Lesson, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _hebbian(
+    lesson: Lesson, delta: Float[np.ndarray, "K M n"]
+) -> tuple[Float[np.ndarray, "K N N"], Float[np.ndarray, "K N"]]:
     """Return Σ_m s_i δ_j and Σ_m δ_j, 0 onto inputs."""
-    M, N_X = lesson.X.shape
+    X = lesson.problem.X
+    M, N_X = X.shape
     K, _, n = delta.shape
-    S = np.concatenate([np.broadcast_to(lesson.X, (K, M, N_X)), lesson.free.S], axis=2)
+    S = np.concatenate([np.broadcast_to(X, (K, M, N_X)), lesson.free.S], axis=2)
     dW = np.zeros((K, N_X + n, N_X + n))
-    dW[:, :, N_X:] = _ordered_product(S.transpose(0, 2, 1), delta)
+    dW[:, :, N_X:] = ordered_product(S.transpose(0, 2, 1), delta)
     db = np.zeros((K, N_X + n))
     db[:, N_X:] = delta.sum(axis=1)
     return dW, db
 
 
-def _symmetric(lesson: Lesson, field: Field) -> tuple[Relaxation, np.ndarray]:
+def _symmetric(lesson: Lesson, field: Field) -> tuple[Relaxation, Float[np.ndarray, "K M n"]]:
     """Return the phase at +β, and (s at +β − s at −β) / 2β."""
-    beta = lesson.hyper.beta
+    beta = lesson.problem.hyper.beta
     plus, minus = lesson.nudge(field, beta), lesson.nudge(field, -beta)
     return plus, (plus.S - minus.S) / (2 * beta)
 
 
-@takes(W=array("K N N"), dW=array("K N N"), dt_W=number(0), reg_W=number(0))
-def updated_weights(W: np.ndarray, dW: np.ndarray, dt_W: float, reg_W: float) -> np.ndarray:
+def updated_weights(
+    W: Float[np.ndarray, "K N N"], dW: Float[np.ndarray, "K N N"], dt_W: float, reg_W: float
+) -> Float[np.ndarray, "K N N"]:
     r"""Return :math:`W + dt_W \Delta W - \text{reg}_W \operatorname{sign}(W)`.
 
-    Parameters
-    ----------
-    W, dW : ndarray, shape (K, N, N)
-        0 where there is no synapse, and so is the result.
-    dt_W : float
-        Learning rate.
-    reg_W : float
-        L1 decay, 0 where there is no regularisation.
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or their shapes do not fit.
+    dt_W is the learning rate, reg_W the L1 decay, 0 without regularisation. Absent synapses stay 0.
     """
     return W + dt_W * dW - reg_W * np.sign(W)
-
-
-_adjoint_states, _descent = unchecked(adjoint_states), unchecked(descent)
-_saturated, _transposed_field = unchecked(saturated), unchecked(transposed_field)

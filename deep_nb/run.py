@@ -1,53 +1,57 @@
-"""The run: one xarray.Dataset that every later room takes; its names, attributes and file."""
-
-from __future__ import annotations
+"""The run: one xarray.Dataset that everything else takes; its names, units and file."""
 
 import json
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import psutil
 import xarray as xr
 
 from deep_nb._files import check_writable, replacing
-from deep_nb.checks import one_of
-from deep_nb.engines import ENGINES
-from deep_nb.kinds import a, as_path, short, takes, word
+from deep_nb._validation import as_path, one_of, short
+from deep_nb.dynamics import EngineName
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.problem import Flags, Problem
 from deep_nb.randomness import check_seeds
 from deep_nb.tasks import Task
 
-#: What `train` can be asked to keep besides, and the variables it adds.
+#: What `train` records on request, and the variables this adds.
 RECORDS = {"weights": ("W_epochs", "b_epochs"), "trajectories": ("S_epochs",)}
 
 _EPOCH = ("seed", "epoch")
 _STATE = ("seed", "sample", "neuron")
+
+
+def _of_both_phases(name: str, fill: Any, units: str, meaning: str) -> dict[str, Any]:
+    """Return one variable for each phase, whose name goes into the meaning."""
+    return {
+        f"{name}_{phase}": (_EPOCH, fill, units, meaning.format(f"{phase} phase"))
+        for phase in ("free", "nudged")
+    }
+
+
 _BEFORE = ", before the epoch's weight change"
 
-#: Each variable's dimensions, fill value, unit and meaning. τ is the neurons' time constant.
+#: Dimensions, fill value, unit and meaning of each variable. τ is the neurons' time constant.
 VARIABLES: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
-    **{
-        f"{name}_{key}": (_EPOCH, fill, units, f"{meaning} {phase} phase{when}")
-        for name, fill, units, meaning, when in (
-            ("mse", np.nan, "1", "MSE Σ (s − y)² / 2 / M at the end of the", _BEFORE),
-            ("class_error", np.nan, "1", "share of samples misclassified after the", _BEFORE),
-            ("residual", np.nan, "1/τ²", "Σ (ds/dt)² / M at the last step of the", _BEFORE),
-            (
-                "projected_residual",
-                np.nan,
-                "1/τ²",
-                "Σ ((s(t+1) − s(t)) / dt)² / M at the last step of the",
-                _BEFORE,
-            ),
-            ("steps", 0, "step", "Euler steps performed in the", ""),
-        )
-        for key, phase in (("free", "free"), ("nudged", "nudged"))
-    },
+    **_of_both_phases("mse", np.nan, "1", "MSE Σ (s − y)² / 2 / M at the end of the {}" + _BEFORE),
+    **_of_both_phases(
+        "class_error", np.nan, "1", "share of samples misclassified after the {}" + _BEFORE
+    ),
+    **_of_both_phases(
+        "residual", np.nan, "1/τ²", "Σ (ds/dt)² / M at the last step of the {}" + _BEFORE
+    ),
+    **_of_both_phases(
+        "projected_residual",
+        np.nan,
+        "1/τ²",
+        "Σ ((s(t+1) − s(t)) / dt)² / M at the last step of the {}" + _BEFORE,
+    ),
+    **_of_both_phases("steps", 0, "step", "Euler steps performed in the {}"),
     "dW_norm": (_EPOCH, np.nan, "1", "‖ΔW‖₁, the rule's change of weights before dt_W"),
     "db_norm": (_EPOCH, np.nan, "1", "‖Δb‖₁, the rule's change of biases before dt_W"),
     "n_connections": (_EPOCH, 0, "synapse", "synapses with W ≠ 0 after the epoch"),
@@ -56,7 +60,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
     "S_free": (_STATE, np.nan, "1", "states after the last epoch's free phase"),
     "S_nudged": (_STATE, np.nan, "1", "states after the last epoch's nudged phase"),
     "diverged": (("seed",), False, "1", "whether weights or states stopped being finite"),
-    "diverged_epoch": (("seed",), -1, "epoch", "epoch in which they did, −1 where they did not"),
+    "diverged_epoch": (("seed",), -1, "epoch", "epoch in which they did, −1 if they did not"),
     "W_epochs": (("seed", "snapshot", "pre", "post"), np.nan, "1/τ", "weights, by epochs trained"),
     "b_epochs": (("seed", "snapshot", "post"), np.nan, "1/τ", "biases, by epochs trained"),
     "S_epochs": (
@@ -83,53 +87,31 @@ COORDINATES = {
     "post": "postsynaptic neuron",
 }
 
-#: The metrics with one value an epoch; NaN (counts: 0) from the epoch a network diverged in.
-EPOCH_METRICS = tuple(name for name, entry in VARIABLES.items() if entry[0] == _EPOCH)
-
 
 def check_record(record: Sequence[str]) -> tuple[str, ...]:
-    """Return the sorted records.
-
-    Raises
-    ------
-    ValueError
-        If one is not in `RECORDS`, or a string was given where a tuple goes.
-    """
+    """Return the sorted records, each a name in `RECORDS`."""
     if isinstance(record, str) or not isinstance(record, Sequence):
         raise ValueError(f"record must be a sequence such as ('weights',), got {short(record)}")
     return tuple(sorted({one_of(name, RECORDS, "record") for name in record}))
 
 
-@takes(problem=a(Problem), engine=word(ENGINES))
 def empty_run(
     problem: Problem, seeds: list[int], record: tuple[str, ...], engine: str
 ) -> xr.Dataset:
-    """Return a run with its coordinates and attributes, its variables yet to be filled in.
-
-    Raises
-    ------
-    ValueError
-        As `check_seeds` and `check_record`, if another argument is something else, or if this
-        machine cannot hold such a run.
-    """
-    seeds, record = check_seeds(seeds), check_record(record)
+    """Return a run with its coordinates and attributes, and variables to be filled in."""
     hyper, layout = problem.hyper, problem.layout
-    labels = layout.labels
     coords: dict[str, Any] = {
         "seed": seeds,
         "epoch": np.arange(hyper.n_epochs),
-        "pre": labels,
-        "post": labels,
-        "neuron": labels,
+        "pre": layout.labels,
+        "post": layout.labels,
+        "neuron": layout.labels,
         "sample": np.arange(len(problem.X)),
-        "input": labels[: layout.n_inputs],
+        "input": layout.labels[: layout.n_inputs],
         "snapshot": np.arange(hyper.n_epochs + 1),
         "step": np.arange(hyper.T1 + hyper.T2 + 1),
     }
-    coords = {
-        name: (name, values, {"long_name": COORDINATES[name]}) for name, values in coords.items()
-    }
-    sizes = {name: len(entry[1]) for name, entry in coords.items()}
+    sizes = {name: len(values) for name, values in coords.items()}
     sizes["target"] = problem.task.Y.shape[1]
     names = _variables(record)
     _check_memory(sum(math.prod(sizes[dim] for dim in VARIABLES[name][0]) for name in names))
@@ -143,15 +125,18 @@ def empty_run(
     attrs = {
         "model": problem.model.model_dump_json(),
         "task": json.dumps({"name": problem.task.name}),
-        "hyper": problem.hyper.model_dump_json(),
+        "hyper": hyper.model_dump_json(),
         "flags": problem.flags.model_dump_json(),
-        "custom_topology": json.dumps(problem.custom),
+        "custom_topology": json.dumps(problem.custom_topology),
         "record": json.dumps(record),
         "engine": engine,
     }
-    return xr.Dataset(
-        variables, coords={dim: coords[dim] for dim in coords if dim in used}, attrs=attrs
-    )
+    labelled = {
+        name: (name, values, {"long_name": COORDINATES[name]})
+        for name, values in coords.items()
+        if name in used
+    }
+    return xr.Dataset(variables, coords=labelled, attrs=attrs)
 
 
 def _variables(record: Sequence[str]) -> list[str]:
@@ -160,7 +145,7 @@ def _variables(record: Sequence[str]) -> list[str]:
 
 
 def _check_memory(numbers: int) -> None:
-    """Refuse a run that this machine cannot hold, rather than have the system kill it."""
+    """Refuse a run that this machine cannot hold, before the operating system kills it."""
     installed = psutil.virtual_memory().total
     if 8 * numbers > installed:
         raise ValueError(
@@ -173,25 +158,35 @@ _SETTINGS = ("model", "task", "hyper", "flags", "custom_topology", "record")
 
 
 def settings(run: xr.Dataset) -> dict[str, Any]:
-    """Return the keyword arguments with which `train` makes this run again.
-
-    Parameters
-    ----------
-    run : xarray.Dataset
-        As from `train` or `load`.
-
-    Returns
-    -------
-    dict
-        ``train(**settings(run))`` gives the same networks.
+    """Return the keyword arguments with which `deep_nb.train` makes this run again.
 
     Raises
     ------
     ValueError
-        If `run` is not a run: something is missing, malformed, or does not fit together.
+        If `run` is not a run, as from `deep_nb.train` or `deep_nb.load`: something is missing,
+        malformed, or does not fit together.
+
+    See Also
+    --------
+    deep_nb.train : Takes these arguments.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "and", seeds=[3], hyper={"n_epochs": 5})
+    >>> arguments = deep_nb.settings(run)
+    >>> arguments["seeds"], arguments["hyper"].n_epochs
+    ([3], 5)
+    >>> deep_nb.train(**arguments).equals(run)
+    True
     """
     if not isinstance(run, xr.Dataset):
         raise ValueError(f"expected a run, as from deep_nb.train, got {type(run).__name__}")
+    if "mse_weak" in run:
+        raise ValueError(
+            "this run was saved by deep_nb 0.1, which named its variables differently ('weak' "
+            "for 'nudged', 'B' for 'b'): train it again with this version"
+        )
     try:
         if "seed" not in run.coords:
             raise KeyError("seed")
@@ -206,7 +201,7 @@ def settings(run: xr.Dataset) -> dict[str, Any]:
             "hyper": Hyperparameters(**attrs["hyper"]),
             **dict(Flags(**attrs["flags"])),
             "topology": run["mask"].values if attrs["custom_topology"] else None,
-            "engine": one_of(run.attrs["engine"], ENGINES, "engine"),
+            "engine": one_of(run.attrs["engine"], get_args(EngineName), "engine"),
             "record": record,
         }
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -226,13 +221,7 @@ def _check_variable(run: xr.Dataset, name: str) -> None:
 
 
 def problem_of(run: xr.Dataset) -> Problem:
-    """Return the problem that a run was made with, once the run has been checked against it.
-
-    Raises
-    ------
-    ValueError
-        As `settings`, or if neurons, mask or weights do not fit the problem.
-    """
+    """Return the problem that a run was made with, after checking the run against it."""
     given = settings(run)
     flags = Flags(**{name: given[name] for name in Flags.model_fields})
     problem = Problem.of(given["model"], given["task"], given["hyper"], flags, given["topology"])
@@ -247,25 +236,29 @@ def problem_of(run: xr.Dataset) -> Problem:
 
 
 def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
-    """Write a run to a netCDF file; a file that stands there is replaced once the new is whole.
+    """Write a run to a netCDF file and return its path; an old file is replaced in one step.
 
-    Parameters
-    ----------
-    run : xarray.Dataset
-    path : path-like
-        Its folder is made if need be.
-
-    Returns
-    -------
-    Path
-        The file.
+    The folder is made if need be.
 
     Raises
     ------
     ValueError
-        If `run` is not a run, or `path` no path to a file.
+        If `run` is not a run, or `path` is not a path to a file.
     OSError
         If the file cannot be written.
+
+    See Also
+    --------
+    load : Read the file.
+
+    Examples
+    --------
+    >>> import deep_nb, pathlib, tempfile
+    >>> run = deep_nb.train("DEEP", "id", seeds=0, hyper={"n_epochs": 2})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = deep_nb.save(run, pathlib.Path(folder) / "run.nc")
+    ...     deep_nb.load(path).identical(run)
+    True
     """
     problem_of(run)
     target = check_target(path)
@@ -275,15 +268,7 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file to be written, its folder made if need be.
-
-    Raises
-    ------
-    ValueError
-        If `path` is no path, or a folder stands there.
-    OSError
-        If its folder cannot be made or written to.
-    """
+    """Return the path of a file that can be written; its folder is made if need be."""
     target = as_path(path, "path")
     if target.is_dir() or not target.name:
         raise ValueError(f"{str(path)!r} is a folder; a file name is needed")
@@ -297,10 +282,21 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
 
     Raises
     ------
-    FileNotFoundError, OSError
-        If there is no such file, or its name is none.
+    OSError
+        If the file does not exist or cannot be read.
     ValueError
-        If the file is not a run, or `path` no path.
+        If the file is not a run, was saved by deep_nb 0.1, or `path` is not a path.
+
+    See Also
+    --------
+    save : Write the file, with an example.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.load("missing.nc")
+    Traceback (most recent call last):
+    FileNotFoundError: no such file: missing.nc
     """
     source = as_path(path, "path")
     if source.is_dir():
@@ -309,7 +305,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         raise FileNotFoundError(f"no such file: {source}")
     try:
         run = xr.load_dataset(source, engine="netcdf4")
-    except Exception as error:  # of whatever kind: xarray takes what it reads on trust
+    except Exception as error:  # xarray trusts what it reads, so any kind of error can occur
         raise ValueError(f"{source} is not a readable netCDF file: {error}") from None
     problem_of(run)
     return run

@@ -1,13 +1,18 @@
-"""The tasks: what the network is shown and what it should answer."""
+"""Tasks: inputs and targets.
 
-from __future__ import annotations
+To add a task, make a `Task` and hand it to `deep_nb.train`; to give it a name, add it to `TASKS`.
+"""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
-from deep_nb.checks import finite_array, one_of
-from deep_nb.kinds import FLAG, array, short, takes
+from deep_nb._validation import finite_array, one_of, text
+
+#: Maximum number of classes of a one-hot task.
+MAX_CLASSES = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,62 +22,53 @@ class Task:
     Parameters
     ----------
     name : str
-        What the task is called.
     X : array_like, shape (M, n_inputs)
-        Inputs, one row a training sample; any finite number. The bias neuron is not among them.
+        Inputs, one row per sample; any finite numbers. The bias neuron is not among them.
     Y : array_like, shape (M, N_Y)
-        Targets; those in [0, 1] can be reached by the hard sigmoid. For a one-hot model give
-        either one column of class numbers 0, 1, … or one column a class holding 0 and 1.
+        Targets; the hard sigmoid reaches those in [0, 1]. A one-hot model takes either one column
+        of class numbers 0, 1, … or one column of 0 and 1 per class.
 
     Raises
     ------
     ValueError
-        If a shape or a value is off.
+        If `X` or `Y` is not a finite matrix, or their numbers of rows differ.
+
+    See Also
+    --------
+    deep_nb.TASKS : The published tasks.
+    deep_nb.train : Train networks on a task.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> nand = deep_nb.Task("nand", [[0, 0], [0, 1], [1, 0], [1, 1]], [[1], [1], [1], [0]])
+    >>> nand.X.shape, nand.Y.shape
+    ((4, 2), (4, 1))
     """
 
     name: str
-    X: np.ndarray
-    Y: np.ndarray
+    X: Any
+    Y: Any
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise ValueError(f"a task's name must be a string, got {short(self.name)}")
+        text(self.name, "a task's name")
         object.__setattr__(self, "X", finite_array(self.X, "X (M, n_inputs)", 2))
         object.__setattr__(self, "Y", finite_array(self.Y, "Y (M, N_Y)", 2))
         if len(self.X) != len(self.Y):
             raise ValueError(
-                f"X and Y must have one row a sample: X has {len(self.X)} rows, Y has {len(self.Y)}"
+                f"X and Y must have one row per sample: X has {len(self.X)}, Y has {len(self.Y)}"
             )
 
 
-#: One-hot tasks have fewer classes than this.
-MAX_CLASSES = 10_000
+def one_hot(Y: Float[np.ndarray, "M columns"]) -> Float[np.ndarray, "M N_Y"]:
+    r"""Encode class numbers as one output per class: :math:`Y_{mc} = 1` if m is of class c, else 0.
 
-
-@takes(Y=array("M columns", "biuf"))
-def one_hot(Y: np.ndarray) -> np.ndarray:
-    r"""Encode class numbers as one output neuron a class.
-
-    Parameters
-    ----------
-    Y : ndarray, shape (M, 1) or (M, n_classes)
-        Class numbers 0, 1, …, or targets that are one-hot already, which are returned as they are.
-
-    Returns
-    -------
-    ndarray, shape (M, n_classes)
-        :math:`Y_{mc} = 1` where sample m is of class c, else 0; at least two classes.
-
-    Raises
-    ------
-    ValueError
-        If `Y` is neither.
+    Targets that are one-hot already are returned as they are.
     """
-    finite_array(Y, "Y", 2)
     if Y.shape[1] > 1:
         if np.isin(Y, (0, 1)).all() and (Y.sum(axis=1) == 1).all():
             return Y
-        raise ValueError("one-hot targets with several columns need exactly one 1 a row, else 0")
+        raise ValueError("one-hot targets with several columns need exactly one 1 per row, else 0")
     classes = Y[:, 0]
     if (classes != np.floor(classes)).any() or classes.min() < 0 or classes.max() >= MAX_CLASSES:
         raise ValueError(
@@ -84,7 +80,7 @@ def one_hot(Y: np.ndarray) -> np.ndarray:
 _PAIRS = np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
 _BITS = np.array([(0,), (1,)])
 
-#: The published tasks: logical operations on {0, 1}, rows in counting order.
+#: The published tasks by name: logical operations on {0, 1}, rows in counting order.
 TASKS = {
     task.name: task
     for task in (
@@ -98,63 +94,25 @@ TASKS = {
 
 
 def get_task(task: str | Task) -> Task:
-    """Return the task of that name (in either case), or the task itself.
-
-    Raises
-    ------
-    ValueError
-        If there is no such task.
-    """
+    """Return the task of that name, in either case, or the task itself."""
     if isinstance(task, Task):
         return task
     return TASKS[one_of(task.lower() if isinstance(task, str) else task, TASKS, "task")]
 
 
-@takes(outputs=array("..."), Y=array("..."))
-def mean_squared_error(outputs: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    r"""Return the published error :math:`\frac{1}{2M} \sum_m \lVert s_m - y_m \rVert^2`.
-
-    Parameters
-    ----------
-    outputs : ndarray, shape (..., M, N_Y)
-        States of the output neurons.
-    Y : ndarray, shape (M, N_Y)
-        Targets.
-
-    Returns
-    -------
-    ndarray, shape (...)
-
-    Raises
-    ------
-    ValueError
-        If they are no arrays of numbers, or the shapes differ.
-    """
-    _check_shapes(outputs, Y, Y.shape)
+def mean_squared_error(
+    outputs: Float[np.ndarray, "*stack M N_Y"], Y: Float[np.ndarray, "M N_Y"]
+) -> Float[np.ndarray, "*stack"] | np.floating:
+    r"""Return the published error :math:`\frac{1}{2M} \sum_m \lVert s_m - y_m \rVert^2`."""
     return ((outputs - Y) ** 2).sum(axis=(-2, -1)) / 2 / len(Y)
 
 
-@takes(outputs=array("... N_Y"), one_hot=FLAG)
-def predicted_labels(outputs: np.ndarray, one_hot: bool = False) -> np.ndarray:
-    """Return the label that output states stand for.
+def predicted_labels(
+    outputs: Float[np.ndarray, "*stack N_Y"], one_hot: bool = False
+) -> Int[np.ndarray, "*stack n_labels"]:
+    """Return the labels that output states encode, −1 where an output is NaN.
 
-    Parameters
-    ----------
-    outputs : ndarray, shape (..., N_Y)
-        States of the output neurons, in [0, 1] for the hard sigmoid.
-    one_hot : bool
-        Whether each output is a class (the label is the largest) or a label of its own (1 at a
-        state of at least 0.5).
-
-    Returns
-    -------
-    ndarray of int, shape (..., 1) if `one_hot`, else (..., N_Y)
-        -1 where an output is NaN.
-
-    Raises
-    ------
-    ValueError
-        If `outputs` is no array of numbers, or `one_hot` no truth value.
+    One-hot: the largest output's number; otherwise 1 for each output of at least 0.5, else 0.
     """
     if one_hot:
         unknown = np.isnan(outputs).any(axis=-1, keepdims=True)
@@ -162,30 +120,8 @@ def predicted_labels(outputs: np.ndarray, one_hot: bool = False) -> np.ndarray:
     return np.where(np.isnan(outputs), -1, outputs >= 0.5)
 
 
-@takes(predicted=array("...", "biuf"), true=array("...", "biuf"))
-def classification_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return the share of samples with a label that differs.
-
-    Parameters
-    ----------
-    predicted, true : ndarray of int, shape (..., M, n_labels)
-        Labels, as from `predicted_labels`.
-
-    Returns
-    -------
-    ndarray, shape (...), in [0, 1]
-
-    Raises
-    ------
-    ValueError
-        If they are no arrays of numbers, or the shapes differ.
-    """
-    _check_shapes(predicted, true, true.shape[-2:])
+def classification_error(
+    predicted: Shaped[np.ndarray, "*stack M n_labels"], true: Shaped[np.ndarray, "M n_labels"]
+) -> Float[np.ndarray, "*stack"] | np.floating:
+    """Return the share of samples with a label that differs, in [0, 1]."""
     return (predicted != true).any(axis=-1).mean(axis=-1)
-
-
-def _check_shapes(given: np.ndarray, wanted: np.ndarray, shape: tuple[int, ...]) -> None:
-    if given.shape[-2:] != shape or len(shape) != 2 or 0 in shape:
-        raise ValueError(
-            f"expected samples × columns as in {wanted.shape}, got an array of shape {given.shape}"
-        )

@@ -75,7 +75,7 @@ def test_where_there_is_no_gradient_there_is_no_angle(diverged_run, run):
     assert angle_to_gradient(diverged_run, rules=["stdp"]).isnull().all()
     with pytest.raises(ValueError, match="unknown rule 'asymepp'"):
         angle_to_gradient(run, rules=["asymepp"])
-    with pytest.raises(ValueError, match="sequence of names"):
+    with pytest.raises(ValueError, match="rules must be a sequence"):
         angle_to_gradient(run, rules="asymep")
     with pytest.raises(ValueError, match="beta"):
         angle_to_gradient(run, hyper={"beta": 0.0})

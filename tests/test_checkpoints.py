@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import deep_nb
+from deep_nb import _blocks
 from deep_nb._blocks import kept
 from deep_nb.claims.ensembles import sweep
 
@@ -147,9 +148,9 @@ def test_a_worker_with_other_code_is_refused(monkeypatch):
     submit = here.submit
 
     def elsewhere(function, /, *arguments):
-        other = json.loads(json.dumps(deep_nb.training.code()))
+        other = json.loads(json.dumps(_blocks.code()))
         other["versions"].update(numba="0.1", numpy="1.0")
-        monkeypatch.setattr(deep_nb.training, "code", lambda: other)
+        monkeypatch.setattr(_blocks, "code", lambda: other)
         return submit(function, *arguments)
 
     here.submit = elsewhere
@@ -191,8 +192,8 @@ def test_pieces_are_kept_by_what_they_depend_on(tmp_path):
         ({"block": 0}, "block must be an integer of at least 1, got 0"),
         ({"block": 2.5}, "block must be"),
         ({"block": True}, "block must be"),
-        ({"executor": "dask"}, "executor must have submit"),
-        ({"executor": Here(), "threads": 0}, "threads must be None or an integer from 1 to 1024"),
+        ({"executor": "dask"}, "executor must be an object with submit"),
+        ({"executor": Here(), "threads": 0}, "threads must be an integer from 1 to 1024"),
     ],
 )
 def test_bad_arguments_are_named(bad, message):

@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb.dynamics import Field, Phase
+from deep_nb.dynamics import Phase
 from deep_nb.engines import compiled
 from deep_nb.engines.compiled import BURST, Compiled
 
@@ -21,10 +22,10 @@ from .test_training import bits
 HARD = {"dt": 0.1, "activation": "hard_sigmoid"}
 
 
-def same_bits(first, second):
-    return all(
-        a is b is None or a.tobytes() == b.tobytes() for a, b in zip(first, second, strict=True)
-    )
+def same_bits(first, second, but=()):
+    """Whether two relaxations keep the same arrays, with the same bits."""
+    one, other = ({k: v.tobytes() for k, v in r.arrays().items()} for r in (first, second))
+    return {**one, **dict.fromkeys(but)} == {**other, **dict.fromkeys(but)}
 
 
 @pytest.mark.parametrize("flags", [{}, {"sparse": True}, {"stop_criterion": True}])
@@ -86,7 +87,7 @@ def test_one_lane_is_as_good_as_eight(stdp, rng):
     field, S = problem(rng, K=9, M=4, n=6)
     lanes = Compiled(2)(field, S, Phase(T=500, stdp=stdp, **HARD))
     scalars = Compiled(2)(field, S, Phase(T=500, stdp=stdp, trajectory=True, **HARD))
-    assert same_bits(lanes[:-1], scalars[:-1])
+    assert same_bits(lanes, scalars, but=["trajectory"])
     never = Compiled(2)(field, S, Phase(T=500, stdp=stdp, stop=0.0, **HARD))
     assert same_bits(lanes, never)
 
@@ -94,10 +95,10 @@ def test_one_lane_is_as_good_as_eight(stdp, rng):
 def test_stopping_at_rest_is_exact(rng):
     """A contracting network rests long before step 2000; what is left out would add nothing."""
     field, S = problem(rng, K=3, M=4, n=5)
-    field = field._replace(W=0.1 * field.W)
+    field = replace(field, W=0.1 * field.W)
     short = Compiled(1)(field, S, Phase(T=2_000, stdp=(0.0, 1.0), **HARD))
     long = Compiled(1)(field, S, Phase(T=1_000_000, stdp=(0.0, 1.0), **HARD))
-    assert same_bits(short._replace(steps=long.steps), long)
+    assert same_bits(short, long, but=["steps"])
     assert not short.projected_residual.any()
 
 
@@ -111,7 +112,7 @@ def test_nan_is_carried_not_clipped(rng):
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True, 10**30])
 def test_bad_threads_are_refused(threads):
-    with pytest.raises(ValueError, match="threads must be None or an integer from 1 to 1024"):
+    with pytest.raises(ValueError, match="threads must be an integer from 1 to 1024"):
         deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, threads=threads)
 
 
@@ -194,7 +195,7 @@ def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
 
 def test_field_of_one_network_is_enough(rng):
     field, S = problem(rng, K=1, M=1, n=1)
-    result = Compiled(4)(Field(*field), S, Phase(T=10, **HARD))
+    result = Compiled(4)(field, S, Phase(T=10, **HARD))
     assert result.S.shape == (1, 1, 1)
 
 
@@ -205,9 +206,9 @@ def test_large_sums_are_made_in_parts(rng, monkeypatch):
     assert same_bits(whole, Compiled(1)(field, S, Phase(T=30, stdp=(0.0, 1.0), **HARD)))
     monkeypatch.setattr(compiled, "SUMS", 4 * 4)
     parts = Compiled(1)(field, S, Phase(T=30, stdp=(0.0, 1.0), trajectory=True, **HARD))
-    for one, other in zip(whole[:-1], parts[:-1], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)  # another order of sums
-    alone = Compiled(1)(Field(*(a[:1] for a in field)), S[:1], Phase(T=30, stdp=(0.0, 1.0), **HARD))
+    for name, one in whole.arrays().items():  # the order of the sums differs
+        np.testing.assert_allclose(one, getattr(parts, name), rtol=1e-12, atol=1e-14)
+    alone = Compiled(1)(field.of(slice(1)), S[:1], Phase(T=30, stdp=(0.0, 1.0), **HARD))
     assert alone.pairing[0].tobytes() == parts.pairing[0].tobytes()
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb.topology import Layout, complete, constrain_weights, layered
+from deep_nb.topology import Layout, complete, layered
 
 XOR = Layout(n_inputs=2, bias=True, N_H=(2,), N_Y=1)
 DEEPER = Layout(n_inputs=2, bias=True, N_H=(2, 3), N_Y=2)
@@ -86,9 +86,3 @@ def test_bad_topologies_are_refused(topology, message):
 def test_layered_and_a_topology_contradict():
     with pytest.raises(ValueError, match="not both"):
         train_on(complete(XOR), layered=True)
-
-
-def test_constrain_weights_zeroes_what_is_absent():
-    W = np.array([[np.nan, -2.0], [3.0, np.inf]])
-    constrained = constrain_weights(W, ~np.eye(2, dtype=bool))
-    assert constrained.tolist() == [[0, -2], [3, 0]]

@@ -13,11 +13,14 @@ from deep_nb.analysis import stability
 from deep_nb.dynamics import ACTIVATIONS, euler_step, free_field, vector_field
 from deep_nb.engines import ENGINES
 from deep_nb.problem import Flags
-from deep_nb.run import EPOCH_METRICS, problem_of
+from deep_nb.rules import State, learn
+from deep_nb.run import VARIABLES, problem_of
 
 from .conftest import SHORT
 
 FLAGS = list(Flags.model_fields)
+#: Variables with one value per epoch.
+EPOCH_METRICS = [name for name, entry in VARIABLES.items() if entry[0] == ("seed", "epoch")]
 
 
 def bits(run):
@@ -75,17 +78,19 @@ def test_other_activations_train(activation):
 
 
 def test_no_state_is_kept_unless_asked_for(short_run):
-    problem, W, B = problem_of(short_run), short_run["W"].values, short_run["b"].values
+    problem, W, b = problem_of(short_run), short_run["W"].values, short_run["b"].values
     start = np.zeros((3, 4, problem.layout.n_free))
-    free, change = training.two_phases(problem, ENGINES["reference"](1), W, B, start)
+    free, change = learn(problem, State(W, b, start), ENGINES["reference"](1))
     assert free.trajectory is None
     assert change.nudged.trajectory is None
-    assert training.free_phase(problem).trajectory is False
 
 
 def test_variables_and_dimensions(short_run):
     per_epoch = {name for name in short_run.data_vars if short_run[name].dims == ("seed", "epoch")}
-    assert per_epoch == set(EPOCH_METRICS)
+    both = ("mse", "class_error", "residual", "projected_residual", "steps")
+    assert per_epoch == {f"{name}_{phase}" for name in both for phase in ("free", "nudged")} | {
+        "dW_norm", "db_norm", "n_connections",
+    }  # fmt: skip
     assert short_run.sizes == {
         "seed": 3, "epoch": 4, "pre": 9, "post": 9, "sample": 4, "neuron": 9, "snapshot": 5,
         "input": 2, "target": 1,
@@ -148,17 +153,17 @@ def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
     """In epoch 2 of 5: what was before stays, what was then is frozen, the others go on."""
     wanted = {"seeds": [3, 5, 7], "hyper": {**SHORT, "n_epochs": 5}, "record": ("weights",)}
     clean = deep_nb.train("EP_asym", "or", **wanted)
-    learn, calls = training._learn, itertools.count()
+    calls = itertools.count()
 
-    def spoiled(*arguments):
-        free, change = learn(*arguments)
+    def spoiled(*arguments, **options):
+        free, change = learn(*arguments, **options)
         if next(calls) == 2:
             *part, name = where.split(".")
             owner = {"free": free, "nudged": change.nudged}[part[0]] if part else change
             getattr(owner, name)[1] = np.nan
         return free, change
 
-    monkeypatch.setattr(training, "_learn", spoiled)
+    monkeypatch.setattr(training, "learn", spoiled)
     with pytest.warns(RuntimeWarning, match=r"1 of 3 networks diverged \(seeds 5\)"):
         run = deep_nb.train("EP_asym", "or", **wanted)
     assert run["diverged"].values.tolist() == [False, True, False]

@@ -1,6 +1,4 @@
-"""Alignment: the angle between what a rule does to the weights and the gradient."""
-
-from __future__ import annotations
+"""Alignment: the angle between a rule's weight change and the gradient."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -8,65 +6,76 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
+from deep_nb._validation import integer, items, mapping, one_of
 from deep_nb.analysis.stability import REST_SPEED, field_after, weights_after
-from deep_nb.checks import mapping, one_of
 from deep_nb.dynamics import Relaxation
 from deep_nb.engines import get_engine
-from deep_nb.kinds import TEXT, integer, plain, sequence, short
 from deep_nb.models import MAX_COUNT
 from deep_nb.randomness import probe_states
-from deep_nb.rules import RULES, Change, at_corner
+from deep_nb.rules import RULES, Change, State, at_corner, learn
 from deep_nb.run import problem_of
-from deep_nb.training import two_phases
 
 
 def rule_change(
     run: xr.Dataset, rule: str, epoch: int = -1, hyper: Mapping[str, Any] | None = None
 ) -> Change:
-    """Return what a rule would do to a run's networks, whatever rule they were trained with.
+    """Return the change that a rule makes to a run's networks, whatever rule trained them.
 
     Parameters
     ----------
     run : xarray.Dataset
         As from `deep_nb.train`, of a model with the hard sigmoid.
     rule : str
-        A name in `deep_nb.rules.RULES`.
+        "stdp", "contrastive", "centered", "asymep" or "adjoint".
     epoch : int
         Epochs trained, −1 for all; others need ``record=("weights",)``.
     hyper : mapping, optional
-        Hyperparameters laid over the run's, such as another β or longer phases.
+        Replace some of the run's hyperparameters, such as β or the length of the phases.
 
     Returns
     -------
     Change
-        ΔW on existing synapses and Δb where biases are learned.
+        ``dW (seed, pre, post)`` on existing synapses and ``db (seed, post)`` where biases are
+        learned, before dt_W; ``nudged`` the nudged phase.
 
     Raises
     ------
     ValueError
-        If `run` is none, `rule` or a hyperparameter is unknown or out of range, or there are no
-        weights of that epoch.
+        If `run` is not a run, `rule` or a hyperparameter is unknown or out of range, or the run has
+        no weights of that epoch.
+
+    See Also
+    --------
+    angle_to_gradient : Compare rules with the gradient.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("EP_asym", "or", seeds=[0, 1], hyper={"n_epochs": 5})
+    >>> deep_nb.analysis.rule_change(run, "asymep", hyper={"beta": 0.01}).dW.shape
+    (2, 8, 8)
     """
-    return _look(run, rule, epoch, hyper)[1]
+    one_of(rule, RULES, "rule")
+    return _look(run, rule, epoch, {} if hyper is None else mapping(hyper, "hyper"))[1]
 
 
 def _look(
-    run: xr.Dataset, rule: str, epoch: int, hyper: Mapping[str, Any] | None
+    run: xr.Dataset, rule: str, epoch: int, hyper: dict[str, Any]
 ) -> tuple[Relaxation, Change]:
-    one_of(rule, RULES, "rule")
-    laid_over = {} if hyper is None else mapping(hyper, "hyper")
+    """Return the free phase and the rule's change, at the weights after `epoch` epochs."""
     trained = problem_of(run)
     problem = dataclasses.replace(
         trained,
         model=trained.model.replace(rule=rule),
-        hyper=trained.hyper.replace(**laid_over),
+        hyper=trained.hyper.replace(**hyper),
         flags=trained.flags.replace(sign=False),
     )
-    W, B = weights_after(run, epoch)
+    W, b = weights_after(run, epoch)
     start = probe_states(run["seed"].values, len(problem.X), problem.layout)
     relax = get_engine("auto", problem.layout.n_free, problem.model.activation)
-    return two_phases(problem, relax, W, B, start)
+    return learn(problem, State(W, b, start), relax)
 
 
 def angle_to_gradient(
@@ -75,7 +84,7 @@ def angle_to_gradient(
     epochs: Sequence[int] = (-1,),
     hyper: Mapping[str, Any] | None = None,
 ) -> xr.DataArray:
-    r"""Return the angle between each rule's change and that of `adjoint`, the gradient.
+    r"""Return the angle between each rule's change Δ and that of `adjoint`, the gradient g.
 
     .. math:: \theta = \arccos \frac{\langle \Delta, g \rangle}
                                      {\lVert \Delta \rVert \lVert g \rVert}
@@ -87,7 +96,7 @@ def angle_to_gradient(
     run : xarray.Dataset
         As from `deep_nb.train`.
     rules : sequence of str
-        Names in `deep_nb.rules.RULES`.
+        Names of rules, as in `rule_change`.
     epochs : sequence of int
         Epochs trained, −1 for all.
     hyper : mapping, optional
@@ -96,31 +105,42 @@ def angle_to_gradient(
     Returns
     -------
     xarray.DataArray, over (rule, snapshot, seed)
-        In degrees; NaN where the gradient or the change is 0, or the network diverged, and where
-        there is no gradient: the free phase does not end at rest (choose T1 long enough), or it
-        ends at a corner of the clip (`deep_nb.rules.at_corner`).
+        In degrees. NaN where the gradient or the change is 0, the network diverged, or the
+        gradient does not exist: the free phase does not end at rest (choose T1 long enough), or it
+        ends at a corner of the clip, with a neuron on a bound that nothing pushes against it.
 
     Raises
     ------
     ValueError
-        As `rule_change`, or if `rules` or `epochs` is no sequence.
+        As `rule_change`, or if `rules` or `epochs` is not a sequence.
+
+    See Also
+    --------
+    rule_change : The changes themselves.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> model = deep_nb.EP_asym.replace(rule="asymep")
+    >>> run = deep_nb.train(model, "or", seeds=range(3), hyper={"n_epochs": 5})
+    >>> small = {"beta": 1e-3, "T1": 3000, "T2": 3000}
+    >>> angles = deep_nb.analysis.angle_to_gradient(run, ["asymep"], hyper=small)
+    >>> bool((angles < 0.1).all())
+    True
     """
-    if not sequence(TEXT).accepts(rules):
-        raise ValueError(
-            f"rules must be a sequence of names such as ('asymep',), got {short(rules)}"
-        )
-    sequence(integer(-1, MAX_COUNT)).check(epochs, "epochs")
-    rules, epochs = list(rules), [plain(epoch) for epoch in epochs]
+    rules = [one_of(rule, RULES, "rule") for rule in items(rules, "rules")]
+    epochs = [integer(epoch, "each epoch", -1, MAX_COUNT) for epoch in items(epochs, "epochs")]
+    laid_over = {} if hyper is None else mapping(hyper, "hyper")
     problem_of(run)
     angles = np.full((len(rules), len(epochs), run.sizes["seed"]), np.nan)
     for column, epoch in enumerate(epochs):
-        free, change = _look(run, "adjoint", epoch, hyper)
+        free, change = _look(run, "adjoint", epoch, laid_over)
         gradient = _flat(change)
         moving = np.sqrt(free.projected_residual * free.S.shape[1]) >= REST_SPEED
         corner = at_corner(field_after(run, epoch), free.S, REST_SPEED).any(axis=(1, 2))
         gradient[moving | corner] = 0.0
         for row, rule in enumerate(rules):
-            angles[row, column] = _angle(_flat(rule_change(run, rule, epoch, hyper)), gradient)
+            angles[row, column] = _angle(_flat(_look(run, rule, epoch, laid_over)[1]), gradient)
     angles[..., run["diverged"].values] = np.nan
     return xr.DataArray(
         angles,
@@ -130,13 +150,15 @@ def angle_to_gradient(
     )
 
 
-def _flat(change: Change) -> np.ndarray:
-    """Return all of a change, shape (K, N² + N)."""
+def _flat(change: Change) -> Float[np.ndarray, "K entries"]:
+    """Return all weight and bias changes of each network in one row."""
     return np.concatenate([change.dW.reshape(len(change.dW), -1), change.db], axis=1)
 
 
-def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the angle between the rows in degrees, NaN where one is 0.
+def _angle(
+    a: Float[np.ndarray, "K entries"], b: Float[np.ndarray, "K entries"]
+) -> Float[np.ndarray, " K"]:
+    """Return the angle between the rows in degrees, NaN where a row is 0.
 
     By atan2 of the two diagonals of the rhombus of unit vectors: arccos loses half of the digits
     near 0 (W. Kahan, "How Futile are Mindless Assessments of Roundoff", 2006).

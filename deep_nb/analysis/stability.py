@@ -20,18 +20,14 @@ from deep_nb.analysis.matrices import (
     max_stable_dt,
     spectrum,
 )
-from deep_nb.dynamics import FIELD, Field, Phase
+from deep_nb.dynamics import Field, Phase
 from deep_nb.engines import get_engine
 from deep_nb.kinds import (
-    LARGEST,
-    NOTHING,
     array,
     did_you_mean,
     integer,
-    number,
     plain,
     short,
-    takes,
 )
 from deep_nb.models import MAX_COUNT
 from deep_nb.randomness import probe_states
@@ -125,12 +121,6 @@ class RestPoint(NamedTuple):
     found: np.ndarray
 
 
-@takes(
-    field=FIELD,
-    dt=number(0, LARGEST, without_low=True),
-    tolerance=number(0),
-    start=array("K M n") | NOTHING,
-)
 def rest_point(
     field: Field, dt: float, tolerance: float = 1e-9, start: np.ndarray | None = None
 ) -> RestPoint:

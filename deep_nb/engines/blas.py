@@ -1,45 +1,25 @@
-"""The engine for large networks: one matrix product a step, into arrays made beforehand."""
-
-from __future__ import annotations
+"""The engine for large networks: one matrix product per step, into preallocated arrays."""
 
 import functools
 
 import numpy as np
+from jaxtyping import Float
 from threadpoolctl import ThreadpoolController
 
-from deep_nb.dynamics import (
-    ACTIVATIONS,
-    FIELD,
-    PHASE,
-    Field,
-    Phase,
-    Relaxation,
-    join,
-    vector_field,
-)
-from deep_nb.kinds import array, takes
+from deep_nb.dynamics import ACTIVATIONS, Field, Phase, Relaxation, join
 
 
-@takes(field=FIELD, S=array("K M n"), phase=PHASE)
 @np.errstate(over="ignore", invalid="ignore")
-def relax(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
+def relax(field: Field, S: Float[np.ndarray, "K M n"], phase: Phase) -> Relaxation:
     r"""Integrate one phase of K networks, one after the other; see `deep_nb.engines.Relax`.
 
     With :math:`G = 1 + dt (W - \operatorname{diag} \kappa)`, a step is
-    :math:`s \leftarrow \rho(s G + dt\, I)`. BLAS keeps to one thread: with more, it sums in an
-    order that depends on how many.
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or their shapes do not fit.
+    :math:`s \leftarrow \rho(s G + dt\, I)`. BLAS runs on one thread: with more, the order of its
+    sums depends on their number.
     """
     with _controller().limit(limits=1, user_api="blas"):
-        parts = [
-            _relax_one(Field(*network), states, phase)
-            for *network, states in zip(*field, S, strict=True)
-        ]
-    return join(parts)
+        networks = zip(field.W, field.drive, field.decay, S, strict=True)
+        return join([_relax_one(*network, phase) for network in networks])
 
 
 @functools.cache
@@ -47,17 +27,23 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _relax_one(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
-    dt, T, activation, stop, stdp, trajectory = phase
-    rho = ACTIVATIONS[activation]
+def _relax_one(
+    W: Float[np.ndarray, "n n"],
+    drive: Float[np.ndarray, "M n"],
+    decay: Float[np.ndarray, " n"],
+    S: Float[np.ndarray, "M n"],
+    phase: Phase,
+) -> Relaxation:
+    dt, T, stop, stdp = phase.dt, phase.T, phase.stop, phase.stdp
+    rho = ACTIVATIONS[phase.activation]
     M, n = S.shape
-    G = dt * field.W
-    G[np.arange(n), np.arange(n)] += 1.0 - dt * field.decay
-    push = dt * field.drive
+    G = dt * W
+    G[np.arange(n), np.arange(n)] += 1.0 - dt * decay
+    push = dt * drive
     S, S_next, v = S.astype(float), np.empty(S.shape), np.empty(S.shape)
     pairing, change = np.zeros((n, n)), np.zeros((M, n))
     product, scratch = np.empty((n, n)), np.empty_like(S)
-    states = np.full((T + 1, M, n), np.nan) if trajectory else None
+    states = np.full((T + 1, M, n), np.nan) if phase.trajectory else None
     if states is not None:
         states[0] = S
     for t in range(1, T + 1):
@@ -74,7 +60,7 @@ def _relax_one(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
         if states is not None:
             states[t] = S_next
         if stop is not None or t == T:
-            squares = float((vector_field(field, S) ** 2).sum())
+            squares = float(((S @ W + drive - S * decay) ** 2).sum())
             moved = float((((S_next - S) / dt) ** 2).sum())
         S, S_next = S_next, S
         if stop is not None and squares <= stop:

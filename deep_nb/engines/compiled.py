@@ -8,8 +8,6 @@ A trajectory rests when a step changes no bit of its state: the steps that are l
 either, nor do they add to the STDP sums if β_0 = 0. Only then are they left out.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import threading
@@ -20,9 +18,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from deep_nb.dynamics import FIELD, PHASE, Field, Phase, Relaxation, join, join_samples
+from deep_nb.dynamics import Field, Phase, Relaxation, join, join_samples
 from deep_nb.engines.lanes import LANES, clip, differing, fill, load, repeat, store
-from deep_nb.kinds import NOTHING, array, integer, takes
 
 #: Steps that lanes make together before STDP sums are updated and rest is looked for.
 BURST = 16
@@ -34,9 +31,6 @@ CHUNK = 500_000_000
 SUMS = 8_000_000
 
 _HARD_SIGMOID, _SIGMOID, _TANH = range(3)
-#: Threads that may be asked for; None for as many as there are cores.
-THREADS = NOTHING | integer(1, 1024)
-
 _ACTIVATIONS = {"hard_sigmoid": _HARD_SIGMOID, "sigmoid": _SIGMOID, "tanh": _TANH}
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -300,38 +294,22 @@ def _sum_samples(values: np.ndarray, K: int, M: int) -> np.ndarray:
 
 
 class Compiled:
-    """The engine with its threads; see `deep_nb.engines.Relax` for a call.
+    """The compiled engine, called as `deep_nb.engines.Relax` says.
 
-    Parameters
-    ----------
-    threads : int, optional
-        How many; by default what Numba uses, NUMBA_NUM_THREADS or the cores of this process.
-
-    Raises
-    ------
-    ValueError
-        If Numba's compiler is switched off (NUMBA_DISABLE_JIT), or `threads` is no such number.
+    By default it uses as many threads as Numba: NUMBA_NUM_THREADS, or one per core.
     """
 
-    @takes(threads=THREADS)
     def __init__(self, threads: int | None = None) -> None:
         if numba.config.DISABLE_JIT:
             raise ValueError("engine 'numba' cannot run while NUMBA_DISABLE_JIT is set")
         self.threads = threads or numba.config.NUMBA_NUM_THREADS
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="deep_nb")
 
-    @takes(field=FIELD, S=array("K M n"), phase=PHASE)
     @np.errstate(over="ignore", invalid="ignore")
     def __call__(self, field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
-        """Relax; see `deep_nb.engines.Relax`.
-
-        Raises
-        ------
-        ValueError
-            If an argument is something else, or their shapes do not fit.
-        """
-        dt, T, activation, stop, stdp, trajectory = phase
-        dt, T, limit = float(dt), int(T), -1.0 if stop is None else float(stop)
+        """Relax; see `deep_nb.engines.Relax`."""
+        dt, T, stop, stdp = phase.dt, phase.T, phase.stop, phase.stdp
+        limit = -1.0 if stop is None else float(stop)
         K, M, n = S.shape
         if stdp and K * M * n * n > SUMS and (K > 1 or (M > 1 and stop is None)):
             return self._in_halves(field, S, phase)
@@ -347,13 +325,14 @@ class Compiled:
             np.zeros((K * M if stdp else 0, n)),
         )
         steps = np.full(K, T)
-        states = np.full((K, T + 1 if trajectory else 0, M, n), np.nan)
+        states = np.full((K, T + 1 if phase.trajectory else 0, M, n), np.nan)
         head, plastic = (A, drive, S), stdp is not None
         cost = T * n * n * (1 + plastic)
-        if stop is None and not trajectory and activation == "hard_sigmoid":
+        if stop is None and not phase.trajectory and phase.activation == "hard_sigmoid":
             self._run(_relax_lanes, head, K * M, LANES, cost, (T, dt, betas, plastic, out))
         else:
-            tail = (T, dt, _ACTIVATIONS[activation], limit, betas, plastic, steps, states, out)
+            activation = _ACTIVATIONS[phase.activation]
+            tail = (T, dt, activation, limit, betas, plastic, steps, states, out)
             self._run(_relax_networks, head, K, 1, 8 * M * cost, tail)  # 8: scalars
         S_out, squares, moved, pairing, change = out
         return Relaxation(
@@ -363,7 +342,7 @@ class Compiled:
             projected_residual=_sum_samples(moved, K, M) / M,
             pairing=_sum_samples(pairing, K, M) if stdp else None,
             change=change.reshape(K, M, n) if stdp else None,
-            trajectory=states if trajectory else None,
+            trajectory=states if phase.trajectory else None,
         )
 
     def _in_halves(self, field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
@@ -374,10 +353,11 @@ class Compiled:
         K, M, _ = S.shape
         if K > 1:
             halves = (slice(0, K // 2), slice(K // 2, K))
-            return join([self(Field(*(a[h] for a in field)), S[h], phase) for h in halves])
+            return join([self(field.of(half), S[half], phase) for half in halves])
         halves = (slice(0, M // 2), slice(M // 2, M))
         first, second = (
-            self(field._replace(drive=field.drive[:, h]), S[:, h], phase) for h in halves
+            self(Field(field.W, field.drive[:, half], field.decay), S[:, half], phase)
+            for half in halves
         )
         return join_samples(first, second)
 

@@ -1,45 +1,27 @@
 """The readable engine: NumPy, any number of networks, any size."""
 
-from __future__ import annotations
-
 import numpy as np
+from jaxtyping import Float
 
-from deep_nb.dynamics import (
-    ACTIVATIONS,
-    FIELD,
-    PHASE,
-    Field,
-    Phase,
-    Relaxation,
-    euler_step,
-    vector_field,
-)
-from deep_nb.kinds import array, takes
+from deep_nb.dynamics import ACTIVATIONS, Field, Phase, Relaxation, euler_step, vector_field
 
 
-@takes(field=FIELD, S=array("K M n"), phase=PHASE)
 @np.errstate(over="ignore", invalid="ignore")
-def relax(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
-    """Integrate one phase of K networks; see `deep_nb.engines.Relax`.
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or their shapes do not fit.
-    """
-    dt, T, activation, stop, stdp, trajectory = phase
-    rho = ACTIVATIONS[activation]
+def relax(field: Field, S: Float[np.ndarray, "K M n"], phase: Phase) -> Relaxation:
+    """Integrate one phase of K networks; see `deep_nb.engines.Relax`."""
+    dt, stop, stdp = phase.dt, phase.stop, phase.stdp
+    rho = ACTIVATIONS[phase.activation]
     K, M, n = S.shape
     running = np.ones(K, dtype=bool)
     steps = np.zeros(K, dtype=np.int64)
     residual, projected = np.zeros(K), np.zeros(K)
     pairing = np.zeros((K, n, n)) if stdp else None
     change = np.zeros((K, M, n)) if stdp else None
-    states = np.full((K, T + 1, M, n), np.nan) if trajectory else None
+    states = np.full((K, phase.T + 1, M, n), np.nan) if phase.trajectory else None
     if states is not None:
         states[:, 0] = S
 
-    for t in range(1, T + 1):
+    for t in range(1, phase.T + 1):
         dS = vector_field(field, S)
         S_next = np.where(running[:, None, None], euler_step(S, dS, dt, rho), S)
         steps += running
@@ -50,7 +32,7 @@ def relax(field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
             change += v
         if states is not None:
             states[running, t] = S_next[running]
-        if stop is not None or t == T:
+        if stop is not None or t == phase.T:
             squares = (dS**2).sum(axis=(1, 2))
             moved = (((S_next - S) / dt) ** 2).sum(axis=(1, 2))
             residual[running] = squares[running] / M
