@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
 	@echo "make test        set up .venv and run everything: lint, types, tests, coverage, README, notebooks"
-	@echo "make lint        ruff and mypy only"
+	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
 	@echo "make unit        unit tests and README only"
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
 	@echo "make figures     run the full profile, renew figures/, its report, and the README's claims table"
@@ -27,6 +27,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 unit: $(READY)
 	$(BIN)/pytest tests README.md

@@ -102,7 +102,7 @@ def get_task(task: str | Task) -> Task:
 
 def mean_squared_error(
     outputs: Float[np.ndarray, "*stack M N_Y"], Y: Float[np.ndarray, "M N_Y"]
-) -> Float[np.ndarray, "*stack"] | np.floating:
+) -> Float[np.ndarray, "*stack"]:
     r"""Return the published error :math:`\frac{1}{2M} \sum_m \lVert s_m - y_m \rVert^2`."""
     return ((outputs - Y) ** 2).sum(axis=(-2, -1)) / 2 / len(Y)
 
@@ -122,6 +122,6 @@ def predicted_labels(
 
 def classification_error(
     predicted: Shaped[np.ndarray, "*stack M n_labels"], true: Shaped[np.ndarray, "M n_labels"]
-) -> Float[np.ndarray, "*stack"] | np.floating:
+) -> Float[np.ndarray, "*stack"]:
     """Return the share of samples with a label that differs, in [0, 1]."""
     return (predicted != true).any(axis=-1).mean(axis=-1)

@@ -5,9 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import libcst as cst
 from mutmut.__main__ import cli
-from mutmut.mutation.file_mutation import MutationVisitor
 
 #: Exit codes of pytest, or of mutmut for it: a test failed, or did not end in time.
 KILLED = {1, 3, 24, 36, 152, 255, -24}
@@ -18,23 +16,9 @@ LEAST = 0.9
 ROOT = Path(__file__).parent.parent
 
 
-def look_behind_takes():
-    """Have mutmut, which leaves decorated functions alone, change those that `takes` checks."""
-    skips = MutationVisitor._skip_node_and_children
-
-    def skips_others(visitor, node):
-        if isinstance(node, cst.FunctionDef) and len(node.decorators) == 1:
-            decorator = node.decorators[0].decorator
-            if isinstance(decorator, cst.Call) and decorator.func.value == "takes":
-                return skips(visitor, node.with_changes(decorators=[]))
-        return skips(visitor, node)
-
-    MutationVisitor._skip_node_and_children = skips_others
-
-
 def report():
     counts = {}
-    for path in sorted((ROOT / "mutants" / "deep_nb").glob("*.meta")):
+    for path in sorted((ROOT / "mutants" / "deep_nb").rglob("*.meta")):
         codes = json.loads(path.read_text())["exit_code_by_key"]
         survivors = [name for name, code in codes.items() if code not in KILLED]
         counts[f"`{path.stem}`"] = len(codes) - len(survivors), len(codes)
@@ -48,6 +32,5 @@ def report():
 
 
 if __name__ == "__main__":
-    look_behind_takes()
     cli(["run", *sys.argv[1:]], standalone_mode=False)
     sys.exit(report())

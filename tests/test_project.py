@@ -27,57 +27,6 @@ def test_environment_yml_equals_pyproject():
     assert environment[-1] == {"pip": ["--editable ."]}
 
 
-#: From the ground up; a room may import from rooms before its own only.
-FLOORS = [
-    ["kinds"],
-    ["checks"],
-    ["matrices", "files"],
-    ["provenance"],
-    ["checkpoints"],
-    ["tasks", "topology", "models"],
-    ["randomness", "dynamics", "pruning"],
-    ["experiment"],
-    ["engines.lanes"],
-    ["engines.reference", "engines.blas", "engines.compiled"],
-    ["engines"],
-    ["learning", "results"],
-    ["training", "classifier"],
-    ["inference"],
-    ["stability", "statistics"],
-    ["alignment", "ensembles"],
-    ["plotting.style"],
-    ["plotting.runs", "plotting.networks", "plotting.comparisons"],
-    ["plotting", "claims", "notebooks"],
-    ["experiments"],
-    ["records"],
-    ["execution", "verification", "report"],
-    ["replication"],
-    ["cli"],
-    ["__main__"],
-]
-
-
-def test_imports_run_downward_only():
-    level = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-    package = ROOT / "deep_nb"
-    for path in package.rglob("*.py"):
-        room = ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
-        if room == "__init__":
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deep_nb"):
-                names = [node.module.removeprefix("deep_nb").lstrip(".")]
-                if names == [""] or names == ["engines"]:
-                    inner = [f"{names[0]}.{alias.name}".lstrip(".") for alias in node.names]
-                    names = [name if name in level else names[0] for name in inner]
-                for name in names:
-                    assert level[name] <= level[room], f"{room} imports {name}"
-                    assert name, f"{room} imports the package root"
-            elif isinstance(node, ast.Import):
-                roots = [alias.name for alias in node.names if alias.name.startswith("deep_nb")]
-                assert not roots or room == "cli", f"{room} imports {roots}"
-
-
 @notebooks
 def test_notebooks_hold_parameters_and_no_definitions(path):
     notebook = nbformat.read(path, as_version=4)
