@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help test lint unit replicate notebooks figures bench mutants clean
+.PHONY: help test lint unit api replicate notebooks figures bench mutants clean
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
 	@echo "make test        set up .venv and run everything: lint, types, tests, coverage, README, notebooks"
 	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
 	@echo "make unit        unit tests and README only"
+	@echo "make api         renew docs/api.md, the list of public names"
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
 	@echo "make figures     run the full profile, renew figures/, its report, and the README's claims table"
 	@echo "make bench       measure every row of benchmarks/README.md, and rewrite them there"
@@ -34,6 +35,9 @@ unit: $(READY)
 
 test: lint
 	$(BIN)/pytest --numprocesses auto --dist loadfile --cov
+
+api: $(READY)
+	$(BIN)/python docs/api.py docs/api.md
 
 replicate: $(READY)
 	$(BIN)/deep-nb replicate --profile quick

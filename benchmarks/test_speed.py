@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 
 import deep_nb
 from deep_nb import plotting
-from deep_nb.dynamics import Field, Phase, free_field, nudged_field
+from deep_nb.dynamics import Field, Phase
 from deep_nb.engines import ENGINES, compiled
 from deep_nb.engines.lanes import LANES, load, store
 from deep_nb.run import problem_of
@@ -92,8 +92,7 @@ def test_share_of_the_bound(benchmark, row):
     run = published(range(100), "numba", n_epochs=50)
     problem = problem_of(run)
     hyper = problem.hyper
-    field = free_field(run["W"].values, run["b"].values, problem.X, problem.model)
-    nudged = nudged_field(field, hyper.beta, problem.Y)
+    field, nudged = problem.fields(run["W"].values, run["b"].values)
     operations = 0
 
     class Counting(compiled.Compiled):

@@ -14,14 +14,14 @@ def run():
     return deep_nb.train(LEAKY, "or", seeds=range(6), hyper=hyper, record=("weights",))
 
 
-def test_a_runs_own_rule_is_what_training_did(run):
+def test_the_runs_own_rule_gives_the_change_of_training(run):
     """ΔW by its own rule, from other starting states but the same rest points."""
     change = rule_change(run, "asymep", epoch=19, hyper=LONG)
     W = run["W_epochs"].values
     np.testing.assert_allclose(0.7 * change.dW, W[:, 20] - W[:, 19], atol=1e-6)
 
 
-def test_exact_points_along_the_gradient_and_the_others_beside_it(run):
+def test_only_asymep_follows_the_gradient(run):
     angles = angle_to_gradient(run, epochs=(10, 20), hyper={**LONG, "beta": 1e-4})
     assert angles.dims == ("rule", "snapshot", "seed")
     assert np.nanmax(angles.sel(rule="asymep")) < 0.1
@@ -29,7 +29,7 @@ def test_exact_points_along_the_gradient_and_the_others_beside_it(run):
     assert angles.sel(rule="stdp").median() > 5
 
 
-def test_the_angle_is_that_of_the_arccosine(run):
+def test_the_angle_equals_the_arccosine(run):
     a, b = (rule_change(run, rule).dW.reshape(6, -1) for rule in ("centered", "adjoint"))
     moved = b.any(axis=1)
     assert moved.any()
@@ -64,14 +64,14 @@ def test_at_a_corner_of_the_clip_there_is_no_angle():
     assert angle_to_gradient(run, epochs=[10], hyper=LONG).notnull().any()
 
 
-def test_what_a_rule_would_do_does_not_depend_on_the_sign_flag():
+def test_rule_changes_ignore_the_sign_flag():
     hyper = {"n_epochs": 3, "beta": 3.0, "dt_W": 0.01}
     signed = deep_nb.train(LEAKY, "or", seeds=range(3), hyper=hyper, sign=True)
     sizes = np.abs(rule_change(signed, "asymep").dW)
     assert ((sizes > 0) & (sizes != 1)).any()
 
 
-def test_where_there_is_no_gradient_there_is_no_angle(diverged_run, run):
+def test_without_a_gradient_the_angle_is_nan(diverged_run, run):
     assert angle_to_gradient(diverged_run, rules=["stdp"]).isnull().all()
     with pytest.raises(ValueError, match="unknown rule 'asymepp'"):
         angle_to_gradient(run, rules=["asymepp"])

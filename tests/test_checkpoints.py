@@ -50,7 +50,7 @@ def test_any_executor_gives_the_same_bits(whole, size):
     ]
 
 
-def test_a_block_is_of_32_networks_unless_told():
+def test_a_block_has_32_networks_by_default():
     here = Here()
     deep_nb.train("DEEP", "not", seeds=range(40), hyper={"n_epochs": 1, "T1": 1}, executor=here)
     assert [len(seeds) for (seeds,) in here.calls] == [32, 8]
@@ -94,7 +94,7 @@ def test_divergence_is_reported_once_for_all_blocks():
     assert run["diverged"].all()
 
 
-def test_an_interrupted_ensemble_goes_on_where_it_was(whole, tmp_path):
+def test_an_interrupted_ensemble_resumes(whole, tmp_path):
     class Stopping(Here):
         def submit(self, function, /, *arguments, **named):
             if len(self.calls) == 2:
@@ -111,7 +111,7 @@ def test_an_interrupted_ensemble_goes_on_where_it_was(whole, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_other_settings_find_no_block_of_these(tmp_path):
+def test_blocks_of_other_settings_are_not_reused(tmp_path):
     deep_nb.train(**WANTED, checkpoint=tmp_path)
     n = len(list(tmp_path.iterdir()))
     for other in (
@@ -159,7 +159,7 @@ def test_a_worker_with_other_code_is_refused(monkeypatch):
         deep_nb.train(**WANTED, executor=here)
 
 
-def test_a_sweep_goes_on_where_it_was(tmp_path):
+def test_an_interrupted_sweep_resumes(tmp_path):
     settings = ([2], [1.0], [1.0, 2.0], [2, 3])
     alone = sweep(2, *settings)
     first = sweep(2, [2], [1.0], [1.0], [2, 3], checkpoint=tmp_path)
@@ -207,7 +207,7 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error(tmp_path):
         deep_nb.train(**WANTED, checkpoint=tmp_path / "file" / "folder")
 
 
-def test_two_that_make_the_same_piece_at_once_do_not_meet(tmp_path):
+def test_two_processes_can_make_the_same_piece_at_once(tmp_path):
     meet = threading.Barrier(2)
 
     def make():

@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_bits_and_survives_pickling(iris):
     assert not first.W_[~complete(first.layout_)].any()  # no self-loops, nothing onto inputs
 
 
-def test_partial_fit_goes_on_where_it_was(iris):
+def test_partial_fit_continues(iris):
     X, y = iris
     model = DEEPClassifier(N_H=20, random_state=0)
     with pytest.raises(ValueError, match="first call of partial_fit needs all classes"):
@@ -168,7 +168,7 @@ def test_a_fit_that_fails_leaves_nothing_half_fitted(iris):
         model.predict(X[:, :2])
 
 
-def test_answers_stay_what_they_were_whatever_is_set_afterwards(iris):
+def test_answers_do_not_depend_on_parameters_set_after_fit(iris):
     X, y = iris
     model = clone(SMALL).fit(X, y)
     before = model.predict_proba(X)
@@ -186,7 +186,7 @@ def test_shares_are_probabilities_where_outputs_can_be_negative(iris):
     np.testing.assert_allclose(shares.sum(axis=1), 1)
 
 
-def test_scaling_is_the_users(iris):
+def test_unscaled_features_are_not_rescaled(iris):
     X, y = iris
     scaled = make_pipeline(StandardScaler(), DEEPClassifier(N_H=20, n_epochs=30, random_state=0))
     assert scaled.fit(X, y).score(X, y) > 0.9

@@ -1,4 +1,4 @@
-"""What the compiled engine promises beyond the others: every bit, whatever runs beside."""
+"""The compiled engine: its bits do not depend on ensemble, threads or processor."""
 
 import os
 import signal
@@ -82,7 +82,7 @@ def test_lanes_are_plain_double_precision_arithmetic(n, stdp, T, rng):
 
 
 @pytest.mark.parametrize("stdp", [None, (0.0, 1.0), (0.3, 0.7)])
-def test_one_lane_is_as_good_as_eight(stdp, rng):
+def test_lanes_and_scalars_give_the_same_bits(stdp, rng):
     """The kernel that keeps trajectories goes network by network, in scalars."""
     field, S = problem(rng, K=9, M=4, n=6)
     lanes = Compiled(2)(field, S, Phase(T=500, stdp=stdp, **HARD))
@@ -93,7 +93,7 @@ def test_one_lane_is_as_good_as_eight(stdp, rng):
 
 
 def test_stopping_at_rest_is_exact(rng):
-    """A contracting network rests long before step 2000; what is left out would add nothing."""
+    """A contracting network rests long before step 2000; the steps left out would add nothing."""
     field, S = problem(rng, K=3, M=4, n=5)
     field = replace(field, W=0.1 * field.W)
     short = Compiled(1)(field, S, Phase(T=2_000, stdp=(0.0, 1.0), **HARD))
@@ -136,7 +136,7 @@ def test_compiling_is_announced_once_and_kept(tmp_path):
     assert second.stdout == first.stdout
 
 
-def test_a_warm_start_says_nothing_however_long_it_takes(tmp_path):
+def test_a_warm_start_prints_nothing(tmp_path):
     python(TINY, NUMBA_CACHE_DIR=str(tmp_path))
     slow = TINY.replace("'T1': 9", "'T1': 400000, 'dt': 1e-6").replace(
         "seeds=0", "seeds=range(500)"
@@ -193,13 +193,13 @@ def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_field_of_one_network_is_enough(rng):
+def test_one_network_with_one_neuron_runs(rng):
     field, S = problem(rng, K=1, M=1, n=1)
     result = Compiled(4)(field, S, Phase(T=10, **HARD))
     assert result.S.shape == (1, 1, 1)
 
 
-def test_large_sums_are_made_in_parts(rng, monkeypatch):
+def test_large_sums_are_computed_in_parts(rng, monkeypatch):
     field, S = problem(rng, K=5, M=3, n=4)
     whole = Compiled(1)(field, S, Phase(T=30, stdp=(0.0, 1.0), **HARD))
     monkeypatch.setattr(compiled, "SUMS", 3 * 4 * 4)
@@ -213,8 +213,8 @@ def test_large_sums_are_made_in_parts(rng, monkeypatch):
 
 
 @pytest.mark.parametrize("more", [{}, {"stop": 0.0}, {"trajectory": True}])
-def test_kernels_end_when_told_to(more, rng, monkeypatch):
-    """Hours of work, all of it told to halt before it begins."""
+def test_halted_kernels_return_at_once(more, rng, monkeypatch):
+    """Hours of work, halted before it begins."""
     field, S = problem(rng, K=2, M=3, n=4)
     Compiled(1)(field, S, Phase(T=2, **HARD, **more))
     monkeypatch.setattr(compiled.np, "zeros", lambda *args, **kw: ones_if_flag(*args, **kw))

@@ -43,7 +43,7 @@ def test_activations():
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("beta", [0.0, 2.5])
-def test_the_field_is_the_equation_written_out(model, beta, rng):
+def test_the_field_equals_the_equation(model, beta, rng):
     """ds_j = Σ_i W_ij s_i + b_j − s_j (λ + γ Σ_k W_jk) + β (y_j − s_j), term by term."""
     N_X, n, N_Y, M = 2, 4, 2, 3
     N = N_X + n
@@ -90,7 +90,7 @@ def test_total_free_activity_drifts_at_the_inputs_rate(rng):
 
 @pytest.mark.parametrize("stdp", [None, (0.3, 0.7)])
 @pytest.mark.parametrize("trajectory", [False, True])
-def test_parts_relaxed_apart_join_to_the_whole(trajectory, stdp, rng):
+def test_joined_parts_equal_the_whole(trajectory, stdp, rng):
     """Three networks of four neurons, three samples, apart by networks and by samples."""
     field = Field(
         rng.normal(size=(3, 4, 4)), rng.normal(size=(3, 3, 4)), rng.uniform(1, 2, size=(3, 4))

@@ -22,7 +22,7 @@ def problem(rng, K=3, M=4, n=5):
     return field, rng.uniform(size=(K, M, n))
 
 
-def test_a_phase_is_its_steps_one_by_one(relax, rng):
+def test_a_phase_equals_its_steps(relax, rng):
     field, S = problem(rng)
     beta_0, beta_1, T, dt = 0.3, 0.7, 50, 0.1
     result = relax(field, S, Phase(dt=dt, T=T, activation="hard_sigmoid", stdp=(beta_0, beta_1),
@@ -72,7 +72,7 @@ def test_early_stop_ends_after_the_first_quiet_step(relax, activation, rng):
         np.testing.assert_array_equal(stopped.residual[k], alone.residual[0])
 
 
-def test_inputs_are_left_as_they_were(relax, rng):
+def test_inputs_do_not_change(relax, rng):
     field, S = problem(rng)
     arrays = field.W, field.drive, field.decay, S
     before = [array.copy() for array in arrays]

@@ -14,7 +14,7 @@ GRID = [[0.2, 0.9], [0.0, 1.0], [0.5, 0.5]]
 
 
 @engines
-def test_an_answer_depends_on_nothing_asked_beside_it(short_run, engine):
+def test_an_answer_does_not_depend_on_the_other_inputs(short_run, engine):
     together = deep_nb.predict(short_run, GRID, engine)
     for k, point in enumerate(GRID):
         alone = deep_nb.predict(short_run.isel(seed=[1]), [point], engine)
@@ -113,7 +113,7 @@ def test_trajectory_of_diverged_networks_is_nan(diverged_run):
     assert np.isnan(path["S"][..., 3:]).all()
 
 
-def test_the_start_is_drawn_by_the_networks_own_seed():
+def test_each_seed_draws_its_own_start():
     """With a step too small to move, predict shows where it starts from."""
     run = deep_nb.train("DEEP", "xor", seeds=[3, 8], hyper={**SHORT, "dt": 1e-12})
     S = deep_nb.predict(run, GRID)["S"].values[..., 3:]
@@ -122,7 +122,7 @@ def test_the_start_is_drawn_by_the_networks_own_seed():
         np.testing.assert_allclose(S[k], np.tile(start, (3, 1)), atol=1e-8)
 
 
-def test_decision_map_names_its_axes_rightly():
+def test_decision_map_axes_are_the_inputs():
     """A network whose output can only see x0."""
     graph = nx.DiGraph([("x0", "y0")])
     model = deep_nb.EP_asym.replace(name="one synapse")

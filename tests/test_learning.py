@@ -165,7 +165,7 @@ def at_rest(states, speeds):
 
 
 @pytest.mark.parametrize("speed", [-0.5, 0.0, 0.5])
-def test_saturated_is_who_pushes_against_its_bound(speed):
+def test_a_neuron_pushed_against_its_bound_is_saturated(speed):
     field, S = at_rest([0.0, 0.5, 1.0], [speed] * 3)
     assert saturated(field, S)[0, 0].tolist() == [speed < 0, False, speed > 0]
 
@@ -182,7 +182,7 @@ def test_a_corner_is_a_bound_without_a_push(speed, none):
 
 
 @pytest.mark.parametrize(("slow", "delta"), [(1e-11, 0.5e11), (1e-13, 0.0)])
-def test_singular_values_below_the_tolerance_count_as_none(slow, delta):
+def test_singular_values_below_the_tolerance_count_as_zero(slow, delta):
     """Two neurons that decay at 1 and hardly: δ = (y − s) / decay, or the least, 0."""
     field, S = at_rest([0.5, 0.5], [0.0, 0.0])
     field.decay[:] = 1.0, slow
@@ -190,7 +190,7 @@ def test_singular_values_below_the_tolerance_count_as_none(slow, delta):
     np.testing.assert_allclose(found, [[[0.0, delta]]], rtol=1e-9)
 
 
-def test_saturated_neurons_learn_nothing_and_pass_nothing_on():
+def test_saturated_neurons_have_no_adjoint():
     lesson, _ = lesson_of(LEAKY, 3)
     N_X, n = lesson.problem.X.shape[1], lesson.free.S.shape[2]
     S = lesson.free.S.copy()
@@ -218,7 +218,7 @@ def test_a_rest_point_that_is_not_isolated_has_the_gradient_of_least_norm():
     np.testing.assert_allclose(delta[0], expected, atol=1e-9)
 
 
-def test_an_overflowed_system_has_no_adjoint_and_the_others_have():
+def test_only_the_network_that_overflows_has_no_adjoint():
     """Of three networks one has an infinite decay, one a weight near the largest number."""
     lesson, _ = lesson_of(LEAKY, 3)
     field = lesson.field.of(np.zeros(3, dtype=int))
@@ -246,7 +246,7 @@ def test_weights_that_overflow_diverge_by_every_rule(rule):
     assert (run["n_connections"] == np.count_nonzero(left, axis=(1, 2))[:, None]).all()
 
 
-def test_stdp_is_its_sum_written_out():
+def test_stdp_equals_its_sum():
     model = deep_nb.DEEP.replace(hyper=deep_nb.DEEP.hyper.replace(beta_0=0.4, beta_1=0.9), leak=1.0)
     lesson, _ = lesson_of(model, 1, beta=5.0, T2=7, trajectory=True)
     change = RULES["stdp"](lesson)
@@ -264,7 +264,7 @@ def test_stdp_is_its_sum_written_out():
     np.testing.assert_allclose(change.db[0], of_bias / (M * 7), atol=1e-13)
 
 
-def test_contrastive_is_its_sum_written_out():
+def test_contrastive_equals_its_sum():
     lesson, _ = lesson_of(deep_nb.EP_asym, 2, beta=2.0, T2=50)
     change = RULES["contrastive"](lesson)
     nudged, dW, db = change.nudged, change.dW, change.db

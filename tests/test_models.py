@@ -80,7 +80,7 @@ def test_hyperparameters_are_frozen():
 
 
 @pytest.mark.parametrize("given", [5, [5], (5,), np.array([5]), np.int64(5), [np.int64(5)]])
-def test_numpy_and_lists_are_taken(given):
+def test_numpy_numbers_and_lists_are_accepted(given):
     hyper = DEEP.hyper.replace(N_H=given, T1=np.int64(3), dt=np.float64(0.1))
     assert (hyper.N_H, hyper.T1, hyper.dt) == ((5,), 3, 0.1)
     assert type(hyper.T1) is int

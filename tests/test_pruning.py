@@ -38,7 +38,7 @@ def test_low_temperature_and_huge_weights_stay_finite():
     assert p.tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
-def test_a_safe_weight_stays_whatever_is_drawn():
+def test_weights_above_the_tolerance_are_never_pruned():
     W = np.array([[0.0, 0.02], [0.01, 0.0]])
     assert prune(W, np.zeros((2, 2)), 0.01, 1.0).tolist() == [[0.0, 0.02], [0.0, 0.0]]
 

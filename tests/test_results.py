@@ -61,7 +61,7 @@ def test_loading_runs_no_code(tmp_path, monkeypatch):
     assert not (tmp_path / "exploded").exists()
 
 
-def test_loading_what_is_no_run(tmp_path):
+def test_other_files_are_not_loaded(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         deep_nb.load(tmp_path / "none.nc")
     with netCDF4.Dataset(tmp_path / "other.nc", "w") as other:
@@ -98,7 +98,7 @@ def test_loading_what_is_no_run(tmp_path):
         lambda run: None,
     ],
 )
-def test_what_is_no_run_is_refused(change, short_run, tmp_path):
+def test_damaged_runs_are_refused(change, short_run, tmp_path):
     for use in (
         lambda run: deep_nb.predict(run, [[0, 1]]),
         deep_nb.trajectory,
@@ -119,7 +119,7 @@ def test_bad_paths_are_refused(path, short_run):
             use(path)
 
 
-def test_a_run_that_cannot_be_held_is_refused():
+def test_a_run_larger_than_the_memory_is_refused():
     hyper = {"n_epochs": 1_000_000, "T1": 1_000_000}
     with pytest.raises(ValueError, match=r"this run would take .* GB"):
         deep_nb.train("DEEP", "xor", seeds=0, hyper=hyper, record=("trajectories",))
@@ -141,7 +141,7 @@ def test_a_pipe_or_a_device_is_not_replaced(short_run, tmp_path):
 @pytest.mark.parametrize(
     "attributes", [{"scale_factor": "abc"}, {"add_offset": "abc"}, {"coordinates": np.int32(3)}]
 )
-def test_attributes_that_xarray_trusts_are_refused(short_run, tmp_path, attributes):
+def test_malformed_attributes_are_refused(short_run, tmp_path, attributes):
     path = deep_nb.save(short_run, tmp_path / "run.nc")
     with netCDF4.Dataset(path, "a") as file:
         file["mse_free"].setncatts(attributes)
@@ -150,6 +150,6 @@ def test_attributes_that_xarray_trusts_are_refused(short_run, tmp_path, attribut
 
 
 @pytest.mark.parametrize("seeds", [range(10**11), range(10**30)])
-def test_more_networks_than_a_run_holds_are_refused_at_once(seeds):
+def test_too_many_networks_are_refused_at_once(seeds):
     with pytest.raises(ValueError, match="seeds must be at most 10000000, got range"):
         deep_nb.train("DEEP", "xor", seeds=seeds)

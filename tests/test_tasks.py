@@ -46,7 +46,7 @@ def test_bad_tasks_are_refused(X, Y, message):
         Task("mine", X, Y)
 
 
-def test_a_task_cannot_be_changed_behind_its_back():
+def test_a_task_is_immutable():
     X = np.zeros((2, 1))
     task = Task("mine", X, np.zeros((2, 1)))
     X[0] = 7
@@ -86,7 +86,7 @@ def test_one_hot_encodes_class_numbers():
 
 
 @pytest.mark.parametrize("Y", [[[0.5]], [[-1.0]], [[1.0, 1.0]], [[0.3, 0.7]]])
-def test_one_hot_refuses_what_is_no_class(Y):
+def test_one_hot_refuses_other_numbers(Y):
     with pytest.raises(ValueError, match="one-hot targets"):
         deep_nb.train("DEEP_oh", Task("mine", [[0.0]], Y), seeds=0)
 

@@ -13,14 +13,14 @@ def edges(mask, layout):
     return {(layout.labels[i], layout.labels[j]) for i, j in np.argwhere(mask)}
 
 
-def test_labels_stand_in_order():
+def test_labels_follow_the_order_of_neurons():
     assert XOR.labels == ["x0", "x1", "bias", "h0", "h1", "y0"]
     assert DEEPER.layer.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
 
 
 @pytest.mark.parametrize("build", [complete, layered])
 @pytest.mark.parametrize("layout", [XOR, DEEPER, Layout(1, False, (), 1)])
-def test_never_self_loops_nor_synapses_onto_inputs(build, layout):
+def test_no_self_loops_and_no_synapses_onto_inputs(build, layout):
     mask = build(layout)
     assert not mask.diagonal().any()
     assert not mask[:, : layout.N_X].any()
@@ -51,7 +51,7 @@ def train_on(topology, **more):
     return deep_nb.train("DEEP", "xor", seeds=1, hyper=hyper, topology=topology, **more)
 
 
-def test_a_graph_is_its_matrix():
+def test_a_graph_gives_the_mask_of_its_adjacency_matrix():
     graph = nx.DiGraph([("x0", "h0"), ("h0", "y0"), ("bias", "y0"), (4, "y0")])
     mask = np.zeros((6, 6), dtype=bool)
     mask[[0, 3, 2, 4], [3, 5, 5, 5]] = True

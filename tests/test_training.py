@@ -29,7 +29,7 @@ def bits(run):
 
 @pytest.mark.parametrize("model", ["DEEP", "DEEP_oh", "EP_asym"])
 @pytest.mark.parametrize("flag", FLAGS)
-def test_same_seed_same_bits_whoever_runs_beside(model, flag):
+def test_a_seed_determines_every_bit_whatever_is_trained_with_it(model, flag):
     hyper = {**SHORT, "stop": 0.1, "tol_W": 0.05}
     together = deep_nb.train(model, "xor", seeds=[4, 9, 2], hyper=hyper, **{flag: True})
     again = deep_nb.train(model, "xor", seeds=[4, 9, 2], hyper=hyper, **{flag: True})
@@ -77,7 +77,7 @@ def test_other_activations_train(activation):
     np.testing.assert_allclose(after, step, atol=1e-14)
 
 
-def test_no_state_is_kept_unless_asked_for(short_run):
+def test_trajectories_are_kept_only_on_request(short_run):
     problem, W, b = problem_of(short_run), short_run["W"].values, short_run["b"].values
     start = np.zeros((3, 4, problem.layout.n_free))
     free, change = learn(problem, State(W, b, start), ENGINES["reference"](1))
@@ -149,7 +149,7 @@ def test_a_diverged_network_is_marked_and_frozen(diverged_run):
 @pytest.mark.parametrize(
     "where", ["dW", "db", "free.S", "free.residual", "nudged.S", "nudged.residual"]
 )
-def test_whatever_stops_being_finite_is_divergence(where, monkeypatch):
+def test_any_array_that_stops_being_finite_is_divergence(where, monkeypatch):
     """In epoch 2 of 5: what was before stays, what was then is frozen, the others go on."""
     wanted = {"seeds": [3, 5, 7], "hyper": {**SHORT, "n_epochs": 5}, "record": ("weights",)}
     clean = deep_nb.train("EP_asym", "or", **wanted)
@@ -188,7 +188,7 @@ def test_up_to_ten_diverged_networks_are_named(n, more):
         )
 
 
-def test_the_others_of_the_ensemble_go_on():
+def test_divergence_does_not_stop_the_other_networks():
     """A learning rate at which W overflows for some seeds only: sign of ΔW decides."""
     hyper = {**SHORT, "n_epochs": 6, "dt_W": 1e153}
     with pytest.warns(RuntimeWarning, match=r"^\d+ of 12 networks diverged \(seeds \d+") as caught:
@@ -209,7 +209,7 @@ def test_the_others_of_the_ensemble_go_on():
     assert bits(run.isel(seed=[np.argmin(diverged)])) == bits(alone)
 
 
-def test_a_look_at_networks_that_diverged_late_warns_of_nothing_raw():
+def test_analysis_of_late_divergence_gives_no_numpy_warnings():
     """Their frozen weights are finite and huge: whatever follows them may overflow."""
     hyper = {**SHORT, "n_epochs": 6, "dt_W": 1e153}
     with pytest.warns(RuntimeWarning, match="networks diverged"):
