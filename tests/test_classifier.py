@@ -186,7 +186,7 @@ def test_shares_are_probabilities_where_outputs_can_be_negative(iris):
     np.testing.assert_allclose(shares.sum(axis=1), 1)
 
 
-def test_unscaled_features_are_not_rescaled(iris):
+def test_it_learns_from_standardised_features(iris):
     X, y = iris
     scaled = make_pipeline(StandardScaler(), DEEPClassifier(N_H=20, n_epochs=30, random_state=0))
     assert scaled.fit(X, y).score(X, y) > 0.9
