@@ -18,7 +18,7 @@ SMALL = {"n_epochs": 12}
 
 
 def frame(model, task="xor", pruned=False, **columns):
-    """Made-up networks, as of `claims.measure`."""
+    """Made-up networks, like those of `claims.measure`."""
     rows = len(next(iter(columns.values())))
     base = {"learned": False, "epochs": np.nan, "sparsity": 0.0, "gershgorin": False}
     base |= {"learned_after": columns.get("learned", False)}
@@ -121,7 +121,7 @@ def test_networks_that_never_learn_count_as_censored_not_as_missing():
 
 
 def test_both_sides_are_watched_equally_long():
-    """DEEP after 50 epochs against EP after 500: what happens later than 50 is not seen."""
+    """DEEP after 50 epochs against EP after 500: later epochs do not count."""
     claim = one_claim("earlier", "against: {model: EP_asym}", "below", 0, "null")
     short = frame("DEEP", epochs=[40.0] * 20).assign(n_epochs=50)
     long = frame("EP_asym", epochs=[5.0] * 5 + [300.0] * 15).assign(n_epochs=500)
@@ -219,6 +219,7 @@ def test_a_sweep_is_what_separate_runs_give():
         (CLAIM.format(quantity="shares", against="", side="above", number=1, grid="most"), "quant"),
         (CLAIM.format(quantity="share", against="", side="abov", number=1, grid="most"), "above"),
         (CLAIM.format(quantity="earlier", against="", side="above", number=1, grid="most"), "fit"),
+        (CLAIM.format(quantity="share", against="", side="1", number=1, grid="most"), "a mapping"),
         ("claims: [{id: a}]", "needs a value for 'statement'"),
     ],
 )
@@ -227,7 +228,7 @@ def test_bad_claims_are_named(text, message):
         claims.read_claims(text)
 
 
-def test_markdown_has_a_row_a_claim_and_a_column_a_task():
+def test_markdown_has_a_row_per_claim_and_a_column_per_task():
     table = claims.evaluate(
         claims.read_claims()[:4],
         pd.concat(
