@@ -6,8 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 import deep_nb
-from deep_nb import claims, ensembles
+from deep_nb import claims
 from deep_nb.analysis.statistics import Estimate
+from deep_nb.claims.claim import Side
 from deep_nb.cli import main
 from deep_nb.report import read_table
 
@@ -17,7 +18,7 @@ SMALL = {"n_epochs": 12}
 
 
 def frame(model, task="xor", pruned=False, **columns):
-    """Made-up networks, as of `ensembles.measure`."""
+    """Made-up networks, like those of `claims.measure`."""
     rows = len(next(iter(columns.values())))
     base = {"learned": False, "epochs": np.nan, "sparsity": 0.0, "gershgorin": False}
     base |= {"learned_after": columns.get("learned", False)}
@@ -43,7 +44,7 @@ def test_the_claims_of_the_paper_are_all_there():
     ],
 )
 def test_an_interval_decides(sides, estimate, verdict):
-    side = claims.Side(**sides)
+    side = Side(**sides)
     assert side.verdict(Estimate(*estimate)) == verdict
     assert side.verdict(Estimate(*estimate), p=0.05) == "inconclusive"
 
@@ -88,7 +89,7 @@ def grid_of(model, shares, networks=40):
 )
 def test_a_grid_says_whether_a_verdict_is_about_one_setting(published, shares, words):
     networks = frame("DEEP", learned=np.arange(100) < 100 * published)
-    table = claims.evaluation(one_claim(), networks, grid_of("DEEP", shares))
+    table = claims.evaluate(one_claim(), networks, grid_of("DEEP", shares))
     assert table["verdict"].tolist() == [words]
     assert table["settings"].item() == 3
     assert table["reproduced_at"].item() == sum(share > 0.7 for share in shares)
@@ -97,7 +98,7 @@ def test_a_grid_says_whether_a_verdict_is_about_one_setting(published, shares, w
 def test_one_setting_that_learns_refutes_that_nothing_can():
     claim = one_claim(side="below", grid="every")
     networks = frame("DEEP", learned=[False] * 100)
-    row = claims.evaluation(claim, networks, grid_of("DEEP", (0.0,) * 9 + (1.0,))).iloc[0]
+    row = claims.evaluate(claim, networks, grid_of("DEEP", (0.0,) * 9 + (1.0,))).iloc[0]
     assert row["verdict"] == "reproduced at the published setting; not beyond it"
     assert (row["reproduced_at"], row["not_reproduced_at"]) == (9, 1)
 
@@ -107,12 +108,12 @@ def test_networks_that_never_learn_count_as_censored_not_as_missing():
     claim = one_claim("earlier", "against: {model: EP_asym}", "below", 0, "null")
     slow = frame("EP_asym", epochs=np.arange(60.0, 160.0))
     half = frame("DEEP", epochs=[*np.arange(5.0, 50.0), *[np.nan] * 55])
-    row = claims.evaluation(claim, pd.concat([half, slow])).iloc[0]
+    row = claims.evaluate(claim, pd.concat([half, slow])).iloc[0]
     assert row["estimate"] == 200 - np.median(np.arange(60, 160))
     assert row["bound"] == "≥"
     assert row["verdict"] != "reproduced"
     quick = frame("DEEP", epochs=np.arange(5.0, 105.0))
-    row = claims.evaluation(claim, pd.concat([quick, slow])).iloc[0]
+    row = claims.evaluate(claim, pd.concat([quick, slow])).iloc[0]
     assert row["estimate"] == -55
     assert row["bound"] == ""
     assert row["p"] < 1e-6
@@ -120,11 +121,11 @@ def test_networks_that_never_learn_count_as_censored_not_as_missing():
 
 
 def test_both_sides_are_watched_equally_long():
-    """DEEP after 50 epochs against EP after 500: what happens later than 50 is not seen."""
+    """DEEP after 50 epochs against EP after 500: later epochs do not count."""
     claim = one_claim("earlier", "against: {model: EP_asym}", "below", 0, "null")
     short = frame("DEEP", epochs=[40.0] * 20).assign(n_epochs=50)
     long = frame("EP_asym", epochs=[5.0] * 5 + [300.0] * 15).assign(n_epochs=500)
-    row = claims.evaluation(claim, pd.concat([short, long])).iloc[0]
+    row = claims.evaluate(claim, pd.concat([short, long])).iloc[0]
     assert row["estimate"] == -10
     assert row["bound"] == "≤"
 
@@ -145,7 +146,7 @@ def test_the_best_setting_is_chosen_by_even_seeds_and_judged_by_odd_ones():
             setting("EP_asym", 2.0, (False, False), (np.nan, np.nan)),
         ]
     )
-    best = ensembles.best_settings(grid).set_index("model")
+    best = claims.best_settings(grid).set_index("model")
     assert best.loc["DEEP", ["beta", "learned", "epochs"]].tolist() == [1.0, 0.0, 200.0]
     assert best.loc["EP_asym", ["beta", "learned", "epochs"]].tolist() == [1.0, 1.0, 20.0]
     assert (best["edge"] == "beta").all()
@@ -169,9 +170,9 @@ def test_two_models_are_compared_each_at_its_best(rival, words):
         ]
     )
     published = pd.concat([frame(m, learned=[m == "DEEP"] * 100) for m in ("DEEP", "EP_asym")])
-    assert claims.evaluation(claim, published, grid)["verdict"].tolist() == [words]
+    assert claims.evaluate(claim, published, grid)["verdict"].tolist() == [words]
     worse = grid.assign(learned=grid["model"] == "EP_asym")
-    row = claims.evaluation(claim, published, worse).iloc[0]
+    row = claims.evaluate(claim, published, worse).iloc[0]
     assert row["verdict"] == "reproduced at the published setting; not beyond it"
 
 
@@ -181,13 +182,13 @@ def test_stored_settings_are_what_training_gives():
         " and n_epochs == 200 and seed < 5"
     )
     hyper = {"N_H": [5], "beta": 10.0, "dt_W": 10.0, "n_epochs": 200}
-    again = ensembles.measure("EP_asym", "xor", range(5), hyper=hyper)
+    again = claims.measure("EP_asym", "xor", range(5), hyper=hyper)
     assert stored["learned"].tolist() == again["learned"].tolist()
     np.testing.assert_array_equal(stored["epochs"], again["epochs"])
 
 
 def test_measure_is_about_its_networks():
-    frame = ensembles.measure("DEEP", "id", range(6), pruned=True, hyper=SMALL)
+    frame = claims.measure("DEEP", "id", range(6), pruned=True, hyper=SMALL)
     run = deep_nb.train("DEEP", "id", seeds=range(6), hyper=SMALL, regularized=True, sparse=True)
     mse, wrong = run["mse_free"].values, run["class_error_free"].values
     ever = (mse < 0.01) & (wrong == 0)
@@ -200,12 +201,12 @@ def test_measure_is_about_its_networks():
 
 
 def test_a_sweep_is_what_separate_runs_give():
-    grid = ensembles.sweep(range(2), [2], [10], [1, 2], [5, 12])
+    grid = claims.sweep(range(2), [2], [10], [1, 2], [5, 12])
     assert len(grid) == 3 * 5 * 2 * 2 * 2
     chosen = grid.query("model == 'EP_asym' and task == 'not' and dt_W_factor == 2")
     for n_epochs, part in chosen.groupby("n_epochs"):
         hyper = {"N_H": [2], "beta": 10.0, "dt_W": 2.0, "n_epochs": int(n_epochs)}
-        alone = ensembles.measure("EP_asym", "not", range(2), hyper=hyper)
+        alone = claims.measure("EP_asym", "not", range(2), hyper=hyper)
         assert part["learned"].tolist() == alone["learned"].tolist()
         np.testing.assert_array_equal(part["epochs"], alone["epochs"])
 
@@ -218,6 +219,7 @@ def test_a_sweep_is_what_separate_runs_give():
         (CLAIM.format(quantity="shares", against="", side="above", number=1, grid="most"), "quant"),
         (CLAIM.format(quantity="share", against="", side="abov", number=1, grid="most"), "above"),
         (CLAIM.format(quantity="earlier", against="", side="above", number=1, grid="most"), "fit"),
+        (CLAIM.format(quantity="share", against="", side="1", number=1, grid="most"), "a mapping"),
         ("claims: [{id: a}]", "needs a value for 'statement'"),
     ],
 )
@@ -226,8 +228,8 @@ def test_bad_claims_are_named(text, message):
         claims.read_claims(text)
 
 
-def test_markdown_has_a_row_a_claim_and_a_column_a_task():
-    table = claims.evaluation(
+def test_markdown_has_a_row_per_claim_and_a_column_per_task():
+    table = claims.evaluate(
         claims.read_claims()[:4],
         pd.concat(
             [
@@ -237,7 +239,7 @@ def test_markdown_has_a_row_a_claim_and_a_column_a_task():
             ]
         ),
     )
-    lines = claims.markdown(table).splitlines()
+    lines = claims.claims_table(table).splitlines()
     assert len(lines) == 2 + 4
     assert lines[0].count("|") == lines[5].count("|") == 9
     assert "90 % [82.6, 94.5]<br>**reproduced**" in lines[2]
@@ -261,14 +263,14 @@ def test_the_tables_shown_are_what_the_stored_networks_say():
     networks = pd.read_csv(stored / "networks.csv")
     grid = pd.read_csv(stored / "robustness.csv.gz")
     assert networks.groupby(["model", "task", "pruned"])["seed"].apply(list).map(len).min() >= 100
-    table = claims.evaluation(claims.read_claims(), networks, grid)
+    table = claims.evaluate(claims.read_claims(), networks, grid)
     shown = read_table(FIGURES)
     pd.testing.assert_frame_equal(table, shown, rtol=1e-9)
-    assert (stored / "claims.md").read_text() == claims.markdown(table)
-    assert claims.markdown(table) in (FIGURES.parent / "README.md").read_text()
+    assert (stored / "claims.md").read_text() == claims.claims_table(table)
+    assert claims.claims_table(table) in (FIGURES.parent / "README.md").read_text()
 
 
 def test_stored_networks_are_what_training_gives():
     stored = pd.read_csv(FIGURES / "claims" / "networks.csv").query("pruned and task == 'id'")
-    again = ensembles.measure("DEEP", "id", range(5), pruned=True)
+    again = claims.measure("DEEP", "id", range(5), pruned=True)
     pd.testing.assert_frame_equal(stored.head(5).reset_index(drop=True), again, rtol=1e-9)

@@ -11,7 +11,7 @@ import deep_nb
 from deep_nb import plotting
 from deep_nb.analysis import matrices, stability
 
-#: These draw numbers of many ensembles, not a run.
+#: These draw numbers from many ensembles instead of a run.
 COMPARISONS = ("plot_shares", "plot_reached", "plot_robustness")
 PANELS = {
     name: getattr(plotting, name)
@@ -46,7 +46,7 @@ def test_every_panel_draws_every_model(plot, model_run):
 
 
 @panels
-def test_panels_draw_where_they_are_told(plot, model_run):
+def test_panels_draw_on_the_given_axes(plot, model_run):
     ax = plt.subplots()[1]
     assert plot(model_run, ax) is ax
     assert plot(model_run, ax=ax) is ax
@@ -134,7 +134,7 @@ def test_residual_of_networks_that_stop_early():
     assert [len(line.get_xdata()) for line in ax.get_lines()] == [1, 1, 1, 1]
 
 
-def test_what_is_no_axes_is_refused(short_run):
+def test_other_axes_are_refused(short_run):
     with pytest.raises(ValueError, match="ax must be a matplotlib Axes or None, got str"):
         plotting.plot_mse(short_run, "ax")
 
@@ -151,6 +151,8 @@ def test_energy_lies_below_its_bound():
         assert V[0] == bound[0] == 1
         assert (bound + 1e-25 >= V).all()
         assert (np.diff(V) <= 0).all()
+    run["diverged"][0] = True
+    assert plotting.plot_energy(run).get_title() == "Energy: 4 of 5 networks certified"
 
 
 def test_discs_are_drawn_where_they_are(short_run):

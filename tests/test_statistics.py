@@ -53,11 +53,12 @@ def test_wilson_intervals_are_the_formula():
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     np.testing.assert_allclose(wilson(k, n), [p, middle - half, middle + half], atol=1e-12)
-    with pytest.raises(ValueError, match="k"):
-        wilson(101, 100)
+    assert share(22, 100) == tuple(wilson(k, n)[:, 0, 1])
+    with pytest.raises(ValueError, match="successes must be an integer from 0 to 100, got 101"):
+        share(101, 100)
 
 
-def test_epochs_to_criterion_are_the_first_and_censored_where_there_is_none(short_run):
+def test_epochs_to_criterion_are_the_first_or_censored(short_run):
     run = short_run.copy(deep=True)
     run["mse_free"][:] = [[0.1, 0.009, 0.1, 0.009], [0.1, 0.1, 0.1, 0.009], [0.1] * 4]
     run["class_error_free"][:] = 0.0

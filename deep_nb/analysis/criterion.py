@@ -1,74 +1,100 @@
-"""Learning criteria: which networks of a run learned their task, when, and what is left of them."""
-
-from __future__ import annotations
+"""Learning criteria: which networks of a run learned their task, when, and what remains of them."""
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from jaxtyping import Float
 
-from deep_nb.analysis.statistics import EPOCHS
+from deep_nb._validation import integer
 from deep_nb.inference import predict
-from deep_nb.kinds import NOTHING
+from deep_nb.models import MAX_COUNT
 from deep_nb.run import problem_of
 from deep_nb.tasks import classification_error, mean_squared_error
 
-#: A network has learned when its free MSE is below this and no sample is misclassified.
+#: Maximum MSE of the free phase, exclusive, of a network that has learned its task.
 MSE_LEARNED = 0.01
 
 
 def learned(run: xr.Dataset) -> xr.DataArray:
     """Return whether each network had learned its task in each epoch, over (seed, epoch).
 
-    The free phase's MSE must be below 0.01 *and* no sample misclassified: outputs near 0.5 can
-    have the right labels by luck. Both are those before the epoch's weight change. A diverged
-    network has not learned.
+    The free phase's MSE must be below 0.01 *and* every sample classified correctly: outputs near
+    0.5 can have the right labels by luck. Both are measured before the epoch's weight change. A
+    diverged network has not learned.
 
     Parameters
     ----------
     run : xarray.Dataset
-        As from `deep_nb.train`.
+        As returned by `deep_nb.train`.
 
     Raises
     ------
     ValueError
-        If `run` is none.
+        If `run` is not a run.
+
+    See Also
+    --------
+    epochs_to_criterion : The first such epoch.
+    network_table : The same with the final weights.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "id", seeds=range(4), hyper={"n_epochs": 20})
+    >>> deep_nb.analysis.learned(run).sum("seed").values[[0, -1]]
+    array([0, 4])
     """
     problem_of(run)
     return (run["mse_free"] < MSE_LEARNED) & (run["class_error_free"] == 0)
 
 
-def epochs_to_criterion(run: xr.Dataset, n_epochs: int | None = None) -> np.ndarray:
-    """Return how many epochs each network trained until it first had learned its task.
+def epochs_to_criterion(run: xr.Dataset, n_epochs: int | None = None) -> Float[np.ndarray, " seed"]:
+    """Return how many epochs each network trained until it first had `learned` its task.
 
     Parameters
     ----------
     run : xarray.Dataset
-        As from `deep_nb.train`.
+        As returned by `deep_nb.train`.
     n_epochs : int, optional
-        Look at the first so many epochs only.
+        Number of epochs to consider, from the first; all by default.
 
     Returns
     -------
-    ndarray, shape (seed,)
-        The first epoch, from 0, in which `learned` holds; NaN (censored) where there is none.
+    ndarray
+        From 0; NaN (censored) where the criterion is never reached.
 
     Raises
     ------
     ValueError
-        If `run` is none, or `n_epochs` no number of epochs.
+        If `run` is not a run, or `n_epochs` is out of range.
+
+    See Also
+    --------
+    log_rank : Compares two such samples.
+    deep_nb.plotting.plot_reached : Draws them.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "id", seeds=range(4), hyper={"n_epochs": 20})
+    >>> deep_nb.analysis.epochs_to_criterion(run)
+    array([3., 8., 3., 4.])
+    >>> deep_nb.analysis.epochs_to_criterion(run, n_epochs=5)
+    array([ 3., nan,  3.,  4.])
     """
-    (NOTHING | EPOCHS).check(n_epochs, "n_epochs")
+    if n_epochs is not None:
+        n_epochs = integer(n_epochs, "n_epochs", 1, MAX_COUNT)
     reached = learned(run).values[:, :n_epochs]
     return np.where(reached.any(axis=1), reached.argmax(axis=1), np.nan)
 
 
 def turnover(run: xr.Dataset) -> xr.Dataset:
-    """Return how many synapses were pruned and how many grew back in each epoch.
+    """Count the synapses that were pruned and those that grew back in each epoch.
 
     Parameters
     ----------
     run : xarray.Dataset
-        As from `deep_nb.train` with ``record=("weights",)``.
+        As returned by `deep_nb.train` with ``record=("weights",)``.
 
     Returns
     -------
@@ -78,7 +104,21 @@ def turnover(run: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     ValueError
-        If `run` is none, or did not record its weights.
+        If `run` is not a run or did not record its weights.
+
+    See Also
+    --------
+    deep_nb.plotting.plot_survivors : Draws how often each synapse remains.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train(
+    ...     "DEEP", "id", seeds=range(2), hyper={"n_epochs": 5}, sparse=True, record=("weights",)
+    ... )
+    >>> counts = deep_nb.analysis.turnover(run)
+    >>> counts["removed"].sum("epoch").values, counts["regrown"].sum("epoch").values
+    (array([1, 3]), array([0, 0]))
     """
     problem_of(run)
     if "W_epochs" not in run:
@@ -94,27 +134,38 @@ def turnover(run: xr.Dataset) -> xr.Dataset:
 
 
 def network_table(run: xr.Dataset) -> pd.DataFrame:
-    """Return one row a network: what it answers to the task with its final weights.
+    """Return one row per network: how it performs the task with its final weights.
 
-    The run's own errors are those before each epoch's weight change; these are of the network
-    that is left after the last, settled once more from the states that `predict` starts from.
+    The run's own errors are measured before each epoch's weight change. These are measured after
+    the last change, with one more free phase from the states that `deep_nb.predict` starts from.
 
     Parameters
     ----------
     run : xarray.Dataset
-        As from `deep_nb.train`.
+        As returned by `deep_nb.train`.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by seed: MSE and share misclassified (NaN where the network diverged), synapses
-        left, whether it has learned (MSE below 0.01 and nothing misclassified), whether it
-        diverged.
+        Indexed by seed: MSE and share misclassified (NaN where the network diverged), number of
+        connections left, whether the network has learned (as in `learned`), whether it diverged.
 
     Raises
     ------
     ValueError
-        If `run` is none.
+        If `run` is not a run.
+
+    See Also
+    --------
+    learned : The criterion in each epoch.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "id", seeds=range(2), hyper={"n_epochs": 20})
+    >>> table = deep_nb.analysis.network_table(run)
+    >>> table[["misclassified", "connections", "learned"]].to_dict("list")
+    {'misclassified': [0.0, 0.0], 'connections': [42, 42], 'learned': [True, True]}
     """
     problem = problem_of(run)
     diverged = run["diverged"].values

@@ -1,7 +1,8 @@
 r"""What can be proved of a Jacobian: spectrum, discs, Lyapunov functions, diagonal certificates.
 
-Matrices come one at a time or as a stack, on the last two axes. A strict inequality counts only
-where it holds by more than rounding.
+Every function takes one matrix or a stack of matrices on the last two axes. A strict inequality
+counts only where it holds by more than rounding. Jacobians are in 1/τ, with τ the time constant of
+the neurons.
 
 References
 ----------
@@ -11,53 +12,53 @@ References
    M-matrices and their diagonal Lyapunov functions.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+from jaxtyping import Bool, Complex, Float, Int
+from numpy.typing import ArrayLike
 
-from deep_nb.checks import real_array
-from deep_nb.kinds import FLAG, LARGEST, number, short
+from deep_nb._validation import LARGEST, flag, number, real_array, short
 
 
-def square_matrices(value: Any, what: str) -> np.ndarray:
-    """Return `value` as an array of square matrices.
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The eigenvalues of a Jacobian, as returned by `spectrum`.
 
-    Raises
-    ------
-    ValueError
-        If it is not numeric, not square on its last two axes, empty, or not finite.
+    Attributes
+    ----------
+    eigenvalues
+        In 1/τ.
+    abscissa
+        Their largest real part, in 1/τ.
+    hurwitz
+        Whether the abscissa is negative.
+
+    See Also
+    --------
+    spectrum : Computes it.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> found = deep_nb.analysis.spectrum([[-2.0, 1.0], [0.0, -1.0]])
+    >>> float(found.abscissa), bool(found.hurwitz)
+    (-1.0, True)
     """
-    if isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{what} must be square matrices, got a masked array")
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{what} must be square matrices: {error!s:.200}") from None
-    if array.dtype.kind not in "biuf" or array.ndim < 2 or array.shape[-1] != array.shape[-2]:
-        raise ValueError(f"{what} must be square matrices, got {array.dtype} {array.shape}")
-    if array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"{what} must be finite and not empty, got shape {array.shape}")
-    return array.astype(float)
+
+    eigenvalues: Complex[np.ndarray, "*stack n"]
+    abscissa: Float[np.ndarray, "*stack"]
+    hurwitz: Bool[np.ndarray, "*stack"]
 
 
-class Spectrum(NamedTuple):
-    """Eigenvalues (..., n), their largest real part (...), and whether that is negative (...)."""
+def spectrum(J: ArrayLike) -> Spectrum:
+    r"""Return the eigenvalues of J and whether J is Hurwitz: all of them have a negative real part.
 
-    eigenvalues: np.ndarray
-    abscissa: np.ndarray
-    hurwitz: np.ndarray
-
-
-def spectrum(J: Any) -> Spectrum:
-    r"""Return the eigenvalues of J; it is Hurwitz if all lie left of the imaginary axis.
-
-    Then, and only then, the *unclipped* linear dynamics decay to one rest point [L]_. To count,
-    −abscissa and the least singular value must both exceed
-    :math:`n \epsilon \lVert J \rVert_2`: a singular J is not Hurwitz, and its computed
-    eigenvalue 0 may lie on either side.
+    The *unclipped* linear dynamics decay to a single rest point if and only if J is Hurwitz [L]_.
+    Both −abscissa and the least singular value must exceed
+    :math:`n \epsilon \lVert J \rVert_2`: a singular J is not Hurwitz, but its computed
+    eigenvalue 0 may have either sign.
 
     Parameters
     ----------
@@ -66,47 +67,74 @@ def spectrum(J: Any) -> Spectrum:
     Raises
     ------
     ValueError
-        If J is not made of finite square matrices.
+        If J does not consist of finite square matrices.
+
+    See Also
+    --------
+    gershgorin : A sufficient test that needs no eigenvalues.
+    diagonal_certificate : A test that also covers the clipped dynamics.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.analysis.spectrum([[-2.0, 1.0], [0.0, -1.0]]).eigenvalues
+    array([-2.+0.j, -1.+0.j])
     """
-    J = square_matrices(J, "J")
+    J = _square_matrices(J, "J")
     eigenvalues = np.linalg.eigvals(J).astype(complex)
-    abscissa = eigenvalues.real.max(axis=-1)
+    abscissa = np.asarray(eigenvalues.real.max(axis=-1))
     singular = np.linalg.svd(J, compute_uv=False)
     error = J.shape[-1] * np.finfo(float).eps * singular[..., 0]
-    return Spectrum(eigenvalues, abscissa, (abscissa < -error) & (singular[..., -1] > error))
+    hurwitz = np.asarray((abscissa < -error) & (singular[..., -1] > error))
+    return Spectrum(eigenvalues, abscissa, hurwitz)
 
 
-class Gershgorin(NamedTuple):
-    """Discs of a Jacobian and the published tests on them.
+@dataclass(frozen=True, eq=False)
+class Gershgorin:
+    """The discs of a Jacobian and the published tests on them, as returned by `gershgorin`.
 
     Attributes
     ----------
-    centres, row_radii, column_radii : ndarray, shape (..., n)
-        J_jj, and the sums of the other |entries| of its row and of its column.
-    negative_diagonal : ndarray of bool, shape (...)
+    centres
+        J_jj, in 1/τ.
+    row_radii, column_radii
+        Sums of the absolute values of the other entries of a row and of a column, in 1/τ.
+    negative_diagonal
         Whether every centre is negative.
-    rows, columns : ndarray of bool, shape (...)
+    rows, columns
         Whether the diagonal is negative and every radius is smaller than |J_jj|.
-    failing_rows, failing_columns : ndarray of int, shape (...)
+    failing_rows, failing_columns
         Number of discs whose radius is not smaller than |J_jj|.
+
+    See Also
+    --------
+    gershgorin : Computes it.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> discs = deep_nb.analysis.gershgorin([[-2.0, 1.0], [0.5, -1.0]])
+    >>> discs.row_radii, discs.column_radii
+    (array([1. , 0.5]), array([0.5, 1. ]))
     """
 
-    centres: np.ndarray
-    row_radii: np.ndarray
-    column_radii: np.ndarray
-    negative_diagonal: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-    failing_rows: np.ndarray
-    failing_columns: np.ndarray
+    centres: Float[np.ndarray, "*stack n"]
+    row_radii: Float[np.ndarray, "*stack n"]
+    column_radii: Float[np.ndarray, "*stack n"]
+    negative_diagonal: Bool[np.ndarray, "*stack"]
+    rows: Bool[np.ndarray, "*stack"]
+    columns: Bool[np.ndarray, "*stack"]
+    failing_rows: Int[np.ndarray, "*stack"]
+    failing_columns: Int[np.ndarray, "*stack"]
 
 
-def gershgorin(J: Any) -> Gershgorin:
+def gershgorin(J: ArrayLike) -> Gershgorin:
     r"""Test whether Gershgorin's discs prove that J is Hurwitz, as the published notebooks do.
 
     Every eigenvalue lies in a disc around some :math:`J_{jj}` of radius
     :math:`\sum_{i \ne j} |J_{ji}|` (rows), and in one of radius :math:`\sum_{i \ne j} |J_{ij}|`
-    (columns) [G]_: if all discs of either kind lie left of the imaginary axis, J is Hurwitz.
+    (columns) [G]_. If all row discs, or all column discs, lie left of the imaginary axis, J is
+    Hurwitz.
 
     Parameters
     ----------
@@ -115,35 +143,49 @@ def gershgorin(J: Any) -> Gershgorin:
     Raises
     ------
     ValueError
-        If J is not made of finite square matrices.
+        If J does not consist of finite square matrices.
+
+    See Also
+    --------
+    spectrum : The eigenvalues themselves.
+    deep_nb.plotting.plot_discs : Draws the discs of one network.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> discs = deep_nb.analysis.gershgorin([[-2.0, 1.0], [0.5, -1.0]])
+    >>> bool(discs.rows), bool(discs.columns), int(discs.failing_columns)
+    (True, False, 1)
     """
-    J = square_matrices(J, "J")
+    J = _square_matrices(J, "J")
     n = J.shape[-1]
     centres = np.diagonal(J, axis1=-2, axis2=-1)
     others = np.abs(J) * ~np.eye(n, dtype=bool)
     row_radii, column_radii = others.sum(axis=-1), others.sum(axis=-2)
     margin = 1 + 2 * n * np.finfo(float).eps
-    failing_rows = (~(row_radii * margin < np.abs(centres))).sum(axis=-1)
-    failing_columns = (~(column_radii * margin < np.abs(centres))).sum(axis=-1)
-    negative: np.ndarray = np.all(centres < 0, axis=-1)
+    failing_rows, failing_columns = (
+        np.asarray((~(radii * margin < np.abs(centres))).sum(axis=-1))
+        for radii in (row_radii, column_radii)
+    )
+    negative = np.asarray(np.all(centres < 0, axis=-1))
     return Gershgorin(
         centres,
         row_radii,
         column_radii,
         negative_diagonal=negative,
-        rows=negative & (failing_rows == 0),
-        columns=negative & (failing_columns == 0),
+        rows=np.asarray(negative & (failing_rows == 0)),
+        columns=np.asarray(negative & (failing_columns == 0)),
         failing_rows=failing_rows,
         failing_columns=failing_columns,
     )
 
 
-def lyapunov_matrix(J: Any, Q: Any = None) -> np.ndarray:
-    r"""Return P with :math:`J^\top P + P J = -Q`, by SciPy's solver.
+def lyapunov_matrix(J: ArrayLike, Q: ArrayLike | None = None) -> Float[np.ndarray, "*stack n n"]:
+    r"""Solve :math:`J^\top P + P J = -Q` for P, with SciPy.
 
     If J is Hurwitz and Q positive definite, P is unique and positive definite, and
-    :math:`V = (s - s^*)^\top P (s - s^*)` falls along the *unclipped* flow [L]_. It need not fall
-    where the clip bends the flow: see `diagonal_certificate`.
+    :math:`V = (s - s^*)^\top P (s - s^*)` falls along the *unclipped* flow [L]_. Where the clip
+    bends the flow, V may rise: see `diagonal_certificate`.
 
     Parameters
     ----------
@@ -153,17 +195,29 @@ def lyapunov_matrix(J: Any, Q: Any = None) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (..., n, n)
-        NaN where J is not Hurwitz.
+    ndarray
+        P; NaN where J is not Hurwitz.
 
     Raises
     ------
     ValueError
-        If J or Q is not made of finite square matrices, or Q is not symmetric positive definite.
+        If J does not consist of finite square matrices, or Q is not symmetric positive definite.
+
+    See Also
+    --------
+    diagonal_certificate : A Lyapunov function of the clipped dynamics.
+    energy : V along a trajectory.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.analysis.lyapunov_matrix([[-1.0, 0.0], [0.0, -2.0]]).round(4) + 0.0
+    array([[0.5 , 0.  ],
+           [0.  , 0.25]])
     """
-    J = square_matrices(J, "J")
+    J = _square_matrices(J, "J")
     n = J.shape[-1]
-    Q = np.eye(n) if Q is None else square_matrices(Q, "Q")
+    Q = np.eye(n) if Q is None else _square_matrices(Q, "Q")
     if Q.shape != (n, n) or not np.array_equal(Q, Q.T) or np.linalg.eigvalsh(Q).min() <= 0:
         raise ValueError(f"Q must be symmetric positive definite of shape {(n, n)}")
     P = np.full_like(J, np.nan)
@@ -174,36 +228,51 @@ def lyapunov_matrix(J: Any, Q: Any = None) -> np.ndarray:
     return P
 
 
-def comparison_matrix(J: np.ndarray) -> np.ndarray:
-    """Return M(J): |J_jj| on the diagonal, −|J_ij| elsewhere [BP]_.
+def comparison_matrix(J: ArrayLike) -> Float[np.ndarray, "*stack n n"]:
+    """Return M(J), with |J_jj| on the diagonal and −|J_ij| elsewhere [BP]_.
+
+    Parameters
+    ----------
+    J : array_like, shape (..., n, n)
 
     Raises
     ------
     ValueError
-        If J is not made of finite square matrices.
+        If J does not consist of finite square matrices.
+
+    See Also
+    --------
+    diagonal_certificate : What follows if M(J) is a nonsingular M-matrix.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.analysis.comparison_matrix([[-2.0, 1.0], [-0.5, 3.0]])
+    array([[ 2. , -1. ],
+           [-0.5,  3. ]])
     """
-    J = square_matrices(J, "J")
+    J = _square_matrices(J, "J")
     return np.abs(J) * (2.0 * np.eye(J.shape[-1]) - 1.0)
 
 
-def diagonal_certificate(J: Any) -> np.ndarray | None:
+def diagonal_certificate(J: ArrayLike) -> Float[np.ndarray, "*stack n"]:
     r"""Return a diagonal D > 0 with :math:`D J + J^\top D < 0`, from the comparison matrix.
 
-    Assumes a negative diagonal and that the comparison matrix M(J) is a nonsingular M-matrix, that
-    is, that J is strictly diagonally dominant after some scaling. This is sufficient; it is
-    necessary where J has no negative entry off its diagonal, and other J may have a D that is not
-    found here.
+    Requires a negative diagonal and that the comparison matrix M(J) is a nonsingular M-matrix, that
+    is, that J is strictly diagonally dominant after some scaling. This is sufficient. It is also
+    necessary if J has no negative entry off its diagonal; for other J a D may exist that this
+    function does not find.
 
-    Then :math:`M x = 1` and
-    :math:`M^\top y = 1` have positive solutions and :math:`D = \operatorname{diag}(y / x)` serves
-    [BP]_: :math:`(DM + M^\top D) x = y/x + 1 > 0`, so that :math:`DM + M^\top D` is a symmetric
-    M-matrix, hence positive definite; and
-    :math:`-z^\top D J z \ge |z|^\top D M |z|`. Each D is checked to be negative definite, beyond
-    rounding, before it is returned.
+    Then :math:`M x = 1` and :math:`M^\top y = 1` have positive solutions, and
+    :math:`D = \operatorname{diag}(y / x)` is such a matrix [BP]_:
+    :math:`(DM + M^\top D) x = y/x + 1 > 0`, so :math:`DM + M^\top D` is a symmetric M-matrix, hence
+    positive definite; and :math:`-z^\top D J z \ge |z|^\top D M |z|`. Each :math:`DJ + J^\top D` is
+    checked to be negative definite, beyond rounding, before D is returned.
 
-    Clipping is non-expansive in a diagonal norm, so that D certifies the *clipped* dynamics: one
-    rest point in the box, and :math:`V = (s - s^*)^\top D (s - s^*)` falls along every trajectory.
-    Nudging with β > 0 only makes the diagonal more negative: the same D serves both phases.
+    Clipping is non-expansive in a diagonal norm. D therefore certifies the *clipped* dynamics: they
+    have one rest point in the box, and :math:`V = (s - s^*)^\top D (s - s^*)` falls along every
+    trajectory. Nudging with β > 0 only makes the diagonal more negative: the same D serves both
+    phases.
 
     Parameters
     ----------
@@ -211,29 +280,28 @@ def diagonal_certificate(J: Any) -> np.ndarray | None:
 
     Returns
     -------
-    ndarray, shape (..., n), or None
-        The diagonal of D, its largest entry 1. Where M(J) is no nonsingular M-matrix: None of one
-        matrix, a row of NaN in a stack.
+    ndarray
+        The diagonal of D, its largest entry 1; NaN where M(J) is not a nonsingular M-matrix.
 
     Raises
     ------
     ValueError
-        If J is not made of finite square matrices.
+        If J does not consist of finite square matrices.
+
+    See Also
+    --------
+    contraction_rate : How fast the certified distance falls.
+    certifying_leak : The leak from which on a certificate exists.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> stack = [[[-2.0, 1.0], [0.0, -1.0]], [[0.0, 1.0], [1.0, 0.0]]]
+    >>> deep_nb.analysis.diagonal_certificate(stack)
+    array([[0.33333333, 1.        ],
+           [       nan,        nan]])
     """
-    J = square_matrices(J, "J")
-    D = certificates(J)
-    return None if J.ndim == 2 and np.isnan(D).any() else D
-
-
-def certificates(J: np.ndarray) -> np.ndarray:
-    """Return the diagonal certificates of a stack, (..., n), NaN where M(J) gives none.
-
-    Raises
-    ------
-    ValueError
-        If J is not made of finite square matrices.
-    """
-    J = square_matrices(J, "J")
+    J = _square_matrices(J, "J")
     shape, n = J.shape[:-1], J.shape[-1]
     J = J.reshape(-1, n, n)
     M = comparison_matrix(J)
@@ -252,8 +320,10 @@ def certificates(J: np.ndarray) -> np.ndarray:
     return D.reshape(shape)
 
 
-def _is_certificate(J: np.ndarray, D: np.ndarray) -> np.ndarray:
-    """Return whether D^½ J D^−½ + its transpose is negative definite beyond rounding, (k,)."""
+def _is_certificate(
+    J: Float[np.ndarray, "k n n"], D: Float[np.ndarray, "k n"]
+) -> Bool[np.ndarray, " k"]:
+    """Return whether D^½ J D^−½ + its transpose is negative definite beyond rounding."""
     root = np.sqrt(D)
     scaled = root[..., :, None] * J / root[..., None, :]
     n = J.shape[-1]
@@ -261,35 +331,48 @@ def _is_certificate(J: np.ndarray, D: np.ndarray) -> np.ndarray:
     return np.linalg.eigvalsh(scaled + scaled.swapaxes(-2, -1))[..., -1] < -2 * error
 
 
-def contraction_rate(J: Any, dt: float, D: np.ndarray | None = None) -> np.ndarray:
+def contraction_rate(
+    J: ArrayLike, dt: float, D: ArrayLike | None = None
+) -> Float[np.ndarray, "*stack"]:
     r"""Return :math:`\rho = \lVert D^{1/2} (1 + dt\, J) D^{-1/2} \rVert_2`, per Euler step.
 
-    If ρ < 1, the clipped Euler iteration is a contraction (Banach): it has one rest point s*, and
-    :math:`V(t) \le \rho^{2t} V(0)` with :math:`V = (s - s^*)^\top D (s - s^*)`.
+    If ρ < 1, the clipped Euler iteration is a contraction: it has one rest point s* (S. Banach,
+    1922), and :math:`V(t) \le \rho^{2t} V(0)` with :math:`V = (s - s^*)^\top D (s - s^*)`.
 
     Parameters
     ----------
     J : array_like, shape (..., n, n)
     dt : float
-        Euler step, > 0.
-    D : ndarray, shape (..., n), optional
-        Diagonal weights, > 0; by default the `diagonal_certificate` of J.
+        Euler step in τ, > 0.
+    D : array_like, shape (..., n), optional
+        Diagonal weights, > 0, or NaN where there are none; by default the `diagonal_certificate`
+        of J.
 
     Returns
     -------
-    ndarray, shape (...)
-        NaN where there is no D.
+    ndarray
+        NaN where D is NaN.
 
     Raises
     ------
     ValueError
-        If J is not made of finite square matrices, `dt` is not positive and finite, or `D` does
-        not fit J, or an entry is not positive (NaN stands for no D).
+        If J does not consist of finite square matrices, `dt` is out of range, or D does not fit J.
+
+    See Also
+    --------
+    max_stable_dt : The largest stable step of the unclipped iteration.
+    deep_nb.plotting.plot_energy : Draws energies and this bound.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> rho = deep_nb.analysis.contraction_rate([[-2.0, 1.0], [0.0, -1.0]], dt=0.05)
+    >>> round(float(rho), 4)
+    0.954
     """
-    J = square_matrices(J, "J")
-    if not number(0, LARGEST, without_low=True).accepts(dt):
-        raise ValueError(f"dt must be positive and finite, got {short(dt)}")
-    D = certificates(J) if D is None else _weights(D, J)
+    J = _square_matrices(J, "J")
+    dt = number(dt, "dt", high=LARGEST, above=0)
+    D = diagonal_certificate(J) if D is None else _diagonal_weights(D, J.shape[:-1])
     root = np.sqrt(D)
     step = root[..., :, None] * (np.eye(J.shape[-1]) + dt * J) / root[..., None, :]
     known = np.isfinite(D).all(axis=-1)
@@ -297,17 +380,16 @@ def contraction_rate(J: Any, dt: float, D: np.ndarray | None = None) -> np.ndarr
     return np.where(known, norm, np.nan)
 
 
-def _weights(D: Any, J: np.ndarray) -> np.ndarray:
-    """Return diagonal weights for a stack of matrices, checked."""
-    array = np.asarray(real_array(D, "D"), dtype=float)
-    if array.shape != J.shape[:-1]:
-        raise ValueError(f"D must have shape {J.shape[:-1]}, got {array.shape}")
+def _diagonal_weights(D: ArrayLike, shape: tuple[int, ...]) -> Float[np.ndarray, "*stack n"]:
+    array = np.array(real_array(D, "D"), dtype=float)
+    if array.shape != shape:
+        raise ValueError(f"D must have shape {shape}, got {array.shape}")
     if not (np.isnan(array) | ((array > 0) & (array <= LARGEST))).all():
         raise ValueError(f"D must be positive, at most {LARGEST:g}, got {short(D)}")
     return array
 
 
-def max_stable_dt(J: Any) -> np.ndarray:
+def max_stable_dt(J: ArrayLike) -> Float[np.ndarray, "*stack"]:
     r"""Return the largest Euler step that is stable: :math:`\min_k -2 \Re \mu_k / |\mu_k|^2`.
 
     For smaller ones every eigenvalue :math:`1 + dt\, \mu_k` of the unclipped iteration lies inside
@@ -319,74 +401,107 @@ def max_stable_dt(J: Any) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (...)
-        0 where J is not Hurwitz: no step is stable.
+    ndarray
+        In τ; 0 where J is not Hurwitz, because every step is unstable then.
 
     Raises
     ------
     ValueError
-        If J is not made of finite square matrices.
+        If J does not consist of finite square matrices.
+
+    See Also
+    --------
+    spectrum : The eigenvalues μ of J.
+    contraction_rate : What a step does to the clipped iteration.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> float(deep_nb.analysis.max_stable_dt([[-2.0, 1.0], [0.0, -1.0]]))
+    1.0
     """
-    eigenvalues, _, hurwitz = spectrum(J)
-    # Only a J that is not Hurwitz has μ = 0; of a tiny one, any step that is a number is stable.
+    found = spectrum(J)
+    # Only a J that is not Hurwitz has μ = 0; for a tiny J the limit may overflow to infinity.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        limits = -2 * (eigenvalues.real / np.abs(eigenvalues)) / np.abs(eigenvalues)
-    return np.where(hurwitz, limits.min(axis=-1), 0.0)
+        sizes = np.abs(found.eigenvalues)
+        limits = -2 * (found.eigenvalues.real / sizes) / sizes
+    return np.where(found.hurwitz, limits.min(axis=-1), 0.0)
 
 
 def certifying_leak(
-    W: Any, outflow: float = 1.0, absolute_outflow: bool = False, tolerance: float = 1e-10
-) -> np.ndarray:
+    W: ArrayLike, outflow: float = 1.0, absolute_outflow: bool = False, tolerance: float = 1e-10
+) -> Float[np.ndarray, "*stack"]:
     r"""Return the smallest leak λ ≥ 0 at which `diagonal_certificate` certifies the weights.
 
-    By bisection: J(λ) = J(0) − λ is certified exactly if its diagonal is negative and M(J(λ)) is a
-    nonsingular M-matrix, and then for every larger λ, too [BP]_. Since that is only sufficient, a
-    smaller leak may have a D found otherwise. [C25]_ of `deep_nb.models` is about such leaks.
+    Found by bisection: J(λ) = J(0) − λ is certified if and only if its diagonal is negative and
+    M(J(λ)) is a nonsingular M-matrix, and then for every larger λ as well [BP]_. Because this test
+    is only sufficient, a D may exist at smaller leaks. Such leaks are the subject of Costa and
+    Santos, "Directed Equilibrium Propagation Revisited", Mathematics 13(11):1866, 2025.
 
     Parameters
     ----------
     W : array_like, shape (..., n, n)
         Weights among free neurons, ``W[..., i, j]`` from i to j; outgoing weights are their rows.
     outflow : float
-        γ.
+        γ, ≥ 0.
     absolute_outflow : bool
         Whether the outflow is Σ|W| instead of ΣW.
     tolerance : float
-        Width of the last bracket, relative to 1 + λ, from 1e-14 to 1; its upper end is returned,
-        which certifies.
+        Width of the last bracket, relative to 1 + λ, from 1e-14 to 1.
 
     Returns
     -------
-    ndarray, shape (...)
+    ndarray
+        In 1/τ; the upper end of the last bracket, which certifies.
 
     Raises
     ------
     ValueError
-        If W is not made of finite square matrices without self-loops, `outflow` is negative or not
-        finite, or `tolerance` is out of range.
+        If W does not consist of finite square matrices without self-loops, or another argument is
+        out of range.
+
+    See Also
+    --------
+    diagonal_certificate : The certificate.
+    stability_report : This and other results for the networks of a run.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> leak = deep_nb.analysis.certifying_leak([[0.0, 1.0], [1.0, 0.0]], outflow=0.0)
+    >>> round(float(leak), 6)
+    1.0
     """
-    W = square_matrices(W, "W")
+    W = _square_matrices(W, "W")
     n = W.shape[-1]
     if np.diagonal(W, axis1=-2, axis2=-1).any():
         raise ValueError("W must be without self-loops: its diagonal must be 0")
-    FLAG.check(absolute_outflow, "absolute_outflow")
-    if not number(0, LARGEST).accepts(outflow) or not number(1e-14, 1).accepts(tolerance):
-        raise ValueError(
-            f"outflow must be finite and at least 0, tolerance from 1e-14 to 1, got "
-            f"{short(outflow)} and {short(tolerance)}"
-        )
+    outflow = number(outflow, "outflow", 0, LARGEST)
+    flag(absolute_outflow, "absolute_outflow")
+    tolerance = number(tolerance, "tolerance", 1e-14, 1)
     outgoing = outflow * (np.abs(W) if absolute_outflow else W).sum(axis=-1)
     J = W.swapaxes(-2, -1) - outgoing[..., None] * np.eye(n)
+
+    def certified(leak: Float[np.ndarray, "*stack"]) -> Bool[np.ndarray, "*stack"]:
+        D = diagonal_certificate(J - leak[..., None, None] * np.eye(n))
+        return np.asarray(np.isfinite(D).all(axis=-1))
+
     rows = np.abs(W).sum(axis=-2)
     low = np.zeros(W.shape[:-2])
     high = 2 * np.maximum(0.0, (rows - outgoing).max(axis=-1)) + 1.0  # strictly dominant
-
-    def certified(leak: np.ndarray) -> np.ndarray:
-        return np.isfinite(certificates(J - leak[..., None, None] * np.eye(n))).all(axis=-1)
-
     high = np.where(certified(low), 0.0, high)
     while (high - low > tolerance * (1 + high)).any():
         middle = (low + high) / 2
-        inside = certified(middle)
+        inside = certified(np.asarray(middle))
         low, high = np.where(inside, low, middle), np.where(inside, middle, high)
     return high
+
+
+def _square_matrices(value: ArrayLike, what: str) -> Float[np.ndarray, "*stack n n"]:
+    """Return finite square matrices as a new float array."""
+    array = np.array(real_array(value, what), dtype=float)
+    if array.ndim < 2 or array.shape[-1] != array.shape[-2]:
+        raise ValueError(f"{what} must be square matrices, got shape {array.shape}")
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite and not empty, got shape {array.shape}")
+    return array

@@ -1,35 +1,31 @@
 r"""The dynamical-systems view of a run: Jacobians, rest points, energies, a report of all verdicts.
 
 Over the n free neurons the field is affine, with Jacobian :math:`J_{ji} = W_{ij}` for i ≠ j and
-:math:`J_{jj} = -(\lambda + \gamma \sum_k W_{jk})`. `deep_nb.analysis.matrices`
-says what can be proved of such a matrix.
+:math:`J_{jj} = -(\lambda + \gamma \sum_k W_{jk})`. `deep_nb.analysis.matrices` contains the
+theorems about such matrices. They are about the hard sigmoid, which clips states to [0, 1].
 """
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
 
+from deep_nb._validation import integer, number, one_of, real_array, short
 from deep_nb.analysis.matrices import (
-    certificates,
     certifying_leak,
     contraction_rate,
+    diagonal_certificate,
     gershgorin,
     max_stable_dt,
     spectrum,
 )
 from deep_nb.dynamics import Field, Phase
 from deep_nb.engines import get_engine
-from deep_nb.kinds import (
-    array,
-    did_you_mean,
-    integer,
-    plain,
-    short,
-)
 from deep_nb.models import MAX_COUNT
+from deep_nb.problem import Problem
 from deep_nb.randomness import probe_states
 from deep_nb.run import problem_of
 
@@ -39,18 +35,11 @@ PHASES = ("free", "nudged")
 REST_SPEED = 1e-6
 
 
-def weights_after(run: xr.Dataset, epoch: int = -1) -> tuple[np.ndarray, np.ndarray]:
-    """Return W (K, N, N) and B (K, N) after `epoch` epochs of training, −1 for all of them.
-
-    Raises
-    ------
-    ValueError
-        If `run` is none, or `epoch` not −1 and the run did not record weights, or not from 0 to
-        n_epochs.
-    """
-    problem_of(run)
-    integer(-1, MAX_COUNT).check(epoch, "epoch")
-    epoch = plain(epoch)
+def weights_after(
+    run: xr.Dataset, epoch: int = -1
+) -> tuple[Float[np.ndarray, "K N N"], Float[np.ndarray, "K N"]]:
+    """Return W and b after `epoch` epochs of training, −1 for all; the run must have them."""
+    epoch = integer(epoch, "epoch", -1, MAX_COUNT)
     if epoch == -1:
         return run["W"].values, run["b"].values
     if "W_epochs" not in run:
@@ -62,95 +51,151 @@ def weights_after(run: xr.Dataset, epoch: int = -1) -> tuple[np.ndarray, np.ndar
 
 
 def field_after(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Field:
-    """Return the vector field of a phase after `epoch` epochs; see `weights_after`.
-
-    Raises
-    ------
-    ValueError
-        As `weights_after`, or if `phase` is neither "free" nor "nudged", or the model's activation
-        is not the hard sigmoid: what this module proves is about the clip.
-    """
+    """Return the vector field of a phase after `epoch` epochs; the arguments are checked here."""
     problem = problem_of(run)
     if problem.model.activation != "hard_sigmoid":
         raise ValueError(
             f"stability is about the hard sigmoid, this model has {problem.model.activation!r}"
         )
-    if not isinstance(phase, str) or phase not in PHASES:
-        near = did_you_mean(phase, PHASES)
-        raise ValueError(f"phase must be 'free' or 'nudged', got {short(phase)}{near}")
-    return problem.fields(*weights_after(run, epoch))[phase == "nudged"]
+    nudged = one_of(phase, PHASES, "phase") == "nudged"
+    return problem.fields(*weights_after(run, epoch))[nudged]
 
 
-def jacobian(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> np.ndarray:
-    """Return the Jacobian of every network; nudging takes β from the outputs' diagonal.
+def jacobian(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Float[np.ndarray, "K n n"]:
+    """Return the Jacobian of every network: ``J[k, j, i] = ∂(ds_j/dt)/∂s_i``, free neurons only.
+
+    Nudging subtracts β from the diagonal entries of the outputs.
 
     Parameters
     ----------
     run : xarray.Dataset
-        As from `deep_nb.train`.
+        As returned by `deep_nb.train`, of a model with the hard sigmoid.
     epoch : int
-        Epochs trained, −1 for all; others need ``record=("weights",)``.
+        Number of epochs trained, −1 for all; others need ``record=("weights",)``.
     phase : str
         "free" or "nudged".
 
     Returns
     -------
-    ndarray, shape (K, n, n)
-        ``J[k, j, i] = ∂(ds_j/dt)/∂s_i`` over the free neurons.
+    ndarray
+        In 1/τ.
 
     Raises
     ------
     ValueError
-        As `field_after`.
+        If `run` is not such a run, has no weights of that epoch, or `phase` is unknown.
+
+    See Also
+    --------
+    spectrum, gershgorin, diagonal_certificate : Tests of Jacobians.
+    stability_report : All tests at once.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(2), hyper={"n_epochs": 5})
+    >>> J = deep_nb.analysis.jacobian(run)
+    >>> J.shape
+    (2, 6, 6)
+    >>> bool((abs(J.sum(axis=1)) < 1e-12).all())  # every column of DEEP's Jacobian sums to 0
+    True
     """
-    return _jacobian_of(field_after(run, epoch, phase))
+    return _jacobian(field_after(run, epoch, phase))
 
 
-def _jacobian_of(field: Field) -> np.ndarray:
+def _jacobian(field: Field) -> Float[np.ndarray, "K n n"]:
     J = field.W.transpose(0, 2, 1).copy()
     diagonal = np.arange(J.shape[1])
     J[:, diagonal, diagonal] -= field.decay
     return J
 
 
-class RestPoint(NamedTuple):
-    """States S (K, M, n), the speed ‖Δs‖/dt left (K,), and whether it is below the tolerance."""
+@dataclass(frozen=True, eq=False)
+class RestPoint:
+    """Rest points of K networks, as returned by `rest_point`.
 
-    S: np.ndarray
-    speed: np.ndarray
-    found: np.ndarray
+    Attributes
+    ----------
+    S
+        States of the free neurons, for each of M samples.
+    speed
+        Remaining projected speed ‖Δs‖ / dt over all samples, in 1/τ.
+    found
+        Whether that is within the tolerance.
+
+    See Also
+    --------
+    rest_point : Computes it.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("EP_asym", "not", seeds=range(2), hyper={"n_epochs": 5})
+    >>> deep_nb.analysis.rest_point(run).found
+    array([ True,  True])
+    """
+
+    S: Float[np.ndarray, "K M n"]
+    speed: Float[np.ndarray, " K"]
+    found: Bool[np.ndarray, " K"]
 
 
 def rest_point(
-    field: Field, dt: float, tolerance: float = 1e-9, start: np.ndarray | None = None
+    run: xr.Dataset, epoch: int = -1, phase: str = "free", tolerance: float = 1e-9
 ) -> RestPoint:
-    r"""Look for the rest point of the clipped Euler iteration by following it.
+    r"""Search for the rest point of every network by following its clipped Euler iteration.
 
-    Certified networks have exactly one and are led to it from anywhere. Others have at least one
-    (L. E. J. Brouwer, 1911: a step maps the box continuously into itself), perhaps several, and the
-    iteration may come to none.
+    A certified network has exactly one rest point and reaches it from every start. Every other
+    network has at least one, because a step maps the box continuously into itself (L. E. J.
+    Brouwer, 1911), but may have several, and the iteration may miss them all.
 
     Parameters
     ----------
-    field : Field
-        Of K networks, as from `field_after`.
-    dt : float
-        Euler step.
+    run : xarray.Dataset
+        As returned by `deep_nb.train`, of a model with the hard sigmoid.
+    epoch : int
+        Number of epochs trained, −1 for all; others need ``record=("weights",)``.
+    phase : str
+        "free" or "nudged".
     tolerance : float
-        Speed :math:`\lVert \Delta s \rVert / dt` over all samples that counts as rest.
-    start : ndarray, shape (K, M, n), optional
-        Where to start, by default 0.5.
+        Maximum speed :math:`\lVert \Delta s \rVert / dt` over all samples that counts as rest, in
+        1/τ.
 
     Returns
     -------
     RestPoint
-        After at most 200 000 steps.
+        After at most 200 000 steps from states of 0.5.
 
     Raises
     ------
     ValueError
-        If an argument is something else, or their shapes do not fit.
+        If `run` is not such a run, has no weights of that epoch, or another argument is out of
+        range.
+
+    See Also
+    --------
+    diagonal_certificate : Proves that there is exactly one rest point.
+    energy : The distance to it along a trajectory.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("EP_asym", "not", seeds=range(2), hyper={"n_epochs": 5})
+    >>> deep_nb.analysis.rest_point(run).S.shape  # networks, samples, free neurons
+    (2, 2, 6)
     """
+    number(tolerance, "tolerance", low=0)
+    field = field_after(run, epoch, phase)
+    return settle(field, problem_of(run).hyper.dt, tolerance)
+
+
+def settle(
+    field: Field,
+    dt: float,
+    tolerance: float = 1e-9,
+    start: Float[np.ndarray, "K M n"] | None = None,
+) -> RestPoint:
+    """Search for the rest point of a field from a start, by default 0.5, as in `rest_point`."""
     S = np.full(field.drive.shape, 0.5) if start is None else start
     relax = get_engine("auto", S.shape[-1], "hard_sigmoid")
     for _ in range(20):
@@ -162,54 +207,63 @@ def rest_point(
     return RestPoint(S, speed, speed <= tolerance)
 
 
-def energy(path: xr.Dataset, run: xr.Dataset, P: np.ndarray | None = None) -> xr.DataArray:
+def energy(path: xr.Dataset, run: xr.Dataset, P: ArrayLike | None = None) -> xr.DataArray:
     r"""Return the Lyapunov energy along both phases of a trajectory.
 
     .. math:: V(s) = (s - s^*)^\top P (s - s^*)
 
-    with s* the rest point of the phase that the step belongs to, sample by sample.
+    with s* the rest point of the phase that the step belongs to, for each sample (H. K. Khalil,
+    *Nonlinear Systems*, 3rd ed., ch. 4).
 
     Parameters
     ----------
     path : xarray.Dataset
-        As from `deep_nb.trajectory`.
+        As returned by `deep_nb.trajectory`.
     run : xarray.Dataset
-        The run that it is of.
-    P : ndarray, shape (K, n, n), optional
+        The run that `path` was computed from.
+    P : array_like, shape (K, n, n), optional
         By default the `diagonal_certificate` of each network.
 
     Returns
     -------
     xarray.DataArray
         ``V (seed, step, sample)``; NaN where a network has no P or no rest point was found. The
-        last free state also starts the nudged phase, and its V is that of the free phase.
+        last free state is also the start of the nudged phase; its V belongs to the free phase.
 
     Raises
     ------
     ValueError
-        If `run` is none, `path` is no trajectory of it, or `P` does not fit.
+        If `run` is not a run with the hard sigmoid, `path` is not a trajectory of it, or P does not
+        fit.
+
+    See Also
+    --------
+    deep_nb.trajectory : Both phases, step by step.
+    deep_nb.plotting.plot_energy : Draws the energies of certified networks.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
+    >>> run = deep_nb.train(leaky, "or", seeds=range(2), hyper={"n_epochs": 5})
+    >>> V = deep_nb.analysis.energy(deep_nb.trajectory(run), run)
+    >>> free = V.sel(step=V["phase"] == "free")
+    >>> bool((free.diff("step") <= 1e-15).all())  # falls at every step
+    True
     """
     problem = problem_of(run)
-    n = problem.layout.n_free
-    if (
-        not isinstance(path, xr.Dataset)
-        or not {"S", "phase", "step", "seed"} <= set(path.variables)
-        or not path["phase"].dims == path["step"].dims == ("step",)
-    ):
-        raise ValueError(f"path must be a dataset as from deep_nb.trajectory, got {short(path)}")
-    shape = (run.sizes["seed"], len(path["phase"]), len(problem.X), problem.layout.N)
-    if path["S"].shape != shape or path["S"].dtype.kind != "f":
-        raise ValueError(f"path must be of this run: S of shape {shape}, got {path['S'].shape}")
-    if P is not None:
-        array("K n n").check(P, "P")
-        if P.shape != (shape[0], n, n) or not np.isfinite(P).all():
-            raise ValueError(f"P must be finite and of shape {(shape[0], n, n)}, got {short(P)}")
+    K, n = run.sizes["seed"], problem.layout.n_free
+    _check_path(path, problem, K)
     if P is None:
-        P = certificates(jacobian(run))[..., None] * np.eye(n)
+        P = diagonal_certificate(jacobian(run))[..., None] * np.eye(n)
+    else:
+        P = real_array(P, "P")
+        if P.shape != (K, n, n) or not np.isfinite(P).all():
+            raise ValueError(f"P must be finite and of shape {(K, n, n)}, got {short(P)}")
     S = path["S"].values[..., problem.layout.N_X :]
     V = np.full(S.shape[:3], np.nan)
-    for phase in ("free", "nudged"):
-        rest = rest_point(field_after(run, phase=phase), problem.hyper.dt)
+    for phase in PHASES:
+        rest = rest_point(run, phase=phase)
         steps = path["phase"].values == phase
         away = S[:, steps] - rest.S[:, None]
         values = np.einsum("ktmi,kij,ktmj->ktm", away, P, away)
@@ -219,72 +273,111 @@ def energy(path: xr.Dataset, run: xr.Dataset, P: np.ndarray | None = None) -> xr
     return xr.DataArray(V, dims=("seed", "step", "sample"), coords=coords, attrs=attrs, name="V")
 
 
+def _check_path(path: Any, problem: Problem, K: int) -> None:
+    if (
+        not isinstance(path, xr.Dataset)
+        or not {"S", "phase", "step", "seed"} <= set(path.variables)
+        or not path["phase"].dims == path["step"].dims == ("step",)
+    ):
+        raise ValueError(f"path must be a dataset as from deep_nb.trajectory, got {short(path)}")
+    shape = (K, len(path["phase"]), len(problem.X), problem.layout.N)
+    if path["S"].shape != shape or path["S"].dtype.kind != "f":
+        raise ValueError(f"path must be of this run: S of shape {shape}, got {path['S'].shape}")
+
+
+#: Unit and meaning of each variable of a stability report.
+_VERDICTS = {
+    "spectral_abscissa": ("1/τ", "largest real part of an eigenvalue of J"),
+    "hurwitz": ("1", "whether it is negative, by the spectrum or a test below"),
+    "negative_diagonal": ("1", "whether all J_jj are negative"),
+    "gershgorin_rows": ("1", "whether the row test passes"),
+    "gershgorin_columns": ("1", "whether the column test passes"),
+    "failing_rows": ("1", "row discs that fail"),
+    "failing_columns": ("1", "column discs that fail"),
+    "certified": ("1", "whether the comparison matrix gives a diagonal certificate"),
+    "contraction_rate": (
+        "1",
+        "contraction per Euler step in the certificate's norm; NaN without one",
+    ),
+    "max_stable_dt": ("τ", "largest stable Euler step, 0 if every step is unstable"),
+    "certifying_leak": ("1/τ", "smallest leak λ at which W would be certified"),
+    "at_rest": ("1", "whether a free phase of T1 steps with these weights ends at rest"),
+    "diverged": ("1", "whether the network diverged in training"),
+    "eigenvalue_real": ("1/τ", "real part"),
+    "eigenvalue_imag": ("1/τ", "imaginary part"),
+}
+
+
 def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
-    """Return every verdict and number of this module for every network of a run.
+    """Apply every test of Jacobians to every network of a run.
 
     Parameters
     ----------
     run : xarray.Dataset
-        As from `deep_nb.train`.
+        As returned by `deep_nb.train`, of a model with the hard sigmoid.
     epoch : int
-        Epochs trained, −1 for all; others need ``record=("weights",)``.
+        Number of epochs trained, −1 for all; others need ``record=("weights",)``.
 
     Returns
     -------
     xarray.Dataset
-        Over ``seed``, with meanings in attrs; diverged networks are judged by their last finite
-        weights, and ``diverged`` says which they are.
+        Over ``seed``, with meanings and units in attrs. Diverged networks are judged by their last
+        finite weights and marked in ``diverged``.
 
     Raises
     ------
     ValueError
-        As `weights_after`.
+        If `run` is not such a run or has no weights of that epoch.
+
+    See Also
+    --------
+    jacobian : The matrices that the tests are about.
+    spectrum, gershgorin, diagonal_certificate : The tests, with their theorems.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
+    >>> run = deep_nb.train(leaky, "or", seeds=range(3), hyper={"n_epochs": 5})
+    >>> report = deep_nb.analysis.stability_report(run)
+    >>> report["certified"].values, report["at_rest"].values
+    (array([ True,  True,  True]), array([ True,  True,  True]))
     """
     problem, field = problem_of(run), field_after(run, epoch)
-    model, hyper, J = problem.model, problem.hyper, _jacobian_of(field)
-    eigen, discs, D = spectrum(J), gershgorin(J), certificates(J)
-    leak = certifying_leak(field.W, model.outflow, model.absolute_outflow)
-    M = len(problem.X)
-    start = probe_states(run["seed"].values, M, problem.layout)
-    relax = get_engine("auto", J.shape[-1], "hard_sigmoid")
-    free = relax(field, start, Phase(hyper.dt, hyper.T1))
-    rest = np.sqrt(free.projected_residual * M) < REST_SPEED
+    J = _jacobian(field)
+    eigen, discs, D = spectrum(J), gershgorin(J), diagonal_certificate(J)
     certified = np.isfinite(D).all(axis=-1)
-    proved = eigen.hurwitz | discs.rows | discs.columns | certified
-    columns: dict[str, tuple[np.ndarray, str, str]] = {
-        "spectral_abscissa": (eigen.abscissa, "1/τ", "largest real part of an eigenvalue of J"),
-        "hurwitz": (proved, "1", "whether it is negative, by the spectrum or a test below"),
-        "negative_diagonal": (discs.negative_diagonal, "1", "whether all J_jj are negative"),
-        "gershgorin_rows": (discs.rows, "1", "whether the row test passes"),
-        "gershgorin_columns": (discs.columns, "1", "whether the column test passes"),
-        "failing_rows": (discs.failing_rows, "1", "row discs that fail"),
-        "failing_columns": (discs.failing_columns, "1", "column discs that fail"),
-        "certified": (certified, "1", "whether the comparison matrix gives a diagonal certificate"),
-        "contraction_rate": (
-            contraction_rate(J, hyper.dt, D),
-            "1",
-            "contraction per Euler step in the certificate's norm; NaN without one",
+    values = {
+        "spectral_abscissa": eigen.abscissa,
+        "hurwitz": eigen.hurwitz | discs.rows | discs.columns | certified,
+        "negative_diagonal": discs.negative_diagonal,
+        "gershgorin_rows": discs.rows,
+        "gershgorin_columns": discs.columns,
+        "failing_rows": discs.failing_rows,
+        "failing_columns": discs.failing_columns,
+        "certified": certified,
+        "contraction_rate": contraction_rate(J, problem.hyper.dt, D),
+        "max_stable_dt": max_stable_dt(J),
+        "certifying_leak": certifying_leak(
+            field.W, problem.model.outflow, problem.model.absolute_outflow
         ),
-        "max_stable_dt": (max_stable_dt(J), "τ", "largest stable Euler step, 0 for none"),
-        "certifying_leak": (leak, "1/τ", "smallest leak λ at which W would be certified so"),
-        "at_rest": (rest, "1", "whether a free phase of T1 steps with these weights ends at rest"),
-        "diverged": (run["diverged"].values, "1", "whether the network diverged in training"),
+        "at_rest": _ends_at_rest(field, run["seed"].values, problem),
+        "diverged": run["diverged"].values,
+        "eigenvalue_real": eigen.eigenvalues.real,
+        "eigenvalue_imag": eigen.eigenvalues.imag,
     }
-    modes = [
-        ("eigenvalue_real", eigen.eigenvalues.real, "real"),
-        ("eigenvalue_imag", eigen.eigenvalues.imag, "imaginary"),
-    ]
-    return xr.Dataset(
-        {
-            **{
-                name: ("seed", values, {"units": units, "long_name": long_name})
-                for name, (values, units, long_name) in columns.items()
-            },
-            **{
-                name: (("seed", "mode"), values, {"units": "1/τ", "long_name": f"{part} part"})
-                for name, values, part in modes
-            },
-        },
-        coords={"seed": run["seed"].values},
-        attrs={**run.attrs, "epochs_trained": epoch},
-    )
+    variables = {
+        name: (("seed", "mode")[: values[name].ndim], values[name], {"units": u, "long_name": text})
+        for name, (u, text) in _VERDICTS.items()
+    }
+    attrs = {**run.attrs, "epochs_trained": epoch}
+    return xr.Dataset(variables, coords={"seed": run["seed"].values}, attrs=attrs)
+
+
+def _ends_at_rest(field: Field, seeds: np.ndarray, problem: Problem) -> Bool[np.ndarray, " K"]:
+    """Return whether a free phase of T1 steps from each network's own start ends at rest."""
+    M = len(problem.X)
+    start = probe_states(seeds, M, problem.layout)
+    relax = get_engine("auto", problem.layout.n_free, "hard_sigmoid")
+    free = relax(field, start, Phase(problem.hyper.dt, problem.hyper.T1))
+    return np.sqrt(free.projected_residual * M) < REST_SPEED

@@ -1,113 +1,191 @@
-"""From a run to numbers: which networks learned, and how sure that is."""
-
-from __future__ import annotations
+"""Estimates with 95 % intervals: shares, medians, differences; a test of epochs to criterion."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
+from jaxtyping import Float, Real
 from numpy.typing import ArrayLike
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from deep_nb.checks import finite_array, real_array
-from deep_nb.kinds import integer, number, plain, sequence, short, takes
+from deep_nb._validation import finite_array, integer, items, real_array, short
 from deep_nb.models import MAX_COUNT
 
-#: Numbers that a bootstrap holds at a time: 160 MB.
+#: Maximum number of values that a bootstrap draws at a time: 160 MB.
 MAX_DRAWN = 20_000_000
 
-#: Bound of counts, which become floating-point numbers.
+#: Maximum number of networks, because counts become floating-point numbers.
 MAX_TOTAL = 1_000_000_000
-EPOCHS = integer(1, MAX_COUNT)
-
-
-def epochs_array(values: Any, what: str) -> np.ndarray:
-    """Return epochs to the criterion as an array, NaN where they are censored.
-
-    Raises
-    ------
-    ValueError
-        If they are not numbers from 0 on, or NaN, in one dimension.
-    """
-    array = np.asarray(real_array(values, what), dtype=float)
-    if array.ndim != 1 or not array.size or not (np.isnan(array) | (array >= 0)).all():
-        raise ValueError(f"{what} must be epochs from 0 on, or NaN, in a row, got {short(array)}")
-    return array
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval."""
+    """A number with its 95 % interval.
+
+    Attributes
+    ----------
+    value : float
+    low, high : float
+        Ends of the interval.
+
+    See Also
+    --------
+    share, median : Return one.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.analysis.Estimate(value=0.5, low=0.4, high=0.6).high
+    0.6
+    """
 
     value: float
     low: float
     high: float
 
 
-@takes(successes=integer(0, MAX_TOTAL))
 def share(successes: int, total: int) -> Estimate:
-    """Return a share with its 95 % Wilson score interval, as `wilson`.
+    """Return a share with its 95 % Wilson score interval (E. B. Wilson, 1927), by SciPy.
+
+    Parameters
+    ----------
+    successes : int
+        From 0 to `total`.
+    total : int
+        At least 1.
 
     Raises
     ------
     ValueError
-        If `total` is no count, or `successes` none up to it.
+        If a count is out of range.
+
+    See Also
+    --------
+    difference_of_shares : Compares two shares.
+    deep_nb.plotting.plot_shares : Draws shares with their intervals.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> estimate = deep_nb.analysis.share(90, 100)
+    >>> [round(number, 3) for number in estimate]
+    [0.9, 0.826, 0.945]
     """
-    return Estimate(*(float(number) for number in wilson(successes, total)))
+    total = integer(total, "total", 1, MAX_TOTAL)
+    successes = integer(successes, "successes", 0, total)
+    return Estimate(*wilson(np.asarray(successes), total).tolist())
+
+
+def wilson(successes: Real[np.ndarray, "..."], total: int) -> Float[np.ndarray, "3 ..."]:
+    """Return shares with the lower and upper ends of their 95 % Wilson score intervals."""
+    result = np.empty((3, *successes.shape))
+    for index in np.ndindex(successes.shape):
+        test = scipy.stats.binomtest(int(successes[index]), total)
+        interval = test.proportion_ci(0.95, method="wilson")
+        result[(slice(None), *index)] = test.statistic, interval.low, interval.high
+    return result
 
 
 def difference_of_shares(first: tuple[int, int], second: tuple[int, int]) -> Estimate:
-    """Return the first share minus the second, by R. G. Newcombe (1998), from statsmodels.
+    """Return the first share minus the second with Newcombe's 95 % interval, by statsmodels.
+
+    R. G. Newcombe, 1998, Statistics in Medicine 17:873, method 10.
 
     Parameters
     ----------
     first, second : tuple of int
-        (successes, total) of two independent samples. For the same seeds in both it errs on the
-        wide side, since networks that start alike fare alike.
+        (successes, total) of two independent samples. If both used the same seeds, the interval is
+        too wide, because networks that start alike perform alike.
 
     Raises
     ------
     ValueError
-        If one is no pair of counts, of which the second is at least 1 and the first at most that.
+        If one is not a pair of counts, the second at least 1 and the first at most the second.
+
+    See Also
+    --------
+    share : One share.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> estimate = deep_nb.analysis.difference_of_shares((56, 70), (48, 80))
+    >>> [round(number, 3) for number in estimate]
+    [0.2, 0.052, 0.334]
     """
-    for name, pair in (("first", first), ("second", second)):
-        sequence(integer(0, MAX_TOTAL), 2).check(pair, name)
-        if len(pair) != 2 or not 0 <= pair[0] <= pair[1] or pair[1] == 0:
-            raise ValueError(f"{name} must be (successes, total), got {short(pair)}")
+    first, second = _counts(first, "first"), _counts(second, "second")
     low, high = confint_proportions_2indep(*first, *second, compare="diff", method="newcomb")
     return Estimate(first[0] / first[1] - second[0] / second[1], float(low), float(high))
 
 
-def median(values: ArrayLike) -> Estimate:
-    """Return the median with its 95 % percentile-bootstrap interval, from SciPy.
+def _counts(pair: Any, what: str) -> tuple[int, int]:
+    counts = [integer(count, what, 0, MAX_TOTAL) for count in items(pair, what, 2)]
+    if len(counts) != 2 or not counts[0] <= counts[1] or counts[1] == 0:
+        raise ValueError(f"{what} must be (successes, total), got {short(pair)}")
+    return counts[0], counts[1]
 
-    The resamples are drawn with a fixed seed: the same values give the same interval.
+
+def median(values: ArrayLike) -> Estimate:
+    """Return the median with its 95 % percentile-bootstrap interval, by SciPy.
+
+    B. Efron and R. J. Tibshirani, *An Introduction to the Bootstrap*, 1993, ch. 13. The resamples
+    are drawn with a fixed seed: equal values give equal intervals.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,)
+        At least two.
 
     Raises
     ------
     ValueError
         If `values` are not two or more finite numbers, at most 1e100 in size.
+
+    See Also
+    --------
+    difference_of_medians : Compares two medians.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.analysis.median([3.0, 5.0, 4.0, 9.0, 5.0])
+    Estimate(value=5.0, low=3.0, high=9.0)
     """
     return _bootstrap((_sample(values, "values"),), np.median)
 
 
 def difference_of_medians(first: ArrayLike, second: ArrayLike) -> Estimate:
-    """Return the first median minus the second, with an interval as of `median`.
+    """Return the first median minus the second, with an interval as in `median`.
+
+    Parameters
+    ----------
+    first, second : array_like, shape (n,)
+        Independent samples of at least two values.
 
     Raises
     ------
     ValueError
         If a sample is not two or more finite numbers, at most 1e100 in size.
+
+    See Also
+    --------
+    median : One median.
+    log_rank : A test for censored epochs.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.analysis.difference_of_medians([7.0, 8.0, 9.0], [1.0, 2.0, 3.0])
+    Estimate(value=6.0, low=4.0, high=8.0)
     """
     samples = _sample(first, "first"), _sample(second, "second")
     return _bootstrap(samples, _median_minus_median)
 
 
-def _median_minus_median(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
+def _median_minus_median(first: np.ndarray, second: np.ndarray, axis: int) -> Any:
     return np.median(first, axis=axis) - np.median(second, axis=axis)
 
 
-def _sample(values: ArrayLike, what: str) -> np.ndarray:
-    """Return values to be drawn from, checked."""
+def _sample(values: ArrayLike, what: str) -> Float[np.ndarray, " n"]:
     needed = f"a bootstrap needs two or more finite values in one dimension; {what}"
     array = finite_array(values, needed, 1)
     if array.size < 2:
@@ -130,26 +208,39 @@ def _bootstrap(samples: tuple[np.ndarray, ...], statistic: Any) -> Estimate:
 
 
 def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
-    """Return the two-sided p-value of the log-rank test between two samples of epochs, by SciPy.
+    """Return the two-sided p-value of the log-rank test of two samples of epochs, by SciPy.
+
+    N. Mantel, 1966, Cancer Chemotherapy Reports 50:163.
 
     Parameters
     ----------
-    first, second : array_like
-        As from `epochs_to_criterion`: NaN is censored at `n_epochs`.
+    first, second : array_like, shape (n,)
+        As returned by `epochs_to_criterion`: NaN is censored at `n_epochs`.
     n_epochs : int
-        For how long every network was watched.
+        Number of epochs that every network was observed.
 
     Returns
     -------
     float
-        1 if no network of either sample reached the criterion, or all in the same epoch.
+        1 if all networks are censored, or all reach the criterion in the same epoch.
 
     Raises
     ------
     ValueError
-        If a sample is not of numbers of epochs or NaN, in one dimension, or `n_epochs` no number.
+        If a sample is not a row of epochs or NaN, or `n_epochs` is out of range.
+
+    See Also
+    --------
+    epochs_to_criterion : The epochs of a run.
+    difference_of_medians : How much earlier.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> round(deep_nb.analysis.log_rank([4, 5, 5, 6], [9, 12, float("nan"), 15], 20), 4)
+    0.0069
     """
-    EPOCHS.check(n_epochs, "n_epochs")
+    n_epochs = integer(n_epochs, "n_epochs", 1, MAX_COUNT)
     samples = []
     for values in (epochs_array(first, "first"), epochs_array(second, "second")):
         censored = np.isnan(values)
@@ -162,38 +253,9 @@ def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
     return 1.0 if np.isnan(pvalue) else pvalue
 
 
-def wilson(successes: Any, total: int, confidence: float = 0.95) -> np.ndarray:
-    """Return shares with their Wilson score intervals (E. B. Wilson, 1927), by SciPy.
-
-    Parameters
-    ----------
-    successes : array_like of int
-        How often, each from 0 to `total`.
-    total : int
-        Out of how many, at least 1.
-    confidence : float
-        Of each interval, between 0 and 1.
-
-    Returns
-    -------
-    ndarray, shape (3, ...)
-        Estimate, lower and upper end, in [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If a count is not between 0 and `total`, or `confidence` not between 0 and 1.
-    """
-    integer(1, MAX_TOTAL).check(total, "total")
-    number(0, 1, without_low=True).check(confidence, "confidence")
-    if confidence == 1:
-        raise ValueError("confidence must be below 1")
-    counts = finite_array(successes, "successes", None)
-    if not ((counts >= 0) & (counts <= plain(total)) & (counts == np.floor(counts))).all():
-        raise ValueError(f"successes k must be integers from 0 to {total}, got {short(successes)}")
-    result = np.empty((3, *counts.shape))
-    for index in np.ndindex(counts.shape):
-        test = scipy.stats.binomtest(int(counts[index]), int(total))
-        interval = test.proportion_ci(confidence, method="wilson")
-        result[(slice(None), *index)] = test.statistic, interval.low, interval.high
-    return result
+def epochs_array(values: ArrayLike, what: str) -> Float[np.ndarray, " n"]:
+    """Check epochs to the criterion, NaN where they are censored."""
+    array = np.asarray(real_array(values, what), dtype=float)
+    if array.ndim != 1 or not array.size or not (np.isnan(array) | (array >= 0)).all():
+        raise ValueError(f"{what} must be epochs from 0 on, or NaN, in a row, got {short(array)}")
+    return array

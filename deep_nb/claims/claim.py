@@ -1,46 +1,30 @@
 """One claim of the paper as data, and the list of all of them."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Literal, Self
 
-import numpy as np
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from deep_nb._validation import Frozen, mapping, short
+from deep_nb._validation import text as check_text
 from deep_nb.analysis.statistics import Estimate
-from deep_nb.checks import Frozen, mapping
-from deep_nb.kinds import NOTHING, TEXT, a, number, sequence, takes
 
 SIGNIFICANT = 0.05
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
-TaskName = Literal["xor", "and", "or", "not", "id"]
 
 
 class Networks(Frozen):
-    """Which networks a claim is about.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or a value is of the wrong type.
-    """
+    """Which networks a claim is about."""
 
     model: Literal["DEEP", "DEEP_oh", "EP_asym"]
     pruned: bool = Field(False, description="L1 and stochastic pruning on")
 
 
 class Side(Frozen):
-    """The side of a number on which the whole interval has to lie.
-
-    Raises
-    ------
-    ValueError
-        If it is not one of the two, and a finite number.
-    """
+    """The side of a number on which the whole interval must lie."""
 
     above: float | None = None
     below: float | None = None
@@ -54,15 +38,8 @@ class Side(Frozen):
     def __str__(self) -> str:
         return f"above {self.above:g}" if self.above is not None else f"below {self.below:g}"
 
-    @takes(estimate=a(Estimate), p=number(0, 1))
     def verdict(self, estimate: Estimate, p: float = 0.0) -> Verdict:
-        """Decide by the interval, and by a p-value where there is one.
-
-        Raises
-        ------
-        ValueError
-            If `estimate` is none, or `p` no number from 0 to 1.
-        """
+        """Decide by the interval, and by a p-value where there is one."""
         if p >= SIGNIFICANT:
             return "inconclusive"
         if self.above is not None:
@@ -74,12 +51,27 @@ class Side(Frozen):
 
 
 class Claim(Frozen):
-    """One claim; ``claims.yml`` says what each name means.
+    """One claim; the comments in ``claims.yml`` explain each name.
 
     Raises
     ------
     ValueError
         If a name is unknown, a value is of the wrong type, or two do not fit together.
+
+    See Also
+    --------
+    read_claims : The paper's claims.
+    evaluate : Decides claims.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> claim = deep_nb.claims.Claim(
+    ...     id="1a", statement="DEEP learns XOR", quantity="share", of={"model": "DEEP"},
+    ...     tasks=["xor"], holds={"above": 0.5},
+    ... )
+    >>> claim.measure, str(claim.holds)
+    ('learned', 'above 0.5')
     """
 
     id: str
@@ -88,10 +80,15 @@ class Claim(Frozen):
     measure: Literal["learned", "learned_after", "gershgorin", "sparsity"] = "learned"
     of: Networks
     against: Networks | None = None
-    tasks: list[TaskName] = Field(min_length=1)
+    tasks: list[Literal["xor", "and", "or", "not", "id"]] = Field(min_length=1)
     holds: Side
     grid: Literal["most", "every", "best"] | None = None
     grid_N_H: int | None = None
+
+    @field_validator("of", "against", "holds", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return mapping(value, "it") if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
     def _has_what_it_compares(self) -> Self:
@@ -103,43 +100,48 @@ class Claim(Frozen):
 
 
 def read_claims(text: str | None = None) -> list[Claim]:
-    """Return the claims of a YAML text, by default the package's own.
+    """Read the claims from a YAML text, by default from the package's ``claims.yml``.
 
     Raises
     ------
     ValueError
         If the text is not a list of claims under ``claims``, or two have the same id.
+
+    See Also
+    --------
+    measure_all : Trains the networks that claims are about.
+    evaluate : Decides claims.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> claims = deep_nb.claims.read_claims()
+    >>> len(claims), claims[0].statement
+    (9, 'DEEP learns XOR')
     """
-    (TEXT | NOTHING).check(text, "text")
     if text is None:
         text = files("deep_nb").joinpath("claims/claims.yml").read_text(encoding="utf-8")
     try:
-        content = mapping(yaml.safe_load(text), "the claims")
+        content = mapping(yaml.safe_load(check_text(text, "text")), "the claims")
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"the claims are not YAML: {error}") from None
     if list(content) != ["claims"] or not isinstance(content["claims"], list):
         raise ValueError("the claims must be one list named 'claims'")
-    claims = [_claim(item) for item in content["claims"]]
+    claims = [Claim(**mapping(item, "a claim")) for item in content["claims"]]
     ids = [claim.id for claim in claims]
     if len(set(ids)) < len(ids):
         raise ValueError(f"two claims have the same id: {', '.join(ids)}")
     return claims
 
 
-def _claim(item: Any) -> Claim:
-    values = mapping(item, "a claim")
-    for name, kind in (("of", Networks), ("against", Networks), ("holds", Side)):
-        if name in values:
-            given = mapping(values[name], f"claim {values.get('id')}: {name}")
-            if kind is Side:  # YAML's 0 is an integer
-                given = {k: float(v) if type(v) is int else v for k, v in given.items()}
-            values[name] = kind(**given)
-    return Claim(**values)
-
-
-def checked(claims: Iterable[Claim]) -> list[Claim]:
-    """Return claims as a list, one at least."""
-    iterates = isinstance(claims, Iterable) and not isinstance(claims, np.ndarray)
-    given = list(claims) if iterates else claims
-    sequence(a(Claim)).check(given, "claims")
-    return list(given)
+def check_claims(claims: Iterable[Claim]) -> list[Claim]:
+    """Return claims as a list, at least one."""
+    try:
+        given = list(claims)
+    except TypeError:
+        given = []
+    if not given or not all(isinstance(claim, Claim) for claim in given):
+        raise ValueError(
+            f"claims must be one or more claims, as returned by read_claims, got {short(claims)}"
+        )
+    return given

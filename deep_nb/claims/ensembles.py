@@ -1,6 +1,4 @@
-"""Ensembles at published settings and over a grid of them, as tables with one row a network."""
-
-from __future__ import annotations
+"""Ensembles at published settings and over a grid of them, as tables with one row per network."""
 
 import functools
 import itertools
@@ -13,31 +11,20 @@ import pandas as pd
 import xarray as xr
 
 from deep_nb._blocks import kept
-from deep_nb.analysis import stability
+from deep_nb._validation import LARGEST, as_path, flag, integer, items, number, one_of, short, table
 from deep_nb.analysis.criterion import epochs_to_criterion, learned, network_table
-from deep_nb.checks import one_of
-from deep_nb.claims.claim import Claim, checked
-from deep_nb.kinds import (
-    FLAG,
-    LARGEST,
-    NOTHING,
-    PATH,
-    integer,
-    number,
-    sequence,
-    short,
-    table,
-    takes,
-)
+from deep_nb.analysis.stability import stability_report
+from deep_nb.claims.claim import Claim, check_claims
 from deep_nb.models import MAX_COUNT, MAX_SIZE, MODELS
 from deep_nb.randomness import check_seeds
 from deep_nb.tasks import TASKS
 from deep_nb.training import train
 
-#: What names a setting of the grid: hidden neurons, β, dt_W over the model's published value, and
-#: epochs.
+#: Columns that name a setting of the grid: hidden neurons, β, dt_W over the model's published
+#: value, and epochs.
 SETTING = ("N_H", "beta", "dt_W_factor", "n_epochs")
 
+#: Columns of a grid about one network.
 _NETWORK = ("seed", "learned", "epochs")
 
 
@@ -49,7 +36,7 @@ def measure(
     pruned: bool = False,
     hyper: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Train networks and measure what claims are about.
+    """Train networks and measure everything that claims are about.
 
     Parameters
     ----------
@@ -60,32 +47,43 @@ def measure(
     pruned : bool
         Whether to train with L1 and stochastic pruning.
     hyper : dict, optional
-        Laid over the published hyperparameters.
+        Replaces published hyperparameters.
 
     Returns
     -------
     pandas.DataFrame
-        One row a network: model, task, pruned, seed, n_epochs; ``learned`` in the last epoch;
-        ``epochs`` to the criterion, NaN if censored; ``mse`` of the last epoch's free phase;
-        ``learned_after`` with the weights that are left in the end, as of
-        `deep_nb.analysis.statistics.network_table`; their ``sparsity``; ``gershgorin``, whether the row or
-        the column test passes; ``diverged``.
+        One row per network: model, task, pruned, seed, n_epochs; ``learned`` in the last epoch;
+        ``epochs`` to the criterion, NaN if censored; ``learned_after`` with the final weights, as
+        in `deep_nb.analysis.network_table`; ``mse`` of the last epoch's free phase; ``sparsity`` of
+        the final weights; ``gershgorin``, whether the row or the column test passes; ``diverged``.
 
     Raises
     ------
     ValueError
-        As `deep_nb.train`, or if `pruned` is no truth value.
+        If `pruned` is not a bool; or as in `deep_nb.train`.
 
     Warns
     -----
     RuntimeWarning
         If networks diverged.
+
+    See Also
+    --------
+    measure_all : Every ensemble of some claims.
+    sweep : A grid of settings.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> networks = deep_nb.claims.measure("DEEP", "id", range(3), hyper={"n_epochs": 20})
+    >>> networks[["seed", "learned", "epochs"]].to_dict("list")
+    {'seed': [0, 1, 2], 'learned': [True, True, True], 'epochs': [3.0, 8.0, 3.0]}
     """
     one_of(model, MODELS, "model")
     one_of(task, TASKS, "task")
-    FLAG.check(pruned, "pruned")
+    pruned = flag(pruned, "pruned")
     run = train(model, task, seeds=seeds, hyper=hyper, regularized=pruned, sparse=pruned)
-    report = stability.stability_report(run)
+    report = stability_report(run)
     possible = int(run["mask"].sum())
     return pd.DataFrame(
         {
@@ -105,13 +103,55 @@ def measure(
     )
 
 
-@takes(
-    N_H=sequence(integer(1, MAX_SIZE)),
-    beta=sequence(number()),
-    dt_W_factor=sequence(number(0, LARGEST)),
-    n_epochs=sequence(integer(1, MAX_COUNT)),
-    checkpoint=PATH | NOTHING,
-)
+def measure_all(claims: Iterable[Claim], seeds: int | Sequence[int]) -> pd.DataFrame:
+    """Measure every ensemble that the claims are about, once each, at published settings.
+
+    Parameters
+    ----------
+    claims : iterable of Claim
+    seeds : int or sequence of int
+        One network each in every ensemble.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As in `measure`.
+
+    Raises
+    ------
+    ValueError
+        If `claims` are not claims, or `seeds` are not seeds.
+
+    Warns
+    -----
+    RuntimeWarning
+        If networks diverged.
+
+    See Also
+    --------
+    measure : One ensemble.
+    evaluate : Decides the claims.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> claims = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1c"]
+    >>> networks = deep_nb.claims.measure_all(claims, seeds=range(2))
+    >>> networks.groupby("model").size().to_dict()
+    {'DEEP': 2, 'EP_asym': 2}
+    """
+    check_seeds(seeds)
+    wanted = {
+        (networks.model, task, networks.pruned): None
+        for claim in check_claims(claims)
+        for task in claim.tasks
+        for networks in (claim.of, claim.against)
+        if networks is not None
+    }
+    frames = [measure(model, task, seeds, pruned=pruned) for model, task, pruned in wanted]
+    return pd.concat(frames, ignore_index=True)
+
+
 def sweep(
     seeds: int | Sequence[int],
     N_H: Sequence[int],
@@ -123,34 +163,34 @@ def sweep(
 ) -> pd.DataFrame:
     """Train every model on every task at every setting of a grid.
 
-    A network's first epochs do not depend on how many follow: each is trained once, for the
-    largest of `n_epochs`, and looked at after each.
+    A network's first epochs do not depend on how many follow: each network is trained once, for the
+    largest of `n_epochs`, and measured after each.
 
     Parameters
     ----------
     seeds : int or sequence of int
         The networks of each setting.
     N_H : sequence of int
-        Hidden neurons.
+        Numbers of hidden neurons.
     beta : sequence of float
         Nudging strengths β.
     dt_W_factor : sequence of float
-        Learning rates, as multiples of the model's published dt_W: 1 is the published one.
+        Learning rates, as multiples of the model's published dt_W.
     n_epochs : sequence of int
-        Training epochs.
+        Numbers of training epochs.
     checkpoint : path-like, optional
-        Folder to keep finished settings in, and to take them from after an interruption.
+        Folder for finished settings, which are read from there after an interruption.
 
     Returns
     -------
     pandas.DataFrame
-        One row a network and setting: model, task, the columns of `SETTING`, seed, learned and
-        epochs as from `measure`.
+        One row per network and setting: model, task, N_H, beta, dt_W_factor, n_epochs, seed, and
+        learned and epochs as in `measure`.
 
     Raises
     ------
     ValueError
-        As `deep_nb.train`, or if an axis of the grid is no sequence of different numbers.
+        If an axis of the grid is not a sequence of different numbers; or as in `deep_nb.train`.
     OSError
         If the checkpoint cannot be written.
 
@@ -158,43 +198,56 @@ def sweep(
     -----
     RuntimeWarning
         If networks diverged.
+
+    See Also
+    --------
+    best_settings : Each model at its best.
+    deep_nb.plotting.plot_robustness : Draws a grid.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> grid = deep_nb.claims.sweep(range(2), [2], [10.0], [1.0], [1, 3])
+    >>> len(grid)  # 3 models, 5 tasks, 2 numbers of epochs, 2 networks
+    60
     """
     seeds = check_seeds(seeds)
-    axes = {"N_H": N_H, "beta": beta, "dt_W_factor": dt_W_factor, "n_epochs": n_epochs}
+    axes: dict[str, list[Any]] = {
+        "N_H": [integer(value, "N_H", 1, MAX_SIZE) for value in items(N_H, "N_H")],
+        "beta": [number(value, "beta") for value in items(beta, "beta")],
+        "dt_W_factor": [
+            number(value, "dt_W_factor", 0, LARGEST) for value in items(dt_W_factor, "dt_W_factor")
+        ],
+        "n_epochs": [
+            integer(value, "n_epochs", 1, MAX_COUNT) for value in items(n_epochs, "n_epochs")
+        ],
+    }
     for name, values in axes.items():
         if len({*values}) < len(values):
             raise ValueError(f"{name} must hold different values, got {short(values)}")
+    if checkpoint is not None:
+        checkpoint = as_path(checkpoint, "checkpoint")
+    horizons = axes.pop("n_epochs")
     frames = []
-    for model, task, hidden, b, factor in itertools.product(MODELS, TASKS, N_H, beta, dt_W_factor):
+    for model, task, hidden, b, factor in itertools.product(MODELS, TASKS, *axes.values()):
         hyper = {
-            "N_H": [int(hidden)],
-            "beta": float(b),
-            "dt_W": MODELS[model].hyper.dt_W * float(factor),
-            "n_epochs": int(max(n_epochs)),
+            "N_H": [hidden],
+            "beta": b,
+            "dt_W": MODELS[model].hyper.dt_W * factor,
+            "n_epochs": max(horizons),
         }
-        horizons = [int(epochs) for epochs in n_epochs]
         what = {"sweep": [model, task, seeds, hyper, horizons]}
         make = functools.partial(_horizons, model, task, seeds, hyper, horizons)
-        columns: dict[str, Any] = {
-            "model": model,
-            "task": task,
-            "N_H": hidden,
-            "beta": float(b),
-            "dt_W_factor": float(factor),
-        }
         frame = kept(checkpoint, what, make).to_dataframe()
-        frames.append(frame.assign(**columns)[["model", "task", *SETTING, *_NETWORK]])
+        place = {"model": model, "task": task, "N_H": hidden, "beta": b, "dt_W_factor": factor}
+        frames.append(frame.assign(**place)[["model", "task", *SETTING, *_NETWORK]])
     return pd.concat(frames, ignore_index=True)
 
 
 def _horizons(
-    model: str,
-    task: str,
-    seeds: int | Sequence[int],
-    hyper: dict[str, Any],
-    n_epochs: Sequence[int],
+    model: str, task: str, seeds: list[int], hyper: dict[str, Any], n_epochs: list[int]
 ) -> xr.Dataset:
-    """Train the networks of one setting, and look at them after each number of epochs."""
+    """Train the networks of one setting and measure them after each number of epochs."""
     run = train(model, task, seeds=seeds, hyper=hyper)
     looks = [
         {
@@ -211,36 +264,49 @@ def _horizons(
     )
 
 
-#: What `sweep` returns.
-GRID = table("N_H beta dt_W_factor n_epochs seed learned epochs?", "model task")
+def check_grid(grid: pd.DataFrame) -> pd.DataFrame:
+    """Refuse a table that lacks what `sweep` returns."""
+    return table(grid, "grid", "N_H beta dt_W_factor n_epochs seed learned epochs?", "model task")
 
 
-@takes(grid=GRID)
 def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
-    """Return at which setting each model does best at each task, and how well it does there.
+    """Return the best setting of each model for each task, and the performance there.
 
     The setting is chosen with the networks of even seeds (by the share that learn, then by the
-    median epochs, then the first), and judged with those of odd seeds: a maximum over settings
-    flatters the networks that it was taken over.
+    median epochs, then the first) and judged with those of odd seeds, because a maximum over
+    settings is biased for the networks that it was taken over.
 
     Parameters
     ----------
     grid : pandas.DataFrame
-        As from `sweep`.
+        As returned by `sweep`.
 
     Returns
     -------
     pandas.DataFrame
-        One row a task and model: the columns of `SETTING`, ``learned`` the share and ``epochs``
-        the median epochs to the criterion of the networks with odd seeds, those that never reach
-        it counted with the last epoch; ``edge`` which of N_H, β and dt_W lie at an end of the
-        grid, so that a better setting may lie beyond it.
+        One row per task and model: N_H, beta, dt_W_factor, n_epochs; of the networks with odd
+        seeds, ``learned`` the share and ``epochs`` the median epochs to the criterion, censored
+        ones counted with the last epoch; ``edge`` the names among N_H, β and dt_W whose value is at
+        an end of the grid, so that a better setting may be beyond it.
 
     Raises
     ------
     ValueError
-        If `grid` is no such table, or lacks even or odd seeds.
+        If `grid` is not such a table, or lacks even or odd seeds.
+
+    See Also
+    --------
+    sweep : Computes the grid.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> grid = deep_nb.claims.sweep(range(2), [2], [1.0, 10.0], [1.0], [3])
+    >>> best = deep_nb.claims.best_settings(grid)
+    >>> len(best), set(best["edge"])
+    (15, {'beta'})
     """
+    grid = check_grid(grid)
     rows = []
     for (task, model), of in grid.groupby(["task", "model"], sort=False):
         fresh = best_networks(dict(list(of.groupby(list(SETTING)))))
@@ -257,24 +323,9 @@ def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_networks(settings: dict[Any, pd.DataFrame]) -> pd.DataFrame:
-    """Return the networks of odd seeds at the setting where those of even seeds do best.
-
-    Parameters
-    ----------
-    settings : dict
-        From a setting to its networks, as from `sweep`.
-
-    Raises
-    ------
-    ValueError
-        If it holds no such tables, or one without even or odd seeds.
-    """
-    if not isinstance(settings, dict) or not settings:
-        raise ValueError(f"settings must be a dict with a table a setting, got {short(settings)}")
-    for setting, networks in settings.items():
-        table("n_epochs seed learned epochs?").check(networks, f"settings[{short(setting)}]")
-        if set(networks["seed"] % 2) != {0, 1}:
-            raise ValueError(f"settings[{short(setting)}] must have networks of even and odd seeds")
+    """Return the networks of odd seeds at the setting where those of even seeds do best."""
+    if not settings or any(set(of["seed"] % 2) != {0, 1} for of in settings.values()):
+        raise ValueError("grid must have networks of even and odd seeds at each setting")
 
     def score(setting: Any) -> tuple[float, float]:
         networks = settings[setting]
@@ -284,24 +335,3 @@ def best_networks(settings: dict[Any, pd.DataFrame]) -> pd.DataFrame:
 
     best = settings[min(settings, key=score)]
     return best[best["seed"] % 2 == 1]
-
-
-def measure_all(claims: Iterable[Claim], seeds: int | Sequence[int]) -> pd.DataFrame:
-    """Measure every ensemble that the claims are about, once each, at published settings.
-
-    Raises
-    ------
-    ValueError
-        If `claims` holds no claims, or as `deep_nb.randomness.check_seeds`.
-    """
-    check_seeds(seeds)
-    claims = checked(claims)
-    wanted = {
-        (networks.model, task, networks.pruned): None
-        for claim in claims
-        for task in claim.tasks
-        for networks in (claim.of, claim.against)
-        if networks is not None
-    }
-    frames = [measure(model, task, seeds, pruned=pruned) for model, task, pruned in wanted]
-    return pd.concat(frames, ignore_index=True)

@@ -1,11 +1,4 @@
-"""The paper's claims as data, and the rule that decides each of them.
-
-``claims.yml`` beside this file states every claim: what is measured, of which networks, and which
-side of which number its 95 % interval has to lie on. `evaluate` puts networks, trained in
-`deep_nb.claims.ensembles`, to the test and returns a table of verdicts.
-"""
-
-from __future__ import annotations
+"""The rule that decides each claim: from tables of networks to a table of verdicts."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -13,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from deep_nb._validation import table
 from deep_nb.analysis.statistics import (
     Estimate,
     difference_of_medians,
@@ -21,56 +15,34 @@ from deep_nb.analysis.statistics import (
     median,
     share,
 )
-from deep_nb.claims.claim import Claim, Verdict, checked
-from deep_nb.claims.ensembles import GRID, SETTING, best_networks
-from deep_nb.kinds import NOTHING, table, takes
+from deep_nb.claims.claim import Claim, Verdict, check_claims
+from deep_nb.claims.ensembles import SETTING, best_networks, check_grid
 
 SOURCE = "Farinha et al. 2020, arXiv:2006.08798"
 
 #: Makes the whole table; ``deep-nb claims --only ID`` decides one claim at the published settings.
 COMMAND = "deep-nb replicate --profile full --only claims"
 
-#: Columns of the claims table.
-COLUMNS = (
-    "id",
-    "statement",
-    "source",
-    "task",
-    "quantity",
-    "estimate",
-    "low",
-    "high",
-    "bound",
-    "p",
-    "networks",
-    "rule",
-    "verdict",
-    "settings",
-    "reproduced_at",
-    "not_reproduced_at",
-    "at_best",
+#: Columns of the claims table, and those among them that hold strings.
+COLUMNS = [
+    "id", "statement", "source", "task", "quantity", "estimate", "low", "high", "bound", "p",
+    "networks", "rule", "verdict", "settings", "reproduced_at", "not_reproduced_at", "at_best",
     "command",
-)
-#: Those that hold words.
+]  # fmt: skip
 TEXTS = [
-    "id",
-    "statement",
-    "source",
-    "task",
-    "quantity",
-    "bound",
-    "rule",
-    "verdict",
-    "at_best",
+    "id", "statement", "source", "task", "quantity", "bound", "rule", "verdict", "at_best",
     "command",
-]
+]  # fmt: skip
+
+#: Networks by (model, task, pruned), or by a setting of the grid.
+_Tables = dict[Any, pd.DataFrame]
 
 
 class Evidence(NamedTuple):
-    """What one claim's quantity came out as.
+    """The estimate of one claim's quantity.
 
-    p is 0 where no test belongs to it. `bound` is "≤" or "≥" where a median is censored, so that
-    the estimate is one for it, else empty.
+    p is 0 for quantities without a test. `bound` is "≤" or "≥" where a median is censored, so that
+    the estimate is a bound for the difference, else empty.
     """
 
     estimate: Estimate
@@ -114,11 +86,6 @@ _QUANTITIES: dict[str, Callable[[Claim, pd.DataFrame, pd.DataFrame | None], Evid
 }
 
 
-#: What is asked of the networks.
-NETWORKS = table("pruned learned epochs? n_epochs learned_after sparsity gershgorin", "model task")
-
-
-@takes(networks=NETWORKS, grid=GRID | NOTHING)
 def evaluate(
     claims: Iterable[Claim], networks: pd.DataFrame, grid: pd.DataFrame | None = None
 ) -> pd.DataFrame:
@@ -128,69 +95,81 @@ def evaluate(
     ----------
     claims : iterable of Claim
     networks : pandas.DataFrame
-        As from `measure_all`.
+        As returned by `measure_all`.
     grid : pandas.DataFrame, optional
-        As from `deep_nb.claims.ensembles.sweep`.
+        As returned by `sweep`.
 
     Returns
     -------
     pandas.DataFrame
-        One row a claim and task: id, statement, source, task, quantity, estimate, low, high,
+        One row per claim and task: id, statement, source, task, quantity, estimate, low, high,
         bound ("≤" or "≥" where a median is censored), p (NaN without a test), networks (of both
-        sides), rule, verdict; of the grid, how many settings were asked
-        (0 without a grid), at how many the claim is ``reproduced_at`` and ``not_reproduced_at``,
-        and the verdict where two models are compared ``at_best``, each at its own best setting as
-        in `deep_nb.claims.ensembles.best_settings`; and the command that makes the row.
+        sides), rule and verdict. About the grid: the number of its settings (0 without a grid), at
+        how many the claim is ``reproduced_at`` and ``not_reproduced_at``, and, where two models are
+        compared, the verdict ``at_best``, with each model at its own best setting as in
+        `best_settings`. Last, the command that makes the row.
 
     Raises
     ------
     ValueError
-        If `claims` holds no claims, or `networks` or `grid` is no such table, or lacks networks
+        If `claims` are not claims, or `networks` or `grid` is not such a table or lacks networks
         that a claim is about.
+
+    See Also
+    --------
+    claims_table : The table as Markdown.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> claims = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1b"]
+    >>> networks = deep_nb.claims.measure("EP_asym", "xor", range(10), hyper={"n_epochs": 20})
+    >>> row = deep_nb.claims.evaluate(claims, networks).iloc[0]
+    >>> round(float(row["high"]), 3), row["rule"], row["verdict"]
+    (0.278, 'below 0.5', 'reproduced')
     """
-    claims = checked(claims)
-    groups = dict(list(networks.groupby(["model", "task", "pruned"])))
-    settings = {} if grid is None else dict(list(grid.groupby(["model", "task", *SETTING])))
-    rows = []
-    for claim, task in _pairs(claims):
-        sides = [
-            None if side is None else _group(groups, (side.model, task, side.pruned), "networks")
-            for side in (claim.of, claim.against)
-        ]
-        assert sides[0] is not None
-        evidence = _QUANTITIES[claim.quantity](claim, sides[0], sides[1])
-        over_grid = _over_grid(claim, task, settings)
-        verdict = _verdict(claim, evidence)
-        rows.append(
-            {
-                "id": claim.id,
-                "statement": claim.statement,
-                "source": SOURCE,
-                "task": task,
-                "quantity": _describe(claim),
-                "estimate": evidence.estimate.value,
-                "low": evidence.estimate.low,
-                "high": evidence.estimate.high,
-                "bound": evidence.bound,
-                "p": evidence.p if claim.quantity == "earlier" else np.nan,
-                "networks": evidence.networks,
-                "rule": str(claim.holds),
-                "verdict": _in_words(claim, verdict, over_grid),
-                **over_grid._asdict(),
-                "command": COMMAND,
-            }
-        )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    claims = check_claims(claims)
+    numbers = "pruned learned epochs? n_epochs learned_after sparsity gershgorin"
+    table(networks, "networks", numbers, "model task")
+    settings: _Tables = {}
+    if grid is not None:
+        settings = dict(list(check_grid(grid).groupby(["model", "task", *SETTING])))
+    groups: _Tables = dict(list(networks.groupby(["model", "task", "pruned"])))
+    rows = [_row(claim, task, groups, settings) for claim in claims for task in claim.tasks]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _group(groups: dict[Any, pd.DataFrame], key: Any, table: str) -> pd.DataFrame:
+def _row(claim: Claim, task: str, groups: _Tables, settings: _Tables) -> dict[str, Any]:
+    of, against = (
+        None if side is None else _group(groups, (side.model, task, side.pruned), "networks")
+        for side in (claim.of, claim.against)
+    )
+    assert of is not None
+    evidence = _QUANTITIES[claim.quantity](claim, of, against)
+    over_grid = _over_grid(claim, task, settings)
+    return {
+        "id": claim.id,
+        "statement": claim.statement,
+        "source": SOURCE,
+        "task": task,
+        "quantity": _describe(claim),
+        "estimate": evidence.estimate.value,
+        "low": evidence.estimate.low,
+        "high": evidence.estimate.high,
+        "bound": evidence.bound,
+        "p": evidence.p if claim.quantity == "earlier" else np.nan,
+        "networks": evidence.networks,
+        "rule": str(claim.holds),
+        "verdict": _in_words(claim, _verdict(claim, evidence), over_grid),
+        **over_grid._asdict(),
+        "command": COMMAND,
+    }
+
+
+def _group(groups: _Tables, key: Any, what: str) -> pd.DataFrame:
     if key not in groups:
-        raise ValueError(f"{table} has no rows of {key}, which a claim is about")
+        raise ValueError(f"{what} has no rows of {key}, which a claim is about")
     return groups[key]
-
-
-def _pairs(claims: Iterable[Claim]) -> list[tuple[Claim, str]]:
-    return [(claim, task) for claim in claims for task in claim.tasks]
 
 
 def _describe(claim: Claim) -> str:
@@ -204,8 +183,12 @@ def _describe(claim: Claim) -> str:
     return f"{what}, {of} − {claim.against.model}"
 
 
+def _verdict(claim: Claim, evidence: Evidence) -> Verdict:
+    return claim.holds.verdict(evidence.estimate, evidence.p)
+
+
 class OverGrid(NamedTuple):
-    """How a claim fares over the grid: at how many settings, and at each model's best one."""
+    """Verdicts over the grid: at how many settings, and at each model's best one."""
 
     settings: int = 0
     reproduced_at: int = 0
@@ -213,11 +196,7 @@ class OverGrid(NamedTuple):
     at_best: str = ""
 
 
-def _verdict(claim: Claim, evidence: Evidence) -> Verdict:
-    return claim.holds.verdict(evidence.estimate, evidence.p)
-
-
-def _over_grid(claim: Claim, task: str, settings: dict[Any, pd.DataFrame]) -> OverGrid:
+def _over_grid(claim: Claim, task: str, settings: _Tables) -> OverGrid:
     if not claim.grid or not settings:
         return OverGrid()
     sides = [
@@ -229,14 +208,15 @@ def _over_grid(claim: Claim, task: str, settings: dict[Any, pd.DataFrame]) -> Ov
         for side in (claim.of, claim.against)
         if side is not None
     ]
-    verdicts = []
-    for setting, of in sides[0].items():
-        against = _group(sides[1], setting, "grid") if claim.against else None
-        verdicts.append(_verdict(claim, _QUANTITIES[claim.quantity](claim, of, against)))
-    best = ""
-    if claim.against:
-        fresh = [best_networks(side) for side in sides]
-        best = _verdict(claim, _QUANTITIES[claim.quantity](claim, fresh[0], fresh[1]))
+
+    def decide(of: pd.DataFrame, against: pd.DataFrame | None) -> Verdict:
+        return _verdict(claim, _QUANTITIES[claim.quantity](claim, of, against))
+
+    verdicts = [
+        decide(of, _group(sides[1], setting, "grid") if claim.against else None)
+        for setting, of in sides[0].items()
+    ]
+    best = decide(*map(best_networks, sides)) if claim.against else ""
     yes, no = verdicts.count("reproduced"), verdicts.count("not reproduced")
     return OverGrid(len(verdicts), yes, no, best)
 

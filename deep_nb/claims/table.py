@@ -1,29 +1,35 @@
 """The claims table as Markdown."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd
 
-from deep_nb.kinds import table, takes
-
-#: The columns that are written; those that are not may be missing or anything.
-WRITTEN = table(
-    "estimate? low? high? p? settings reproduced_at not_reproduced_at",
-    "id statement task quantity bound rule verdict at_best",
-)
+from deep_nb._validation import table as check_table
 
 
-@takes(table=WRITTEN)
 def claims_table(table: pd.DataFrame) -> str:
-    """Return the claims table as Markdown: one row a claim, one column a task.
+    """Return the claims table as Markdown, with one row per claim and one column per task.
 
     Raises
     ------
     ValueError
-        If `table` is none, as from `evaluate`.
+        If `table` is not as returned by `evaluate`.
+
+    See Also
+    --------
+    evaluate : Makes the table.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> claims = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1b"]
+    >>> networks = deep_nb.claims.measure("EP_asym", "xor", range(10), hyper={"n_epochs": 20})
+    >>> text = deep_nb.claims.claims_table(deep_nb.claims.evaluate(claims, networks))
+    >>> text.splitlines()[0]
+    '| | claim | rule | XOR |'
     """
+    numbers = "estimate? low? high? p? settings reproduced_at not_reproduced_at"
+    check_table(table, "table", numbers, "id statement task quantity bound rule verdict at_best")
     tasks = list(dict.fromkeys(table["task"]))
     lines = [
         "| | claim | rule | " + " | ".join(task.upper() for task in tasks) + " |",
@@ -38,7 +44,7 @@ def claims_table(table: pd.DataFrame) -> str:
 
 
 def _cell(row: Any) -> str:
-    """Return estimate, interval, verdict and what the grid says, in a cell of a table."""
+    """Return estimate, interval and verdicts of one claim and task."""
     epochs = row["quantity"].startswith("median epochs")
     factor, unit = (1, " epochs") if epochs else (100, " %")
     estimate, low, high = (f"{factor * row[n]:.3g}" for n in ("estimate", "low", "high"))

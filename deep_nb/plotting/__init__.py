@@ -1,8 +1,10 @@
 """Figures: each ``plot_*`` takes a run, or numbers of many, and draws one panel.
 
-Free phase blue and solid, nudged phase vermilion and dashed, in the colour-blind safe palette of
-M. Okabe and K. Ito (2008). Lines are medians over networks, bands quartiles. Diverged networks
-are left out, and their number is written on the panel.
+Panels of a run are drawn on ``ax``, by default on new axes, which are returned. The free phase is
+blue and solid, the nudged phase vermilion and dashed, in the colour-blind safe palette of M. Okabe
+and K. Ito (2008). Lines are medians over networks, bands quartiles. Diverged networks are left out,
+and their number is written on the panel. Panels of one network show that of ``seed``, by default
+the first.
 """
 
 import lazy_loader

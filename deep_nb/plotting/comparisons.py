@@ -1,8 +1,5 @@
 """Figures that compare ensembles: shares of networks over a quantity, over epochs, over a grid."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -10,20 +7,30 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
+from matplotlib.lines import lineStyles
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from deep_nb.analysis.statistics import EPOCHS, epochs_array, wilson
-from deep_nb.checks import one_of
-from deep_nb.kinds import a, number, sequence, short, table, takes
-from deep_nb.plotting.style import COLOUR, LABEL, LINE, STYLE, VERMILION
+from deep_nb._validation import (
+    finite_array,
+    instance,
+    integer,
+    items,
+    number,
+    one_of,
+    short,
+    table,
+)
+from deep_nb.analysis.statistics import MAX_TOTAL, epochs_array, wilson
+from deep_nb.models import MAX_COUNT
+from deep_nb.plotting.style import STYLE, VERMILION
 
 
-@takes(x=sequence(number()), ax=a(Axes), colour=COLOUR, line=LINE, label=LABEL)
 def plot_shares(
-    x: Sequence[float],
-    successes: Sequence[int],
+    x: ArrayLike,
+    successes: ArrayLike,
     total: int,
     ax: Axes,
     colour: str,
@@ -32,89 +39,151 @@ def plot_shares(
 ) -> Axes:
     """Draw shares of `total` networks over x, with 95 % Wilson intervals as a band.
 
+    Parameters
+    ----------
+    x : array_like, shape (n,)
+    successes : array_like of int, shape (n,)
+        Number of networks at each x, from 0 to `total`.
+    total : int
+    ax : Axes
+    colour, line, label : str
+        Of the curve, in Matplotlib's words.
+
     Raises
     ------
     ValueError
-        As `deep_nb.analysis.statistics.wilson`, or if another argument is something else, or `x` does not
-        have as many values as `successes`.
+        If an argument is out of range or of the wrong type, or `x` and `successes` differ in
+        length.
+
+    See Also
+    --------
+    deep_nb.analysis.share : One share with its interval.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> ax = deep_nb.plotting.plot_shares([0.0, 1.0], [0, 22], 100, ax, "black", "-", "DEEP")
+    >>> ax.get_lines()[0].get_ydata()
+    array([0.  , 0.22])
     """
-    share, low, high = wilson(successes, total)
-    if share.shape != (len(x),):
+    _check_curve(ax, colour, line, label)
+    places = [number(value, "x") for value in items(x, "x")]
+    total = integer(total, "total", 1, MAX_TOTAL)
+    counts = finite_array(successes, "successes", 1)
+    if not ((counts >= 0) & (counts <= total) & (counts == np.floor(counts))).all():
+        raise ValueError(f"successes must be integers from 0 to {total}, got {short(successes)}")
+    if len(counts) != len(places):
         raise ValueError(
-            f"x and successes must have as many values, got {short(x)} and {share.shape}"
+            f"x and successes must have as many values, got {len(places)} and {len(counts)}"
         )
-    ax.plot(x, share, color=colour, ls=line, marker="o", ms=3, label=label)
-    ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-    ax.set_ylim(-0.03, 1.03)
-    ax.legend()
-    return ax
+    share, low, high = wilson(counts, total)
+    ax.plot(places, share, color=colour, ls=line, marker="o", ms=3, label=label)
+    ax.fill_between(places, low, high, color=colour, alpha=0.15, lw=0)
+    return _finish_shares(ax)
 
 
-@takes(n_epochs=EPOCHS, ax=a(Axes), colour=COLOUR, line=LINE, label=LABEL)
 def plot_reached(
     epochs: ArrayLike, n_epochs: int, ax: Axes, colour: str, line: str, label: str
 ) -> Axes:
     """Draw the share of networks that have reached the criterion, over epochs.
 
-    One minus the Kaplan–Meier estimate: every network is watched for all epochs, so that it is a
-    plain share, and its band the 95 % Wilson interval at each epoch.
+    This is one minus the Kaplan–Meier estimate (E. L. Kaplan and P. Meier, 1958). Because every
+    network is observed for all epochs, it equals the plain share; the band is the 95 % Wilson
+    interval at each epoch.
 
     Parameters
     ----------
     epochs : array_like, shape (networks,)
-        As from `deep_nb.analysis.statistics.epochs_to_criterion`, NaN if censored.
+        As returned by `deep_nb.analysis.epochs_to_criterion`, NaN if censored.
     n_epochs : int
-        For how long they were watched.
+        Number of epochs that every network was observed.
     ax : Axes
     colour, line, label : str
-        Of the curve.
+        Of the curve, in Matplotlib's words.
 
     Raises
     ------
     ValueError
-        If an argument is something else.
+        If an argument is out of range or of the wrong type.
+
+    See Also
+    --------
+    deep_nb.analysis.log_rank : Compares two such curves.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> ax = deep_nb.plotting.plot_reached([2, float("nan"), 0, 2], 4, ax, "black", "-", "DEEP")
+    >>> ax.get_lines()[0].get_ydata()
+    array([0.25, 0.25, 0.75, 0.75])
     """
+    _check_curve(ax, colour, line, label)
     values = epochs_array(epochs, "epochs")
-    axis = np.arange(n_epochs)
+    axis = np.arange(integer(n_epochs, "n_epochs", 1, MAX_COUNT))
     reached = (values[:, None] <= axis).sum(axis=0)
     share, low, high = wilson(reached, len(values))
     ax.step(axis, share, where="post", color=colour, ls=line, label=label)
     ax.fill_between(axis, low, high, step="post", color=colour, alpha=0.15, lw=0)
+    return _finish_shares(ax)
+
+
+def _check_curve(ax: Any, colour: Any, line: Any, label: Any) -> None:
+    """Refuse what Matplotlib could not draw, or would leave out of a legend."""
+    instance(ax, "ax", Axes)
+    if not is_color_like(colour):
+        raise ValueError(f"colour must be a colour of Matplotlib, got {short(colour)}")
+    if not isinstance(line, str) or line not in lineStyles:
+        raise ValueError(f"line must be a line style such as '-' or '--', got {short(line)}")
+    if not isinstance(label, str) or not label or label.startswith("_"):
+        raise ValueError(f"label must be a text that does not begin with '_', got {short(label)}")
+
+
+def _finish_shares(ax: Axes) -> Axes:
     ax.set_ylim(-0.03, 1.03)
     ax.legend()
     return ax
 
 
-#: What is drawn of a grid.
-SETTINGS = table("N_H beta dt_W_factor n_epochs learned", "model task")
-
-
-@takes(grid=SETTINGS, published=sequence(number(), 3))
 def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float, int]) -> Figure:
     """Draw the share of a model's networks that learn, over the grid of settings.
 
-    One panel a task (rows) and pair of N_H and n_epochs (columns): β upwards, dt_W to the right.
+    One panel for each task (rows) and each pair of N_H and n_epochs (columns); β increases upwards,
+    dt_W to the right.
 
     Parameters
     ----------
     grid : pandas.DataFrame
-        As from `deep_nb.claims.ensembles.sweep`.
+        As returned by `deep_nb.claims.sweep`.
     model : str
         One of its models.
     published : tuple
         The model's published (N_H, β, n_epochs), framed where it is on the grid.
 
-    Returns
-    -------
-    Figure
-
     Raises
     ------
     ValueError
-        If `grid` is no such table, `model` is not in it, or `published` is no such tuple.
+        If `grid` is not such a table, `model` is not in it, or `published` is not such a tuple.
+
+    See Also
+    --------
+    deep_nb.claims.best_settings : The best setting of each model and task.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> grid = deep_nb.claims.sweep(range(2), [2], [10.0], [1.0], [3])
+    >>> figure = deep_nb.plotting.plot_robustness(grid, "DEEP", (5, 10.0, 200))
+    >>> len(figure.axes)  # one for each task, and the colour bar
+    6
     """
+    grid = table(grid, "grid", "N_H beta dt_W_factor n_epochs learned", "model task")
     one_of(model, sorted(set(grid["model"])), "model")
-    if len(published) != 3:
+    setting = [number(value, "published") for value in items(published, "published", 3)]
+    if len(setting) != 3:
         raise ValueError(f"published must be (N_H, beta, n_epochs), got {short(published)}")
     of = grid[grid["model"] == model]
     tasks = list(dict.fromkeys(of["task"]))
@@ -126,8 +195,8 @@ def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float,
             task, (n_epochs, N_H) = tasks[row], pairs[column]
             chosen = (of["task"] == task) & (of["n_epochs"] == n_epochs) & (of["N_H"] == N_H)
             share = of[chosen].pivot_table("learned", "beta", "dt_W_factor", "mean")
-            here = (N_H, n_epochs) == (published[0], published[2])
-            image = _heat_map(ax, share, published[1] if here else None)
+            here = (N_H, n_epochs) == (setting[0], setting[2])
+            image = _heat_map(ax, share, setting[1] if here else None)
             if row == 0:
                 ax.set_title(f"{n_epochs} epochs\nN_H = {N_H}", fontsize=7)
             ax.set_ylabel("" if column else f"{task.upper()}\nβ", fontsize=7)
@@ -138,6 +207,7 @@ def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float,
 
 
 def _heat_map(ax: Any, share: pd.DataFrame, published_beta: float | None) -> Any:
+    """Draw one panel with its numbers, and a frame around β at the published dt_W."""
     image = ax.imshow(share, origin="lower", cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(share.to_numpy()):
         colour = "black" if value > 0.5 else "white"

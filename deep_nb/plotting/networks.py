@@ -1,12 +1,13 @@
 """Figures of networks: weights, graph, decision map, Gershgorin discs."""
 
-from __future__ import annotations
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 import xarray as xr
+from jaxtyping import Int
 from matplotlib.axes import Axes
 
 from deep_nb.analysis import matrices, stability
@@ -16,25 +17,35 @@ from deep_nb.plotting.style import (
     GREY,
     PALE,
     VERMILION,
-    alive_networks,
+    ensemble_axes,
     finish,
-    new_axes,
-    one_network,
+    network_axes,
 )
 from deep_nb.run import problem_of
+from deep_nb.topology import Layout
 
 
 def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
-    """Draw one network's weights, the bias first; grey where there can be no synapse.
+    """Draw one network's weights, the bias first; synapses that cannot exist are grey.
 
     Raises
     ------
     ValueError
-        If `run` is none, `ax` no Axes, or the run has no network of that seed that did not
-        diverge.
+        If `run` is not a run, `ax` is not an Axes, or the network of that seed is missing or
+        diverged.
+
+    See Also
+    --------
+    plot_network : The same as a graph.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
+    >>> deep_nb.plotting.plot_weights(run, seed=2).get_title()
+    'Weights, seed 2 (grey: no such synapse)'
     """
-    ax = new_axes(run, ax)
-    network, seed = one_network(run, seed)
+    ax, network, seed = network_axes(run, ax, seed)
     labels = sorted(run["pre"].values.tolist(), key=lambda label: label != "bias")
     W = network["W"].isel(seed=0).sel(pre=labels, post=labels).values
     mask = network["mask"].sel(pre=labels, post=labels).values
@@ -49,74 +60,83 @@ def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
 
 
 def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
-    """Draw one network as a directed graph; strength is opacity, sign is colour.
+    """Draw one network as a directed graph; opacity shows strength, colour the sign.
 
     Raises
     ------
     ValueError
-        If `run` is none, `ax` no Axes, or the run has no network of that seed that did not
-        diverge.
+        If `run` is not a run, `ax` is not an Axes, or the network of that seed is missing or
+        diverged.
+
+    See Also
+    --------
+    plot_weights : The same as a matrix.
+    plot_survivors : All networks of a run.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
+    >>> deep_nb.plotting.plot_network(run).get_title()
+    'Seed 0: sparsity 0% (red W > 0, blue W < 0)'
     """
-    ax = new_axes(run, ax)
-    network, seed = one_network(run, seed)
+    ax, network, seed = network_axes(run, ax, seed)
     problem = problem_of(run)
     labels, W = problem.layout.labels, network["W"].values[0]
+    edges = [(labels[i], labels[j], W[i, j]) for i, j in np.argwhere(W)]
     graph = nx.DiGraph()
     graph.add_nodes_from(labels)
-    edges = [(labels[i], labels[j], W[i, j]) for i, j in np.argwhere(W)]
     graph.add_weighted_edges_from(edges)
-    position = _positions(problem.layout.layer, labels)
     limit = np.abs(W).max() or 1.0
-    _draw_nodes(graph, position, ax)
-    nx.draw_networkx_edges(
+    _draw_graph(
         graph,
-        position,
-        ax=ax,
-        node_size=330,
+        problem.layout,
+        ax,
         arrowsize=8,
-        connectionstyle="arc3,rad=0.12",
         edge_color=[VERMILION if w > 0 else BLUE for *_, w in edges],
         alpha=[abs(w) / limit for *_, w in edges],
     )
-    ax.set_axis_off()
     sparsity = 1 - len(edges) / problem.mask.sum()
     ax.set_title(f"Seed {seed}: sparsity {sparsity:.0%} (red W > 0, blue W < 0)")
     return ax
 
 
 def plot_survivors(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw how often each synapse is left after training, over networks, as a directed graph.
+    """Draw how often each synapse remains after training, over networks, as a directed graph.
 
     Raises
     ------
     ValueError
-        If `run` is none, or `ax` no Axes.
+        If `run` is not a run, or `ax` is not an Axes.
+
+    See Also
+    --------
+    plot_network : One network.
+    plot_sparsity : The number of synapses over epochs.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5}, sparse=True)
+    >>> deep_nb.plotting.plot_survivors(run).get_title()
+    'Synapses left in 3 networks'
     """
-    ax = new_axes(run, ax)
-    alive = alive_networks(run, ax)
+    ax, alive = ensemble_axes(run, ax)
     if alive.sizes["seed"]:
-        layout = problem_of(run).layout
-        present = (alive["W"].values != 0).mean(axis=0)
-        edges = [(layout.labels[i], layout.labels[j]) for i, j in np.argwhere(run["mask"].values)]
-        frequency = present[run["mask"].values]
-        graph = nx.DiGraph(edges)
-        position = _positions(layout.layer, layout.labels)
-        _draw_nodes(graph, position, ax)
-        arrows = nx.draw_networkx_edges(
-            graph,
-            position,
-            ax=ax,
+        layout, mask = problem_of(run).layout, run["mask"].values
+        edges = [(layout.labels[i], layout.labels[j]) for i, j in np.argwhere(mask)]
+        _draw_graph(
+            nx.DiGraph(edges),
+            layout,
+            ax,
             edgelist=edges,
-            node_size=330,
             arrowsize=7,
-            connectionstyle="arc3,rad=0.12",
-            edge_color=frequency,
+            edge_color=(alive["W"].values != 0).mean(axis=0)[mask],
             edge_cmap=plt.get_cmap("viridis_r"),
             edge_vmin=0,
             edge_vmax=1,
             width=1.2,
         )
-        assert arrows
         colours = mpl.cm.ScalarMappable(norm=mpl.colors.Normalize(0, 1), cmap="viridis_r")
         ax.figure.colorbar(colours, ax=ax, label="share of networks that keep the synapse")
     ax.set_axis_off()
@@ -132,11 +152,21 @@ def plot_decision_map(
     Raises
     ------
     ValueError
-        If `run` is none, `ax` no Axes, or the run has no network of that seed that did not
-        diverge; or as `deep_nb.decision_map`.
+        If `run` is not a run, `ax` is not an Axes, or the network of that seed is missing or
+        diverged; or as in `deep_nb.decision_map`.
+
+    See Also
+    --------
+    deep_nb.decision_map : The data; explains `n`.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
+    >>> deep_nb.plotting.plot_decision_map(run, n=10).get_title()
+    'Decision map, seed 0'
     """
-    ax = new_axes(run, ax)
-    network, seed = one_network(run, seed)
+    ax, network, seed = network_axes(run, ax, seed)
     problem = problem_of(run)
     score = decision_map(network, n)["score"].isel(seed=0)
     X, labels = problem.task.X, problem.labels[:, 0]
@@ -169,11 +199,22 @@ def plot_discs(
     Raises
     ------
     ValueError
-        If `run` is none, `ax` no Axes, or the run has no network of that seed that did not
-        diverge; or as `deep_nb.analysis.stability.weights_after`.
+        If `run` is not a run, `ax` is not an Axes, or the network of that seed is missing or
+        diverged; or as in `deep_nb.analysis.jacobian`.
+
+    See Also
+    --------
+    deep_nb.analysis.gershgorin : The theorem and the data.
+    deep_nb.analysis.jacobian : Explains `epoch`.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
+    >>> deep_nb.plotting.plot_discs(run, seed=1).get_title()
+    'Seed 1, after training'
     """
-    ax = new_axes(run, ax)
-    network, seed = one_network(run, seed)
+    ax, network, seed = network_axes(run, ax, seed)
     J = stability.jacobian(network, epoch)
     discs, eigenvalues = matrices.gershgorin(J), matrices.spectrum(J).eigenvalues[0]
     angle = np.linspace(0, 2 * np.pi, 200)
@@ -192,15 +233,21 @@ def plot_discs(
     return finish(ax, "real part (1/τ)", "imaginary part (1/τ)", f"Seed {seed}, {when}")
 
 
-def _draw_nodes(graph: nx.DiGraph, position: dict[str, tuple[float, float]], ax: Axes) -> None:
+def _draw_graph(graph: nx.DiGraph, layout: Layout, ax: Axes, **arrows: Any) -> None:
+    """Draw neurons as circles, layers from left to right, and synapses as bent arrows."""
+    position = _positions(layout.layer, layout.labels)
     nx.draw_networkx_nodes(
         graph, position, ax=ax, node_color="white", edgecolors="black", node_size=330
     )
     nx.draw_networkx_labels(graph, position, ax=ax, font_size=7)
+    nx.draw_networkx_edges(
+        graph, position, ax=ax, node_size=330, connectionstyle="arc3,rad=0.12", **arrows
+    )
+    ax.set_axis_off()
 
 
-def _positions(layer: np.ndarray, labels: list[str]) -> dict[str, tuple[float, float]]:
-    """Place layers from left to right; bow each one, so that synapses within it can be seen."""
+def _positions(layer: Int[np.ndarray, " N"], labels: list[str]) -> dict[str, tuple[float, float]]:
+    """Place layers from left to right; bow each one so that synapses within it are visible."""
     position = {}
     for column in np.unique(layer):
         members = np.flatnonzero(layer == column)

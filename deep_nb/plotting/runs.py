@@ -1,7 +1,5 @@
 """Figures of an ensemble: errors, residuals, sparsity and energy over epochs and steps."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -13,30 +11,41 @@ from deep_nb.plotting.style import (
     PALE,
     PHASES,
     VERMILION,
-    alive_networks,
     draw_median,
+    ensemble_axes,
     finish,
     log_scale,
-    new_axes,
     over,
 )
 from deep_nb.run import problem_of
 
 
 def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the residuals over the iterations of both phases, at the final weights.
+    """Draw the residuals over the iterations of both phases, with the final weights.
 
     Bold: the projected residual Σ (Δs / dt)² / M, which is 0 at rest. Thin: the published
-    Σ (ds/dt)² / M, which is not while neurons push against the clip. With early stop, a step's
-    median is over the networks that still run.
+    Σ (ds/dt)² / M, which stays positive while neurons push against the clip. With early stop, the
+    median of a step is over the networks that are still running.
 
     Raises
     ------
     ValueError
-        If `run` is none, or `ax` no Axes.
+        If `run` is not a run, or `ax` is not an Axes.
+
+    See Also
+    --------
+    deep_nb.trajectory : The data.
+    plot_energy : The distance to the rest point instead of the speed.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
+    >>> ax = deep_nb.plotting.plot_residual(run)
+    >>> ax.get_xlabel(), ax.get_yscale()
+    ('Euler step', 'log')
     """
-    ax = new_axes(run, ax)
-    alive = alive_networks(run, ax)
+    ax, alive = ensemble_axes(run, ax)
     if alive.sizes["seed"]:
         path = trajectory(alive)
         for phase, (colour, line) in PHASES.items():
@@ -46,28 +55,38 @@ def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
             draw_median(ax, steps, part["projected_residual"].values, colour, line, label)
             before = part["residual"].values
             draw_median(ax, steps, before, colour, line, f"{label}, before the clip", lw=0.7)
-        log_scale(ax)
+    log_scale(ax)
     return finish(
         ax, "Euler step", "squared speed per sample (1/τ²)", "Residual at the final weights"
     )
 
 
 def plot_weight_change(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the rule's ‖ΔW‖₁ and, where biases are learned, ‖Δb‖₁, before dt_W, over epochs.
+    """Draw the rule's ‖ΔW‖₁ and, for learned biases, ‖Δb‖₁ over epochs, both before dt_W.
 
     Raises
     ------
     ValueError
-        If `run` is none, or `ax` no Axes.
+        If `run` is not a run, or `ax` is not an Axes.
+
+    See Also
+    --------
+    plot_mse : The error over the same epochs.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("EP_asym", "not", seeds=range(3), hyper={"n_epochs": 5})
+    >>> ax = deep_nb.plotting.plot_weight_change(run)
+    >>> [line.get_label() for line in ax.get_lines()]
+    ['‖ΔW‖₁', '‖Δb‖₁']
     """
-    ax = new_axes(run, ax)
-    alive = alive_networks(run, ax)
-    if alive.sizes["seed"]:
-        epochs = alive["epoch"].values
-        draw_median(ax, epochs, alive["dW_norm"].values, BLUE, "-", "‖ΔW‖₁")
-        if problem_of(run).model.learned_bias:
-            draw_median(ax, epochs, alive["db_norm"].values, VERMILION, "--", "‖Δb‖₁")
-        log_scale(ax)
+    ax, alive = ensemble_axes(run, ax)
+    epochs = alive["epoch"].values
+    draw_median(ax, epochs, alive["dW_norm"].values, BLUE, "-", "‖ΔW‖₁")
+    if problem_of(run).model.learned_bias:
+        draw_median(ax, epochs, alive["db_norm"].values, VERMILION, "--", "‖Δb‖₁")
+    log_scale(ax)
     return finish(ax, "epoch", "L1 norm, before dt_W", "Change of weights")
 
 
@@ -77,7 +96,20 @@ def plot_mse(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ValueError
-        If `run` is none, or `ax` no Axes.
+        If `run` is not a run, or `ax` is not an Axes.
+
+    See Also
+    --------
+    plot_mse_networks : How the networks differ.
+    plot_class_error : Labels instead of outputs.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
+    >>> ax = deep_nb.plotting.plot_mse(run)
+    >>> [line.get_label() for line in ax.get_lines()]
+    ['free phase', 'nudged phase']
     """
     ax = _both_phases(run, ax, "mse")
     return finish(ax, "epoch", "MSE", "Error of both phases")
@@ -89,11 +121,30 @@ def plot_class_error(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ValueError
-        If `run` is none, or `ax` no Axes.
+        If `run` is not a run, or `ax` is not an Axes.
+
+    See Also
+    --------
+    plot_mse : Outputs instead of labels.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
+    >>> deep_nb.plotting.plot_class_error(run).get_ylabel()
+    'share misclassified'
     """
     ax = _both_phases(run, ax, "class_error")
     ax.set_ylim(-0.03, 1.03)
     return finish(ax, "epoch", "share misclassified", "Classification error")
+
+
+def _both_phases(run: xr.Dataset, ax: Axes | None, name: str) -> Axes:
+    ax, alive = ensemble_axes(run, ax)
+    for phase, (colour, line) in PHASES.items():
+        values = alive[f"{name}_{phase}"].values
+        draw_median(ax, alive["epoch"].values, values, colour, line, f"{phase} phase")
+    return ax
 
 
 def plot_mse_networks(run: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -102,10 +153,20 @@ def plot_mse_networks(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ValueError
-        If `run` is none, or `ax` no Axes.
+        If `run` is not a run, or `ax` is not an Axes.
+
+    See Also
+    --------
+    plot_mse : Both phases.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
+    >>> deep_nb.plotting.plot_mse_networks(run).get_title()
+    'Error over 3 networks, free phase'
     """
-    ax = new_axes(run, ax)
-    alive = alive_networks(run, ax)
+    ax, alive = ensemble_axes(run, ax)
     if alive.sizes["seed"]:
         epochs, mse = alive["epoch"].values, alive["mse_free"].values
         ax.fill_between(epochs, mse.min(0), mse.max(0), color=PALE, lw=0, label="min to max")
@@ -121,70 +182,72 @@ def plot_sparsity(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ValueError
-        If `run` is none, or `ax` no Axes.
+        If `run` is not a run, or `ax` is not an Axes.
+
+    See Also
+    --------
+    plot_survivors : Which synapses remain.
+    deep_nb.analysis.turnover : Removed and regrown synapses.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5}, sparse=True)
+    >>> deep_nb.plotting.plot_sparsity(run).get_title()
+    'Sparsity'
     """
-    ax = new_axes(run, ax)
-    alive = alive_networks(run, ax)
-    if alive.sizes["seed"]:
-        share = 1 - alive["n_connections"].values / alive["mask"].values.sum()
-        draw_median(ax, alive["epoch"].values, share, BLUE, "-", over(alive))
-        ax.set_ylim(-0.03, 1.03)
+    ax, alive = ensemble_axes(run, ax)
+    sparsity = 1 - alive["n_connections"].values / alive["mask"].values.sum()
+    draw_median(ax, alive["epoch"].values, sparsity, BLUE, "-", over(alive))
+    ax.set_ylim(-0.03, 1.03)
     return finish(ax, "epoch", "share of synapses at 0", "Sparsity")
 
 
 def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the Lyapunov energy along both phases, certified networks only.
+    """Draw the Lyapunov energy along both phases, for certified networks only.
 
     Summed over samples and divided by its value at each phase's first step. Dotted, the bound
-    ρ^(2t) that the certificates prove: bold of the median network, thin of the loosest.
+    ρ^(2t) that the certificates prove: bold for the median network, thin for the slowest.
 
     Raises
     ------
     ValueError
-        If `run` is none, or `ax` no Axes.
+        If `run` is not a run with the hard sigmoid, or `ax` is not an Axes.
+
+    See Also
+    --------
+    deep_nb.analysis.energy, deep_nb.analysis.contraction_rate : The data.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
+    >>> run = deep_nb.train(leaky, "or", seeds=range(3), hyper={"n_epochs": 5})
+    >>> deep_nb.plotting.plot_energy(run).get_title()
+    'Energy: 3 of 3 networks certified'
     """
-    ax = new_axes(run, ax)
-    alive = alive_networks(run, ax)
-    certified = alive
-    if alive.sizes["seed"]:
-        certified = alive.isel(seed=stability.stability_report(alive)["certified"].values)
-    if certified.sizes["seed"]:
-        V = stability.energy(trajectory(certified), certified).sum("sample", skipna=False)
-        D = matrices.diagonal_certificate(stability.jacobian(certified))
-        dt = problem_of(run).hyper.dt
-        for phase, (colour, line) in PHASES.items():
-            values = V.sel(step=(V["phase"] == phase) & (V["step"] > 0))
-            steps = values["step"].values
-            curves = values.values / values.values[:, :1]
-            rho = matrices.contraction_rate(stability.jacobian(certified, phase=phase), dt, D)
-            bounds = rho[:, None] ** (2 * (steps - steps[0]))
-            draw_median(ax, steps, curves, colour, line, f"{phase} phase")
-            ax.plot(
-                steps,
-                np.median(bounds, axis=0),
-                color=colour,
-                ls=":",
-                label=f"{phase}: bound, median",
-            )
-            ax.plot(
-                steps,
-                bounds.max(axis=0),
-                color=colour,
-                ls=":",
-                lw=0.7,
-                label=f"{phase}: bound, largest",
-            )
+    ax, _ = ensemble_axes(run, ax)
+    D = matrices.diagonal_certificate(stability.jacobian(run))
+    certified = np.isfinite(D).all(axis=1) & ~run["diverged"].values
+    if certified.any():
+        _draw_energies(ax, run.isel(seed=certified))
         log_scale(ax)
         ax.set_ylim(1e-32, 10)
-    count = f"{certified.sizes['seed']} of {run.sizes['seed']} networks certified"
-    return finish(ax, "Euler step", "V(t) / V at the phase's start", f"Energy: {count}")
+    title = f"Energy: {certified.sum()} of {certified.size} networks certified"
+    return finish(ax, "Euler step", "V(t) / V at the phase's start", title)
 
 
-def _both_phases(run: xr.Dataset, ax: Axes | None, name: str) -> Axes:
-    ax = new_axes(run, ax)
-    alive = alive_networks(run, ax)
-    if alive.sizes["seed"]:
-        for (phase, (colour, line)), suffix in zip(PHASES.items(), ("free", "nudged"), strict=True):
-            values = alive[f"{name}_{suffix}"].values
-            draw_median(ax, alive["epoch"].values, values, colour, line, f"{phase} phase")
-    return ax
+def _draw_energies(ax: Axes, run: xr.Dataset) -> None:
+    V = stability.energy(trajectory(run), run).sum("sample", skipna=False)
+    D = matrices.diagonal_certificate(stability.jacobian(run))
+    for phase, (colour, line) in PHASES.items():
+        values = V.sel(step=(V["phase"] == phase) & (V["step"] > 0))
+        steps = values["step"].values
+        curves = values.values / values.values[:, :1]
+        J = stability.jacobian(run, phase=phase)
+        rho = matrices.contraction_rate(J, problem_of(run).hyper.dt, D)
+        bounds = rho[:, None] ** (2 * (steps - steps[0]))
+        draw_median(ax, steps, curves, colour, line, f"{phase} phase")
+        middle, label = np.median(bounds, axis=0), f"{phase}: bound"
+        ax.plot(steps, middle, color=colour, ls=":", label=f"{label}, median")
+        ax.plot(steps, bounds.max(axis=0), color=colour, ls=":", lw=0.7, label=f"{label}, largest")

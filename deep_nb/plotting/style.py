@@ -1,7 +1,5 @@
 """What all figures share: colours, style, files, and how an ensemble is drawn."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any
@@ -10,27 +8,18 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from jaxtyping import Real
 from matplotlib.axes import Axes
-from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
-from matplotlib.lines import lineStyles
 
 from deep_nb._provenance import provenance, stamp
-from deep_nb.kinds import NAME, TEXT, Kind, a, array, as_path, number, plain, short, takes
+from deep_nb._validation import as_path, file_name, instance, plain, short, text
 from deep_nb.run import problem_of
 
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
 PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}
 
-COLOUR = Kind("a colour", is_color_like)
-#: Matplotlib leaves others out of a legend.
-LABEL = Kind(
-    "a text that does not begin with '_'",
-    lambda value: isinstance(value, str) and value != "" and not value.startswith("_"),
-)
-LINE = Kind("a line style", lambda value: isinstance(value, str) and value in lineStyles)
-
-#: What a band is drawn down to where it reaches 0; squares of rounding errors are larger.
+#: Minimum of a band's ends, because a log axis cannot show 0; squared rounding errors are larger.
 TINY = 1e-40
 
 #: The style of every figure, for ``matplotlib.rc_context`` or ``plt.style.use``.
@@ -50,22 +39,21 @@ STYLE: dict[Any, Any] = {
 }
 
 
-@takes(figure=a(Figure), name=NAME, caption=TEXT)
 def save_figure(
     figure: Figure, folder: str | os.PathLike[str], name: str, caption: str
 ) -> list[Path]:
-    """Write a figure as SVG and PNG, the same bytes for the same figure.
+    """Write a figure as SVG and PNG; the same figure always gives the same bytes.
 
     Parameters
     ----------
     figure : Figure
     folder : path-like
-        Made if need be.
+        Created if it does not exist.
     name : str
-        File name without its ending.
+        File name without suffix.
     caption : str
-        What the figure shows, kept in both files' metadata, beside where it comes from, and shown
-        by the report.
+        What the figure shows. Both files carry it in their metadata, with their provenance, and the
+        report shows it.
 
     Returns
     -------
@@ -75,11 +63,30 @@ def save_figure(
     Raises
     ------
     ValueError
-        If an argument is something else, or `name` none of a file.
+        If `figure` is not a figure, or another argument is not the text or path it should be.
     OSError
         If the files cannot be written.
+
+    See Also
+    --------
+    Output : Saves everything that a notebook produces in one folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
+    >>> figure = deep_nb.plotting.plot_mse(run).figure
+    >>> files = deep_nb.plotting.save_figure(figure, tempfile.mkdtemp(), "mse", "MSE over epochs")
+    >>> [file.name for file in files]
+    ['mse.svg', 'mse.png']
     """
-    target = as_path(folder, "folder")
+    instance(figure, "figure", Figure)
+    target, name, caption = (
+        as_path(folder, "folder"),
+        file_name(name, "name"),
+        text(caption, "caption"),
+    )
     target.mkdir(parents=True, exist_ok=True)
     files = [target / f"{name}.svg", target / f"{name}.png"]
     with mpl.rc_context(STYLE):
@@ -90,48 +97,24 @@ def save_figure(
     return files
 
 
-def new_axes(run: xr.Dataset, ax: Axes | None) -> Axes:
-    """Check the run, then return the axes or new ones.
+def ensemble_axes(run: xr.Dataset, ax: Axes | None) -> tuple[Axes, xr.Dataset]:
+    """Check a plot's arguments; return its axes and the networks that did not diverge.
 
-    Raises
-    ------
-    ValueError
-        If `run` is none, or `ax` no Axes.
+    The number of diverged networks is written on the axes.
     """
     problem_of(run)
-    if isinstance(ax, Axes):
-        return ax
-    if ax is not None:
-        raise ValueError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}")
-    with mpl.rc_context(STYLE):
-        return plt.subplots()[1]
-
-
-@takes(ax=a(Axes))
-def alive_networks(run: xr.Dataset, ax: Axes) -> xr.Dataset:
-    """Return the networks that did not diverge, and write on the panel how many did.
-
-    Raises
-    ------
-    ValueError
-        If `run` is none, or `ax` no Axes.
-    """
-    problem_of(run)
+    ax = _axes(ax)
     diverged = run["diverged"].values
     if diverged.any():
         note = f"{diverged.sum()} of {diverged.size} networks diverged"
         ax.text(0.5, 0.5, note, transform=ax.transAxes, ha="center", color=VERMILION)
-    return run.isel(seed=~diverged)
+    return ax, run.isel(seed=~diverged)
 
 
-def one_network(run: xr.Dataset, seed: int | None) -> tuple[xr.Dataset, int]:
-    """Return the run of that seed alone, by default the first.
-
-    Raises
-    ------
-    ValueError
-        If `run` is none, has no such seed, or the network diverged.
-    """
+def network_axes(
+    run: xr.Dataset, ax: Axes | None, seed: int | None
+) -> tuple[Axes, xr.Dataset, int]:
+    """Check a plot's arguments; return its axes, the run of one seed and that seed."""
     problem_of(run)
     seeds = run["seed"].values.tolist()
     seed = seeds[0] if seed is None else plain(seed)
@@ -143,85 +126,57 @@ def one_network(run: xr.Dataset, seed: int | None) -> tuple[xr.Dataset, int]:
             f"the network of seed {seed} diverged in epoch {network['diverged_epoch'].item()}: "
             "choose another seed"
         )
-    return network, seed
+    return _axes(ax), network, seed
 
 
-@takes(
-    ax=a(Axes),
-    x=array("steps"),
-    values=array("networks steps"),
-    colour=COLOUR,
-    line=LINE,
-    label=LABEL,
-    lw=number(0),
-)
+def _axes(ax: Axes | None) -> Axes:
+    """Return the axes, or new ones for None."""
+    if isinstance(ax, Axes):
+        return ax
+    if ax is not None:
+        raise ValueError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}")
+    with mpl.rc_context(STYLE):
+        return plt.subplots()[1]
+
+
 def draw_median(
     ax: Axes,
-    x: np.ndarray,
-    values: np.ndarray,
+    x: Real[np.ndarray, " steps"],
+    values: Real[np.ndarray, "networks steps"],
     colour: str,
     line: str,
     label: str,
     lw: float = 1.5,
 ) -> None:
-    """Draw the median over networks, and their quartiles as a band, of what is finite.
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or `x` and `values` do not fit.
-    """
+    """Draw the median over networks and their quartiles as a band; skip what is not finite."""
     values = np.where(np.isfinite(values), values, np.nan)
     drawn = np.isfinite(values).any(axis=0)
+    if not drawn.any():
+        return
     x, values = x[drawn], values[:, drawn]
     low, middle, high = np.nanpercentile(values, [25, 50, 75], axis=0)
     ax.plot(x, middle, color=colour, ls=line, lw=lw, label=label)
     if len(values) > 1 and lw > 1:
-        # A log axis cannot show 0: a band that reaches it goes on to below the axis.
         low, high = np.maximum(low, TINY), np.maximum(high, TINY)
         ax.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
 
 
-@takes(alive=a(xr.Dataset))
 def over(alive: xr.Dataset) -> str:
-    """Return what a line over these networks shows.
-
-    Raises
-    ------
-    ValueError
-        If `alive` is no run.
-    """
-    if "seed" not in alive.sizes:
-        raise ValueError("alive must be a run, with the dimension 'seed'")
+    """Return the legend of a line over these networks."""
     return "median, quartiles" if alive.sizes["seed"] > 1 else "the one network"
 
 
-@takes(ax=a(Axes))
 def log_scale(ax: Axes) -> None:
-    """Make the y axis logarithmic, down to a little below the smallest positive value drawn.
-
-    Raises
-    ------
-    ValueError
-        If `ax` is no Axes, or nothing is drawn on it.
-    """
-    if not ax.get_lines():
-        raise ValueError("ax must have lines on it")
-    drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.get_lines()])
+    """Make the y axis logarithmic, from a little below the smallest positive value drawn."""
+    lines = [np.asarray(line.get_ydata(), float) for line in ax.get_lines()]
+    drawn = np.concatenate([np.empty(0), *lines])
     if (drawn > 0).any():
         ax.set_yscale("log", nonpositive="mask")
         ax.set_ylim(bottom=drawn[drawn > 0].min() / 3)
 
 
-@takes(ax=a(Axes), xlabel=TEXT, ylabel=TEXT, title=TEXT)
 def finish(ax: Axes, xlabel: str, ylabel: str, title: str) -> Axes:
-    """Write the labels, and a legend if there is something to name.
-
-    Raises
-    ------
-    ValueError
-        If `ax` is no Axes, or a label no text.
-    """
+    """Write the labels, and a legend if anything has a label; return the axes."""
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if ax.get_legend_handles_labels()[0]:
         ax.legend()
