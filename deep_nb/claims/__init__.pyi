@@ -1,7 +1,7 @@
 from .claim import Claim, read_claims
 from .ensembles import best_settings, measure, measure_all, sweep
 from .evaluation import evaluate
-from .table import claims_table
+from .table import claims_table, verdict_table
 
 __all__ = [
     "Claim",
@@ -12,4 +12,5 @@ __all__ = [
     "measure_all",
     "read_claims",
     "sweep",
+    "verdict_table",
 ]
