@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import deep_nb
 from deep_nb._blocks import kept
-from deep_nb.claims.evaluation import COLUMNS, TEXTS, read_claims
+from deep_nb.claims import read_claims
+from deep_nb.claims.evaluation import COLUMNS, TEXTS
 from deep_nb.replication.batch import replicate
 from deep_nb.replication.jobs import read_jobs
 from deep_nb.replication.records import read_record, state
