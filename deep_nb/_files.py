@@ -1,4 +1,4 @@
-"""Files that are complete or absent: written beside the target, flushed to disk, then renamed."""
+"""Files that are complete or absent: written next to the target, flushed to disk, then renamed."""
 
 import contextlib
 import hashlib

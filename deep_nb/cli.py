@@ -80,9 +80,7 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
         try:
             values[name] = json.loads(value)
         except (ValueError, RecursionError):
-            message = (
-                f"the value of --set must be a number or a list such as [5], got {pair[:80]!r}"
-            )
+            message = f"--set needs a number or a list such as [5], got {pair[:80]!r}"
             raise ValueError(message) from None
     return values
 
@@ -96,30 +94,18 @@ def _flag_options(command: Any) -> Any:
 @main.command()
 @click.argument("model")
 @click.argument("task")
+@click.option("--seeds", default="0", show_default=True, help="One network per seed: 0-9,12.")
 @click.option(
-    "--seeds", default="0", show_default=True, help="One network per seed, such as 0-9,12."
-)
-@click.option(
-    "--set",
-    "hyper",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Set a hyperparameter; repeat for more.",
+    "--set", "hyper", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeatable."
 )
 @_flag_options
 @click.option("--engine", type=Word(["auto", *ENGINES]), default="auto", show_default=True)
 @click.option("--threads", type=int, help="Threads of the compiled engine.  [default: cores]")
 @click.option(
-    "--record",
-    multiple=True,
-    type=Word(list(RECORDS)),
-    help="Also record this for every epoch; repeat for both.",
+    "--record", multiple=True, type=Word(list(RECORDS)), help="Also save these; repeatable."
 )
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Save the run in this netCDF file.",
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="netCDF file."
 )
 def train(
     model: str,
@@ -153,9 +139,7 @@ def train(
 
 @main.command()
 @click.option("--only", metavar="PATTERN", help="Select claims by id, such as '1a' or '2*'.")
-@click.option(
-    "--seeds", default="0-99", show_default=True, help="One network per seed, such as 0-9,12."
-)
+@click.option("--seeds", default="0-99", show_default=True, help="One network per seed: 0-9,12.")
 def claims(only: str | None, seeds: str) -> None:
     """Test the claims of the paper at its own settings, without the grid."""
     chosen = select(read_claims(), "id", only, "claim")
@@ -188,14 +172,8 @@ def _batch_options(command: Any) -> Any:
 
 
 _output = click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Folder of the results.  [default: replication/PROFILE]",
+    "--output", type=click.Path(path_type=Path), help="Folder.  [default: replication/PROFILE]"
 )
-
-
-def _folder(output: Path | None, profile: str) -> Path:
-    return output or Path("replication") / profile
 
 
 @main.command("list")
@@ -215,7 +193,7 @@ def status(
     experiments: Path, profile: str, only: str | None, output: Path | None, why: bool
 ) -> None:
     """Show whether each experiment is done, stale, failed or missing."""
-    folder = _folder(output, profile)
+    folder = output or Path("replication") / profile
     for job in replication.read_jobs(experiments, profile, only):
         at = replication.state(job, folder / job.name)
         click.echo(f"{job.name:<16} {at.status}")
@@ -227,20 +205,11 @@ def status(
 @_batch_options
 @_output
 @click.option(
-    "--jobs",
-    "processes",
-    type=click.IntRange(min=1),
-    help="Number of simultaneous experiments.  [default: cores]",
+    "--jobs", "processes", type=click.IntRange(1), help="Number at a time.  [default: cores]"
 )
 @click.option("--force", is_flag=True, help="Also run experiments that are done.")
-@click.option(
-    "--figures", type=click.Path(path_type=Path), help="Also copy all figures to this folder."
-)
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Run on the workers of the Dask scheduler at this address.",
-)
+@click.option("--figures", type=click.Path(path_type=Path), help="Also copy all figures here.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on the workers of a Dask scheduler.")
 def replicate(
     experiments: Path,
     profile: str,
@@ -253,7 +222,7 @@ def replicate(
 ) -> None:
     """Run the experiments that are not done through papermill; exit with 1 if one fails."""
     jobs = replication.read_jobs(experiments, profile, only)
-    folder = _folder(output, profile)
+    folder = output or Path("replication") / profile
     outcomes = {}
     todo = sum(force or replication.state(job, folder / job.name).status != "done" for job in jobs)
     bar = tqdm(total=todo, unit="experiment", disable=not sys.stderr.isatty())
@@ -320,9 +289,7 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--against",
-    type=click.Path(path_type=Path),
-    help="Compare with the batch in this folder instead, number by number.",
+    "--against", type=click.Path(path_type=Path), help="Compare with this batch, by numbers."
 )
 @click.option("--rtol", type=float, default=1e-6, show_default=True, help="Relative tolerance.")
 @click.option("--atol", type=float, default=1e-9, show_default=True, help="Absolute tolerance.")
@@ -344,10 +311,7 @@ def verify(folder: Path, against: Path | None, rtol: float, atol: float) -> None
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="HTML page.  [default: FOLDER/report.html]",
+    "-o", "--output", type=click.Path(path_type=Path), help="Page.  [default: FOLDER/report.html]"
 )
 @click.option(
     "--readme",

@@ -19,6 +19,7 @@ from deep_nb.models import MODELS
 from deep_nb.replication.notebooks import read_notebook
 
 _DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
+
 #: Columns of the claims table that hold numbers; those with "?" may be empty.
 NUMBERS = "estimate? low? high? p? networks settings reproduced_at not_reproduced_at"
 
@@ -66,14 +67,14 @@ def _section(path: Path) -> Section:
     try:
         provenance = mapping(notebook.metadata["deep_nb"], "deep_nb")
         parameters = mapping(provenance["parameters"], "parameters")
-        failure, started = str(provenance["error"]), str(provenance["started"])
+        error, started = str(provenance["error"]), str(provenance["started"])
         seconds = float(provenance["seconds"])
         origin = {name: provenance[name] for name in ORIGIN}
         text(origin["commit"], "commit")
         mapping(origin["versions"], "versions")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as wrong:
         what = f"{path} is not an executed notebook of deep-nb replicate"
-        raise ValueError(f"{what}: {short(error)}") from None
+        raise ValueError(f"{what}: {short(wrong)}") from None
     headings = [
         match[1]
         for cell in notebook.cells
@@ -87,7 +88,7 @@ def _section(path: Path) -> Section:
         parameters=parameters,
         started=started,
         seconds=seconds,
-        error=failure,
+        error=error,
         provenance=origin,
         figures=[_figure(figure) for figure in sorted(path.parent.glob("*.svg"))],
     )
@@ -198,8 +199,8 @@ def _origins(sections: list[Section]) -> list[tuple[dict[str, Any], list[str]]]:
 
 def insert_claims(page: Path, claims: pd.DataFrame) -> None:
     """Put the claims table between the marks of a Markdown page."""
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(_MARKS[0])
+    content = page.read_text(encoding="utf-8")
+    before, begin, rest = content.partition(_MARKS[0])
     _, end, after = rest.partition(_MARKS[1])
     if not begin or not end:
         raise ValueError(f"{page} must contain {_MARKS[0].strip()!r} and {_MARKS[1].strip()!r}")

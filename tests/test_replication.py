@@ -146,7 +146,7 @@ def test_each_command_line_error_is_one_message(batch):
         (["train", "DEEP", "xor", "--set", "T1"], "--set must be NAME=VALUE, got 'T1'"),
         (
             ["train", "DEEP", "xor", "--set", "T1=a"],
-            "the value of --set must be a number or a list",
+            "--set needs a number or a list",
         ),
         (["train", "DEEP", "xor", "--seeds", "x"], "--seeds must be numbers and ranges"),
         (["train", "DEEP", "xor", "--seeds", "5-3,7"], "--seeds must be numbers and ranges"),
