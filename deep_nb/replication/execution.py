@@ -118,7 +118,7 @@ def execute(
     return Outcome(job.name, folder, {**origin, "error": error}, error)
 
 
-def _run_process(folder: Path, timeout: float, stop: threading.Event | None) -> str:
+def _run_process(folder: Path, timeout: int, stop: threading.Event | None) -> str:
     """Run the process that executes the request in the folder; return its error."""
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
@@ -134,7 +134,7 @@ def _run_process(folder: Path, timeout: float, stop: threading.Event | None) -> 
     return error or _answer(folder, process.returncode)
 
 
-def _watch(process: subprocess.Popen[bytes], timeout: float, stop: threading.Event | None) -> str:
+def _watch(process: subprocess.Popen[bytes], timeout: int, stop: threading.Event | None) -> str:
     """Wait until the process ends; return the reason if it must be killed."""
     deadline = time.monotonic() + timeout
     while process.poll() is None:
