@@ -1,6 +1,4 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, then renamed."""
-
-from __future__ import annotations
+"""Files that are complete or absent: written next to the target, flushed to disk, then renamed."""
 
 import contextlib
 import hashlib
@@ -9,27 +7,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from deep_nb.kinds import PATHLIB, TEXT, takes
 
-
-@takes(target=PATHLIB)
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Give a path to write to; what was written there takes the target's place in one step.
+    """Yield a path to write to; the file written there replaces the target in one step.
 
-    Until then, and if writing fails or the process dies, the target stays what it was.
-
-    Parameters
-    ----------
-    target : Path
-        Its folder exists.
-
-    Raises
-    ------
-    ValueError
-        If `target` is no path to a file.
-    OSError
-        If the disk is full or the folder cannot be written to.
+    The target keeps its content until then, and also if writing fails or the process dies.
     """
     partial = _partial(target)
     try:
@@ -43,55 +26,28 @@ def replacing(target: Path) -> Iterator[Path]:
 
 def _partial(target: Path) -> Path:
     if target.exists() and not target.is_file():
-        raise FileExistsError(f"{target} is no file that could be replaced")
+        raise FileExistsError(f"{target} exists and is not a regular file")
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
 
 
-@takes(target=PATHLIB)
 def check_writable(target: Path) -> None:
-    """Raise at once what `replacing` would raise after the work.
-
-    Raises
-    ------
-    ValueError
-        If `target` is no Path.
-    OSError
-        If its folder cannot be written to, or something else than a file stands there.
-    """
+    """Raise before the work what `replacing` would raise after it."""
     partial = _partial(target)
     partial.touch(exist_ok=False)
     partial.unlink()
 
 
-@takes(target=PATHLIB, text=TEXT)
 def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 text file as `replacing` does, its folder made if need be.
-
-    Raises
-    ------
-    ValueError
-        If `target` is no path to a file, or `text` no text that UTF-8 can write.
-    OSError
-        As `replacing`.
-    """
+    """Write a UTF-8 text file as `replacing` does; create its folder if necessary."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-@takes(path=PATHLIB)
 def flush(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk itself.
-
-    Raises
-    ------
-    ValueError
-        If `path` is no path.
-    OSError
-        If there is nothing, or the disk is full.
-    """
+    """Flush a file, or the entries of a folder, from the system's buffers to the disk."""
     if path.is_dir() and os.name != "posix":
-        return  # elsewhere folders cannot be opened, and renaming is safe without
+        return  # other systems cannot open folders, and rename safely without
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -99,16 +55,7 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-@takes(path=PATHLIB)
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal.
-
-    Raises
-    ------
-    ValueError
-        If `path` is no path.
-    OSError
-        If the file cannot be read.
-    """
+    """Return the SHA-256 of a file's content in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,4 @@
-"""Where a result comes from: code, versions and machine, and how it is written into files."""
-
-from __future__ import annotations
+"""Where results come from: code, versions and machine, and how files carry this information."""
 
 import functools
 import importlib.metadata
@@ -18,9 +16,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from deep_nb._files import replacing, sha256
-from deep_nb.kinds import MAPPING, PATHLIB, TEXT, takes
 
-#: The libraries whose versions may change a result.
+#: Libraries whose versions can change a result.
 LIBRARIES = (
     "numpy",
     "scipy",
@@ -40,20 +37,20 @@ PACKAGE = Path(__file__).parent
 
 @functools.cache
 def provenance() -> dict[str, Any]:
-    """Return what this process runs on, as JSON types.
+    """Return the code, versions and machine of this process, as JSON types.
 
     Returns
     -------
     dict
-        ``deep_nb`` version; ``commit`` of the git checkout the package is imported from, with
-        "+" behind it if files differ from it, or "" outside a checkout; ``python``; ``versions``
+        ``deep_nb``: the version; ``commit``: of the git checkout that holds the package, followed
+        by "+" if tracked files differ from it, or "" outside a checkout; ``python``; ``versions``
         of the libraries; ``platform``; ``cpu``; ``cores``.
     """
     return {
         "deep_nb": importlib.metadata.version("deep-nb"),
         "commit": _commit(PACKAGE.parent),
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "versions": _versions(),
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": psutil.cpu_count() or 1,
@@ -62,31 +59,27 @@ def provenance() -> dict[str, Any]:
 
 @functools.cache
 def code() -> dict[str, Any]:
-    """Return what may change a result from one run to the next on the same machine.
+    """Return the part of a fingerprint that is common to all results of this installation.
 
     Returns
     -------
     dict
-        ``package``, the SHA-256 of every source file of this package; ``versions``, of Python
-        and the libraries.
+        ``package``: the SHA-256 of every source file of this package; ``versions``: of Python and
+        the libraries.
     """
     sources = [p for p in sorted(PACKAGE.rglob("*")) if p.suffix in (".py", ".yml", ".j2")]
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     return {
         "package": {path.relative_to(PACKAGE).as_posix(): sha256(path) for path in sources},
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": {"python": platform.python_version(), **_versions()},
     }
 
 
-@takes(old=MAPPING, new=MAPPING, what=TEXT)
-def differences(old: dict[str, Any], new: dict[str, Any], what: str = "") -> list[str]:
-    """Return, a line each, which names of nested dicts have changed, and how.
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
-    Raises
-    ------
-    ValueError
-        If `old` or `new` is no mapping from names to JSON types.
-    """
+
+def differences(old: dict[str, Any], new: dict[str, Any], what: str = "") -> list[str]:
+    """Return one line per entry of nested JSON dicts that has changed, with both values."""
     lines = []
     for name in sorted({*old, *new}):
         where = f"{what} {name}".strip()
@@ -94,41 +87,25 @@ def differences(old: dict[str, Any], new: dict[str, Any], what: str = "") -> lis
         if isinstance(before, dict) and isinstance(after, dict):
             lines += differences(before, after, where)
             continue
-        # As texts: 1, 1.0 and true are equal, and yet not the same.
-        shown = [_json(side[name], where) if name in side else "nothing" for side in (old, new)]
+        # Compared as JSON text: in Python 1, 1.0 and True are equal.
+        shown = [_json(side[name]) if name in side else "absent" for side in (old, new)]
         if shown[0] != shown[1]:
             long = max(map(len, shown)) > 60
             lines.append(f"{where} changed" if long else f"{where}: {shown[0]} → {shown[1]}")
     return lines
 
 
-def _json(value: Any, what: str) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{what} must be made of JSON types: {error}") from None
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-@takes(path=PATHLIB, origin=MAPPING)
 def stamp(path: Path, origin: dict[str, Any]) -> None:
-    """Write where it comes from into a file's own metadata, in place of what stood there.
+    """Write the origin of a file, as JSON, into its own metadata; replace an earlier one.
 
-    A netCDF file holds it as the attribute ``provenance``, PNG and SVG figures as their ``Source``.
-    Files of other kinds stay as they are.
-
-    Parameters
-    ----------
-    path : Path
-    origin : dict
-        JSON types, such as `provenance` returns.
-
-    Raises
-    ------
-    ValueError, OSError
-        If an argument is something else, or the file is not what its name says, or cannot be
-        written to.
+    netCDF files carry it as the attribute ``provenance``, PNG and SVG figures as their ``Source``.
+    Files of other kinds do not change.
     """
-    text = _json(origin, "origin")
+    text = _json(origin)
     if path.suffix == ".nc":
         with netCDF4.Dataset(path, "a") as dataset:
             dataset.setncattr("provenance", text)
@@ -163,7 +140,7 @@ def _commit(root: Path) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Return what git says, or an empty string where it is missing or says nothing."""
+    """Return the output of git, or an empty string if git is missing or fails."""
     command = ["git", "-C", str(root), *arguments]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
@@ -173,7 +150,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _cpu() -> str:
-    """Return the processor's name; Linux tells it in a file only."""
+    """Return the name of the processor, which Linux gives only in a file."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,6 +1,4 @@
-"""The command line ``deep-nb``: words to calls."""
-
-from __future__ import annotations
+"""The command line ``deep-nb``."""
 
 import contextlib
 import json
@@ -16,38 +14,38 @@ import click
 import pandas as pd
 from tqdm import tqdm
 
-from deep_nb.analysis.criterion import network_table
-from deep_nb.checks import select
+from deep_nb import replication
+from deep_nb._validation import did_you_mean, select
+from deep_nb.analysis import network_table
 from deep_nb.claims import evaluate, measure_all, read_claims
 from deep_nb.engines import ENGINES
-from deep_nb.kinds import did_you_mean
 from deep_nb.problem import Flags
-from deep_nb.replication import verification
-from deep_nb.replication.batch import collect_figures
-from deep_nb.replication.batch import replicate as run_batch
-from deep_nb.replication.jobs import PROFILES, read_jobs
-from deep_nb.replication.records import state
+from deep_nb.replication.execution import Outcome
+from deep_nb.replication.jobs import PROFILES, Job
+from deep_nb.replication.verification import CHECKSUMS
 from deep_nb.report import insert_claims, read_table, write_report
 from deep_nb.run import RECORDS, check_target, save
 from deep_nb.training import train as train_networks
 
 
 class Group(click.Group):
-    """A group whose commands end with one clear line on bad input."""
+    """A group whose commands report bad input in one clear message."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Turn the package's own errors into messages without a traceback."""
         try:
             return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort):  # click's own, such as after --help
+            raise
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             raise click.ClickException(str(error)) from error
 
 
 class Word(click.Choice[str]):
-    """One of a few words; a misspelt one is told the nearest."""
+    """One of a few words; the error for a misspelt one suggests the nearest."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        """Name the word, the allowed ones and the one that was probably meant."""
+        """Return the message of click with the nearest allowed word."""
         message = super().get_invalid_choice_message(value, ctx).rstrip(".")
         return message + did_you_mean(value, self.choices)
 
@@ -55,7 +53,7 @@ class Word(click.Choice[str]):
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="deep-nb")
 def main() -> None:
-    """Equilibrium propagation for complete directed neural networks, reproducibly."""
+    """Reproducible equilibrium propagation for complete directed neural networks."""
 
 
 def _seeds(text: str) -> list[int]:
@@ -65,7 +63,7 @@ def _seeds(text: str) -> list[int]:
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip(), re.ASCII)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last or last - first >= 1_000_000:
-            raise ValueError(f"--seeds takes numbers and ranges such as 0-9,12, got {text!r}")
+            raise ValueError(f"--seeds must be numbers and ranges such as 0-9,12, got {text!r}")
         seeds.extend(range(first, last + 1))
     return seeds
 
@@ -76,13 +74,13 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise ValueError(f"--set takes NAME=VALUE, got {pair!r}")
+            raise ValueError(f"--set must be NAME=VALUE, got {pair!r}")
         if name in values:
             raise ValueError(f"--set gives {name!r} more than once")
         try:
             values[name] = json.loads(value)
         except (ValueError, RecursionError):
-            message = f"--set takes a number or a list such as [5], got {pair[:80]!r}"
+            message = f"--set needs a number or a list such as [5], got {pair[:80]!r}"
             raise ValueError(message) from None
     return values
 
@@ -96,14 +94,16 @@ def _flag_options(command: Any) -> Any:
 @main.command()
 @click.argument("model")
 @click.argument("task")
-@click.option("--seeds", default="0", show_default=True, help="One network each: 0-9,12.")
+@click.option("--seeds", default="0", show_default=True, help="One network per seed: 0-9,12.")
 @click.option(
-    "--set", "hyper", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeat."
+    "--set", "hyper", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeatable."
 )
 @_flag_options
 @click.option("--engine", type=Word(["auto", *ENGINES]), default="auto", show_default=True)
-@click.option("--threads", type=int, help="Of the compiled engine.  [default: cores]")
-@click.option("--record", multiple=True, type=Word(list(RECORDS)), help="Repeat for both.")
+@click.option("--threads", type=int, help="Threads of the compiled engine.  [default: cores]")
+@click.option(
+    "--record", multiple=True, type=Word(list(RECORDS)), help="Also save these; repeatable."
+)
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="netCDF file."
 )
@@ -138,10 +138,10 @@ def train(
 
 
 @main.command()
-@click.option("--only", metavar="PATTERN", help="Ids of claims, such as '1a' or '2*'.")
-@click.option("--seeds", default="0-99", show_default=True, help="One network each: 0-9,12.")
+@click.option("--only", metavar="PATTERN", help="Select claims by id, such as '1a' or '2*'.")
+@click.option("--seeds", default="0-99", show_default=True, help="One network per seed: 0-9,12.")
 def claims(only: str | None, seeds: str) -> None:
-    """Put the paper's claims to the test at its own settings, without the grid."""
+    """Test the claims of the paper at its own settings, without the grid."""
     chosen = select(read_claims(), "id", only, "claim")
     table = evaluate(chosen, measure_all(chosen, _seeds(seeds)))
     for _, row in table.iterrows():
@@ -156,16 +156,18 @@ def claims(only: str | None, seeds: str) -> None:
 
 
 def _batch_options(command: Any) -> Any:
-    """Add the options that say which experiments of which profile are meant."""
+    """Add the options that select experiments and a profile."""
     experiments = click.option(
         "--experiments",
         type=click.Path(path_type=Path),
         default="experiments.yml",
         show_default=True,
-        help="The experiments file.",
+        help="Experiments file.",
     )
     profile = click.option("--profile", type=Word(PROFILES), default="quick", show_default=True)
-    only = click.option("--only", metavar="PATTERN", help="Names, such as 'DEEP-*'.")
+    only = click.option(
+        "--only", metavar="PATTERN", help="Select experiments by name, such as 'DEEP-*'."
+    )
     return experiments(profile(only(command)))
 
 
@@ -178,7 +180,7 @@ _output = click.option(
 @_batch_options
 def list_experiments(experiments: Path, profile: str, only: str | None) -> None:
     """List the experiments and their parameters."""
-    for job in read_jobs(experiments, profile, only):
+    for job in replication.read_jobs(experiments, profile, only):
         parameters = " ".join(f"{name}={value}" for name, value in job.parameters.items())
         click.echo(f"{job.name:<16} {job.notebook.name:<28} {parameters}".rstrip())
 
@@ -186,14 +188,14 @@ def list_experiments(experiments: Path, profile: str, only: str | None) -> None:
 @main.command()
 @_batch_options
 @_output
-@click.option("--why", is_flag=True, help="Say what changed, is damaged or went wrong.")
+@click.option("--why", is_flag=True, help="Also show the reasons: changes, damage, errors.")
 def status(
     experiments: Path, profile: str, only: str | None, output: Path | None, why: bool
 ) -> None:
-    """Say of each experiment whether it is done, stale, failed or missing."""
+    """Show whether each experiment is done, stale, failed or missing."""
     folder = output or Path("replication") / profile
-    for job in read_jobs(experiments, profile, only):
-        at = state(job, folder / job.name)
+    for job in replication.read_jobs(experiments, profile, only):
+        at = replication.state(job, folder / job.name)
         click.echo(f"{job.name:<16} {at.status}")
         for line in at.why if why else ():
             click.echo(f"    {line}")
@@ -202,31 +204,31 @@ def status(
 @main.command()
 @_batch_options
 @_output
-@click.option("--jobs", type=click.IntRange(min=1), help="At a time.  [default: cores]")
-@click.option("--force", is_flag=True, help="Also run what is done.")
-@click.option("--figures", type=click.Path(path_type=Path), help="Also copy all figures here.")
 @click.option(
-    "--scheduler", metavar="ADDRESS", help="Of a Dask scheduler whose workers run the experiments."
+    "--jobs", "processes", type=click.IntRange(1), help="Number at a time.  [default: cores]"
 )
+@click.option("--force", is_flag=True, help="Also run experiments that are done.")
+@click.option("--figures", type=click.Path(path_type=Path), help="Also copy all figures here.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on the workers of a Dask scheduler.")
 def replicate(
     experiments: Path,
     profile: str,
     only: str | None,
     output: Path | None,
-    jobs: int | None,
+    processes: int | None,
     force: bool,
     figures: Path | None,
     scheduler: str | None,
 ) -> None:
     """Run the experiments that are not done through papermill; exit with 1 if one fails."""
-    chosen = read_jobs(experiments, profile, only)
+    jobs = replication.read_jobs(experiments, profile, only)
     folder = output or Path("replication") / profile
     outcomes = {}
-    todo = sum(force or state(job, folder / job.name).status != "done" for job in chosen)
+    todo = sum(force or replication.state(job, folder / job.name).status != "done" for job in jobs)
     bar = tqdm(total=todo, unit="experiment", disable=not sys.stderr.isatty())
     with _executor(scheduler) as executor, bar:
-        batch = run_batch(
-            chosen, folder, jobs or os.cpu_count() or 1, executor=executor, force=force
+        batch = replication.replicate(
+            jobs, folder, processes or os.cpu_count() or 1, executor=executor, force=force
         )
         with contextlib.closing(batch):
             for outcome in batch:
@@ -237,23 +239,27 @@ def replicate(
                     click.echo(f"{line} ({len(outcomes)} of {todo})", err=True)
     failed = [outcome for outcome in outcomes.values() if outcome.error]
     if figures:
-        good = [job.name for job in chosen if job.name not in {o.name for o in failed}]
-        collect_figures(good, folder, figures)
-    click.echo(f"{'experiment':<16} {'status':<8} {'seconds':>7}  folder")
-    for job in chosen:
-        now = outcomes.get(job.name)
-        seconds = f"{now.seconds:.1f}" if now else "before"
-        line = f"{job.name:<16} {now.status if now else 'done':<8} {seconds:>7}"
-        click.echo(f"{line}  {folder / job.name}")
+        good = [job.name for job in jobs if job.name not in {o.name for o in failed}]
+        replication.collect_figures(good, folder, figures)
+    _print_outcomes(jobs, folder, outcomes)
     for outcome in failed:
         click.echo(f"\n{outcome.name} failed: {outcome.error.strip()}", err=True)
     if failed:
         sys.exit(1)
 
 
+def _print_outcomes(jobs: list[Job], folder: Path, outcomes: dict[str, Outcome]) -> None:
+    click.echo(f"{'experiment':<16} {'status':<8} {'seconds':>7}  folder")
+    for job in jobs:
+        now = outcomes.get(job.name)
+        seconds = f"{now.seconds:.1f}" if now else "before"
+        line = f"{job.name:<16} {now.status if now else 'done':<8} {seconds:>7}"
+        click.echo(f"{line}  {folder / job.name}")
+
+
 @contextlib.contextmanager
 def _executor(scheduler: str | None) -> Iterator[Executor | None]:
-    """Connect to a Dask scheduler, if one is named."""
+    """Connect to the Dask scheduler at an address, if one is given."""
     if scheduler is None:
         yield None
         return
@@ -268,10 +274,10 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
     )
     if not match or not 0 < int(match[2]) < 2**16:
         raise ValueError(
-            f"--scheduler takes an address such as tcp://192.168.0.1:8786, got {scheduler!r}"
+            f"--scheduler must be an address such as tcp://192.168.0.1:8786, got {scheduler!r}"
         )
     if match[1] == "tls" and not Security().get_connection_args("client")["ssl_context"]:
-        raise ValueError(f"{scheduler} needs certificates: name them in Dask's configuration")
+        raise ValueError(f"{scheduler} needs certificates: add them to the configuration of Dask")
     try:
         client = Client(scheduler, timeout=10, set_as_default=False)
     except OSError as error:
@@ -283,22 +289,22 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--against", type=click.Path(path_type=Path), help="Compare with this one, number by number."
+    "--against", type=click.Path(path_type=Path), help="Compare with this batch, by numbers."
 )
 @click.option("--rtol", type=float, default=1e-6, show_default=True, help="Relative tolerance.")
 @click.option("--atol", type=float, default=1e-9, show_default=True, help="Absolute tolerance.")
 def verify(folder: Path, against: Path | None, rtol: float, atol: float) -> None:
-    """Check the files of the replicate in FOLDER, or of its figures; exit with 1 if one differs."""
+    """Check the files of a batch, or of its figures, in FOLDER; exit with 1 if one differs."""
     if against is None:
-        count, wrong = verification.verify(folder)
-        what = f"{count} files in {folder} are what {verification.CHECKSUMS} says"
+        count, wrong = replication.verify(folder)
+        what = f"{count} files in {folder} agree with {CHECKSUMS}"
     else:
-        count, wrong = verification.compare(folder, against, rtol, atol)
-        what = f"{count} files in {folder} and {against} hold the same numbers"
+        count, wrong = replication.compare(folder, against, rtol, atol)
+        what = f"{count} files in {folder} and {against} contain the same numbers"
     for line in wrong:
         click.echo(line)
     if wrong:
-        raise click.ClickException(f"{len(wrong)} differences, {count} files looked at")
+        raise click.ClickException(f"{len(wrong)} differences in {count} files")
     click.echo(what)
 
 
@@ -310,13 +316,13 @@ def verify(folder: Path, against: Path | None, rtol: float, atol: float) -> None
 @click.option(
     "--readme",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Also renew the claims table of this Markdown page.",
+    help="Also update the claims table in this Markdown page.",
 )
 def report(folder: Path, output: Path | None, readme: Path | None) -> None:
-    """Build one self-contained HTML page from the finished replicate in FOLDER."""
+    """Build one self-contained HTML page from the finished batch in FOLDER."""
     table = read_table(folder)
     if readme and table is None:
-        raise ValueError(f"{folder} has no claims table: replicate the experiment 'claims'")
+        raise ValueError(f"{folder} has no claims table: run deep-nb replicate --only claims")
     page = write_report(folder, output)
     if readme and table is not None:
         insert_claims(readme, table)

@@ -1,6 +1,4 @@
-"""The report: one self-contained HTML page of a finished replicate."""
-
-from __future__ import annotations
+"""The report: one self-contained HTML page about a finished batch."""
 
 import base64
 import os
@@ -14,14 +12,18 @@ import jinja2
 import pandas as pd
 
 from deep_nb._files import write_text
+from deep_nb._validation import as_path, mapping, short, table, text
+from deep_nb.claims import claims_table
 from deep_nb.claims.evaluation import COLUMNS, TEXTS
-from deep_nb.claims.table import claims_table
-from deep_nb.kinds import as_path, short
 from deep_nb.models import MODELS
 from deep_nb.replication.notebooks import read_notebook
 
 _DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
-#: What a provenance must tell to be shown.
+
+#: Columns of the claims table that hold numbers; those with "?" may be empty.
+NUMBERS = "estimate? low? high? p? networks settings reproduced_at not_reproduced_at"
+
+#: Entries of a provenance that the report shows.
 ORIGIN = ("deep_nb", "commit", "python", "versions", "platform", "cpu", "cores")
 
 _MARKS = "<!-- claims: begin -->\n", "<!-- claims: end -->\n"
@@ -37,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """One experiment of a replicate, as its executed notebook tells it."""
+    """One experiment of a batch, read from its executed notebook."""
 
     name: str
     title: str
@@ -50,22 +52,9 @@ class Section:
     figures: list[Figure]
 
 
-def read_sections(folder: str | Path) -> list[Section]:
-    """Read every experiment of a replicate.
-
-    Parameters
-    ----------
-    folder : path-like
-        As `deep_nb.replication.batch.replicate` leaves it.
-
-    Raises
-    ------
-    FileNotFoundError, OSError
-        If there is no executed notebook in it, or a file cannot be read.
-    ValueError
-        If `folder` is no path, or a notebook is not one that was executed by `replicate`.
-    """
-    notebooks = sorted(as_path(folder, "folder").glob("*/*.ipynb"))
+def read_sections(folder: Path) -> list[Section]:
+    """Read every experiment of a batch."""
+    notebooks = sorted(folder.glob("*/*.ipynb"))
     if not notebooks:
         raise FileNotFoundError(
             f"no executed notebooks in {folder}: make them with deep-nb replicate"
@@ -75,18 +64,20 @@ def read_sections(folder: str | Path) -> list[Section]:
 
 def _section(path: Path) -> Section:
     notebook = read_notebook(path)
-    cells = notebook.cells
     try:
-        provenance = dict(notebook.metadata["deep_nb"])
-        parameters, failure = provenance["parameters"], str(provenance["error"])
-        started, seconds = str(provenance["started"]), float(provenance["seconds"])
+        provenance = mapping(notebook.metadata["deep_nb"], "deep_nb")
+        parameters = mapping(provenance["parameters"], "parameters")
+        error, started = str(provenance["error"]), str(provenance["started"])
+        seconds = float(provenance["seconds"])
         origin = {name: provenance[name] for name in ORIGIN}
-    except (KeyError, TypeError, ValueError) as error:
+        text(origin["commit"], "commit")
+        mapping(origin["versions"], "versions")
+    except (KeyError, TypeError, ValueError) as wrong:
         what = f"{path} is not an executed notebook of deep-nb replicate"
-        raise ValueError(f"{what}: {short(error)}") from None
+        raise ValueError(f"{what}: {short(wrong)}") from None
     headings = [
         match[1]
-        for cell in cells
+        for cell in notebook.cells
         if cell.cell_type == "markdown"
         for match in re.finditer(r"^# (.+)$", cell.source, re.MULTILINE)
     ]
@@ -97,7 +88,7 @@ def _section(path: Path) -> Section:
         parameters=parameters,
         started=started,
         seconds=seconds,
-        error=failure,
+        error=error,
         provenance=origin,
         figures=[_figure(figure) for figure in sorted(path.parent.glob("*.svg"))],
     )
@@ -108,38 +99,31 @@ def _figure(path: Path) -> Figure:
     try:
         caption = ElementTree.fromstring(content).findtext(f".//{_DESCRIPTION}") or path.stem
     except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is not a whole SVG figure: {error}") from None
+        raise ValueError(f"{path} is not a complete SVG figure: {error}") from None
     encoded = base64.b64encode(content).decode("ascii")
     return Figure(caption, f"data:image/svg+xml;base64,{encoded}")
 
 
-def read_table(folder: str | Path) -> pd.DataFrame | None:
-    """Return a replicate's claims table, or None where its claims were not run.
-
-    Raises
-    ------
-    ValueError
-        If `folder` is no path, or the file no claims table.
-    OSError
-        If the file cannot be read.
-    """
-    path = as_path(folder, "folder") / "claims" / "claims.csv"
+def read_table(folder: Path) -> pd.DataFrame | None:
+    """Return the claims table of a batch, or None if the batch did not evaluate the claims."""
+    path = folder / "claims" / "claims.csv"
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str))
-        return table[list(COLUMNS)].fillna({"at_best": "", "bound": ""})
+        claims = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str))
+        claims = claims[list(COLUMNS)].fillna({"at_best": "", "bound": ""})
+        return table(claims, "it", NUMBERS, " ".join(TEXTS))
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a claims table: {error}") from None
 
 
 def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
-    """Write the report of a finished replicate, readable offline.
+    """Write the report of a finished batch: one HTML page that works offline.
 
     Parameters
     ----------
     folder : path-like
-        The replicate.
+        The output folder of `deep_nb.replication.replicate`, or its figures.
     target : path-like, optional
         By default ``report.html`` in the folder. Links to the executed notebooks are relative.
 
@@ -150,8 +134,32 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
 
     Raises
     ------
-    FileNotFoundError, OSError, ValueError
-        As `read_sections` and `read_table`, or if `target` is no path or cannot be written.
+    FileNotFoundError, OSError
+        If the folder does not contain any executed notebook, a file cannot be read, or the page
+        cannot be written.
+    ValueError
+        If an argument is not a path, or a file is damaged.
+
+    See Also
+    --------
+    deep_nb.replication.replicate : Execute the experiments.
+    deep_nb.claims.evaluate : Make the claims table that the report shows.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import deep_nb, nbformat
+    >>> origin = {"parameters": {"n": 1}, "started": "2020-06-14", "seconds": 1.5, "error": ""}
+    >>> origin |= {"deep_nb": "0.1.0", "commit": "", "python": "3.11", "versions": {}}
+    >>> origin |= {"platform": "Linux", "cpu": "unknown", "cores": 2}
+    >>> notebook = nbformat.v4.new_notebook(metadata={"deep_nb": origin})
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     experiment = pathlib.Path(name, "xor")
+    ...     experiment.mkdir()
+    ...     nbformat.write(notebook, experiment / "xor.ipynb")
+    ...     page = deep_nb.write_report(name)
+    ...     "<td>done</td>" in page.read_text()
+    True
     """
     folder = as_path(folder, "folder")
     target = folder / "report.html" if target is None else as_path(target, "target")
@@ -163,10 +171,10 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    table = read_table(folder)
+    claims = read_table(folder)
     root = target.resolve().parent
     page = environment.get_template("report.html.j2").render(
-        claims=[] if table is None else table.to_dict("records"),
+        claims=[] if claims is None else claims.to_dict("records"),
         sections=sections,
         models={name: dict(model) | dict(model.hyper) for name, model in MODELS.items()},
         origins=_origins(sections),
@@ -177,7 +185,7 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
 
 
 def _origins(sections: list[Section]) -> list[tuple[dict[str, Any], list[str]]]:
-    """Return each provenance with the experiments that have it: one, if all ran alike."""
+    """Return each distinct provenance with the names of its experiments."""
     origins: list[tuple[dict[str, Any], list[str]]] = []
     for section in sections:
         for provenance, names in origins:
@@ -189,20 +197,11 @@ def _origins(sections: list[Section]) -> list[tuple[dict[str, Any], list[str]]]:
     return origins
 
 
-def insert_claims(page: Path, table: pd.DataFrame) -> None:
-    """Put the claims table between the marks of a Markdown page.
-
-    Raises
-    ------
-    ValueError
-        If `page` is no path, `table` no claims table, or the page does not have both marks.
-    OSError
-        If the page cannot be read or written.
-    """
-    page, rows = as_path(page, "page"), claims_table(table)
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(_MARKS[0])
+def insert_claims(page: Path, claims: pd.DataFrame) -> None:
+    """Put the claims table between the marks of a Markdown page."""
+    content = page.read_text(encoding="utf-8")
+    before, begin, rest = content.partition(_MARKS[0])
     _, end, after = rest.partition(_MARKS[1])
     if not begin or not end:
-        raise ValueError(f"{page} has no lines {_MARKS[0].strip()!r} and {_MARKS[1].strip()!r}")
-    write_text(page, f"{before}{begin}\n{rows}\n{end}{after}")
+        raise ValueError(f"{page} must contain {_MARKS[0].strip()!r} and {_MARKS[1].strip()!r}")
+    write_text(page, f"{before}{begin}\n{claims_table(claims)}\n{end}{after}")

@@ -1,4 +1,4 @@
-"""Damaged and malicious files: an error that says so, and no code of theirs is run."""
+"""Damaged and malicious files: one clear error, and their code does not run."""
 
 import pickle
 import shutil
@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 import deep_nb
 from deep_nb._blocks import kept
-from deep_nb.claims.evaluation import COLUMNS, TEXTS, read_claims
-from deep_nb.replication.batch import replicate
-from deep_nb.replication.jobs import read_jobs
-from deep_nb.replication.records import read_record, state
-from deep_nb.replication.verification import compare, verify
+from deep_nb.claims import read_claims
+from deep_nb.claims.evaluation import COLUMNS, TEXTS
+from deep_nb.replication import compare, read_jobs, replicate, state, verify
+from deep_nb.replication.records import read_record
 from deep_nb.report import insert_claims, read_table, write_report
 
 from .test_replication import write_notebook
@@ -43,7 +42,7 @@ def block(root):
     return kept(root / "blocks", {"a": 1}, lambda: deep_nb.load(root / "good" / "n" / "run.nc"))
 
 
-#: The files of a batch, each with all that reads it.
+#: The files of a batch, each with the functions that read it.
 READERS = {
     "experiments.yml": [jobs],
     "tiny.ipynb": [jobs],
@@ -64,7 +63,7 @@ READERS = {
 
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory):
-    """A finished batch with a claims table, a block that is kept, and an undamaged copy."""
+    """A finished batch with a claims table, a checkpoint, and an undamaged copy."""
     root = tmp_path_factory.mktemp("files")
     write_notebook(root / "tiny.ipynb", SOURCE)
     (root / "experiments.yml").write_text("experiments: [{name: n, notebook: tiny.ipynb}]\n")
@@ -73,10 +72,7 @@ def batch(tmp_path_factory):
     row = dict.fromkeys(COLUMNS, 1) | dict.fromkeys(TEXTS, "xor")
     pd.DataFrame([row]).to_csv(root / "out" / "claims" / "claims.csv", index=False)
     shutil.copytree(root / "out", root / "good")
-    text = (
-        Path(deep_nb.claims.evaluation.__file__).with_name("claims.yml").read_text(encoding="utf-8")
-    )
-    (root / "claims.yml").write_text(text, encoding="utf-8")
+    shutil.copy(Path(deep_nb.__file__).parent / "claims" / "claims.yml", root)
     (root / "page.md").write_text("<!-- claims: begin -->\n<!-- claims: end -->\n")
     block(root)
     return root
@@ -91,7 +87,7 @@ class Bomb:
 
 
 def bombs(path):
-    """Files that would write to a path if they were run, or fill the memory if unfolded."""
+    """Return files that write to a path if executed, or exhaust the memory if expanded."""
     array = np.array([Bomb(path)], dtype=object)
     entities = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 12))
     unfolds = f'<!DOCTYPE svg [<!ENTITY a0 "ha">{entities}]><svg><desc>&a11;</desc></svg>'
@@ -114,7 +110,7 @@ def bombs(path):
 
 @st.composite
 def damaged(draw, good, path):
-    """Cut, flip, insert, overwrite, or replace the whole."""
+    """Return a damaged version of a file."""
     place = st.integers(0, max(len(good) - 1, 0))
     content = bytearray(good)
     match draw(st.sampled_from(["cut", "flip", "insert", "overwrite", "whole", "bomb", "words"])):
@@ -132,7 +128,7 @@ def damaged(draw, good, path):
             content[:] = draw(st.binary(max_size=300))
         case "bomb":
             content[:] = draw(st.sampled_from(bombs(path)))
-        case "words":  # another value somewhere, which leaves the file well formed
+        case "words":  # other values in a file that stays well formed
             numbers = [b"null", b"-1", b"1e999", b"NaN", b"[]", b"{}", b'""', b"true", b"9" * 5000]
             some = draw(st.sampled_from([b"1", b"0", b"true", b"false", b'"', b"{}", b"[]", b"n"]))
             content = content.replace(some, draw(st.sampled_from(numbers)), draw(st.integers(1, 3)))
@@ -150,7 +146,7 @@ def error_of(read, batch):
 @pytest.mark.parametrize("name", READERS)
 @settings(max_examples=settings.default.max_examples // 4)
 @given(data=st.data())
-def test_a_damaged_file_is_an_error_that_says_so(batch, name, data):
+def test_a_damaged_file_gives_one_clear_error(batch, name, data):
     path, marker = batch / name, batch / "executed"
     if path.is_dir():
         (path,) = path.iterdir()

@@ -1,23 +1,22 @@
-"""Rubbish on the command line: one line that says what is wrong, whatever the option."""
+"""Invalid input on the command line: one clear error message for every option."""
 
 import contextlib
 
 import click
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deep_nb.cli import main
 from deep_nb.models import Hyperparameters
-from deep_nb.replication.batch import replicate
-from deep_nb.replication.jobs import read_jobs
+from deep_nb.replication import read_jobs, replicate
 
+from .test_replication import run
 from .test_resume import write_batch
 
 COMMANDS = {name: {p.name: p for p in c.params} for name, c in main.commands.items()}
 
-#: Each command with words that work, run in a folder with a finished batch, in a blink.
+#: Valid input of each command, fast, for a folder with a finished batch.
 GOOD = {
     "train": {"model": "DEEP", "task": "xor", "hyper": "n_epochs=2"},
     "claims": {"only": "1b", "seeds": "0-1"},
@@ -34,22 +33,14 @@ WORDS = [
     "Ω\n", "{n}", "%s", "a,b", "0-", "5-1", "0-99999999999", "0,0", "deep", "XOR",
     "out", "file", "file/below", "out/n5/n.csv", "/proc/none",
 ]  # fmt: skip
-VALUES = ["", "-1", "0", "1e308", "-1e308", "NaN", "Infinity", "null", "true", '"x"', "{}", "[]"]
-VALUES += [
-    "[5]",
-    "[0]",
-    "[-1]",
-    "[1e9]",
-    "[[1]]",
-    "1.5",
-    "100000000000000",
-    "[" * 100_000,
-    "9" * 5000,
-]
+VALUES = [
+    "", "-1", "0", "1e308", "-1e308", "NaN", "Infinity", "null", "true", '"x"', "{}", "[]",
+    "[5]", "[0]", "[-1]", "[1e9]", "[[1]]", "1.5", "100000000000000", "[" * 100_000, "9" * 5000,
+]  # fmt: skip
 NAMES = [*Hyperparameters.model_fields, "beta_2", "BETA", "seeds", "", "=", " dt"]
 
 words = st.sampled_from(WORDS) | st.text(max_size=12)
-#: Where any other word would only make a long computation, or a batch that runs.
+#: Input of options for which other words would start a long computation or a batch.
 ONLY = {
     ("train", "seeds"): st.sampled_from(WORDS) | st.text("0123456789-, ", max_size=4),
     ("train", "hyper"): st.builds("{}={}".format, st.sampled_from(NAMES), st.sampled_from(VALUES)),
@@ -68,7 +59,7 @@ def folder(tmp_path_factory):
     return root
 
 
-def run(folder, command, values):
+def run_command(folder, command, values):
     arguments = []
     for name, value in values.items():
         parameter = COMMANDS[command][name]
@@ -76,13 +67,22 @@ def run(folder, command, values):
         arguments += [f"{parameter.opts[-1]}={value}"] if option else []
     arguments += ["--"] + [v for n, v in values.items() if COMMANDS[command][n].opts == [n]]
     with contextlib.chdir(folder):
-        return CliRunner().invoke(main, [command, *arguments])
+        return run(command, *arguments)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_good_words_are_good(folder, command):
-    result = run(folder, command, GOOD[command])
+def test_valid_input_is_accepted(folder, command):
+    result = run_command(folder, command, GOOD[command])
     assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize("words", [[], *([command] for command in COMMANDS)], ids=" ".join)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_exits_with_0(words, option):
+    result = run(*words, option)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_the_good_words_are_good(folder, command):
 @pytest.mark.filterwarnings("ignore:.*networks diverged:RuntimeWarning")
 @settings(max_examples=settings.default.max_examples // 4)
 @given(data=st.data())
-def test_rubbish_ends_with_one_clear_error(folder, command, name, data):
+def test_invalid_input_ends_with_one_clear_error(folder, command, name, data):
     spoiled = {name: data.draw(ONLY.get((command, name), words))}
-    result = run(folder, command, {**GOOD[command], **spoiled})
+    result = run_command(folder, command, {**GOOD[command], **spoiled})
     if isinstance(COMMANDS[command][name], click.Option) and COMMANDS[command][name].is_flag:
         assert result.exit_code == 2  # a flag takes no value
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -120,9 +120,9 @@ def test_rubbish_ends_with_one_clear_error(folder, command, name, data):
         ("verify out --agianst out", "--against"),
     ],
 )
-def test_a_misspelt_word_is_told_the_nearest(folder, words, meant):
+def test_the_error_for_a_misspelt_word_suggests_the_nearest(folder, words, meant):
     with contextlib.chdir(folder):
-        result = CliRunner().invoke(main, words.split())
+        result = run(*words.split())
     assert result.exit_code
     assert "did you mean" in result.stderr.lower()
     assert f"'{meant}'" in result.stderr

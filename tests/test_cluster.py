@@ -1,4 +1,4 @@
-"""A real Dask scheduler and two worker processes on this machine: the same bits as without."""
+"""A real Dask scheduler with two workers on this machine gives the same bits as without."""
 
 import signal
 import subprocess
@@ -9,14 +9,14 @@ import distributed
 import pytest
 
 import deep_nb
-from deep_nb.replication.verification import compare, verify
+from deep_nb.replication import compare, verify
 
 from .conftest import SHORT, assert_same
 from .test_faults import TRAINING, replicate, states, wait_for, write_batch
 
 
 class Cluster:
-    """Started as people start one, with ``dask scheduler`` and ``dask worker``."""
+    """A cluster started with the commands ``dask scheduler`` and ``dask worker``."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -61,7 +61,7 @@ def cluster(tmp_path):
 
 
 def kill(worker, moment):
-    """Kill a worker's process at the first moment that a condition holds; return the thread."""
+    """Kill a worker's process once a condition holds; return the waiting thread."""
 
     def wait_and_kill():
         try:
@@ -88,7 +88,7 @@ def test_training_on_workers_gives_the_same_bits_even_if_one_is_killed(cluster, 
     run = deep_nb.train(**wanted, executor=executor, block=2, checkpoint=blocks)
     killer.join()
     assert killed.wait() == -signal.SIGKILL
-    assert len(at_kill) < 24  # of as many blocks
+    assert len(at_kill) < 24  # of 24 blocks
     assert_same(run, alone)
 
 
@@ -108,7 +108,7 @@ def test_a_batch_on_workers_gives_the_same_bits_even_if_one_is_killed(cluster, t
     assert verify(there)[1] == []
 
 
-def test_a_scheduler_that_does_not_answer_is_named(tmp_path):
+def test_the_error_names_a_scheduler_that_does_not_answer(tmp_path):
     experiments = write_batch(tmp_path, "print(n)")
     result = replicate(experiments, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:1")
     assert result.returncode == 1

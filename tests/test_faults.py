@@ -1,4 +1,4 @@
-"""What happens on a laptop or a cluster, done to a real batch in a process of its own."""
+"""Faults of real machines, inflicted on a real batch in a separate process."""
 
 import contextlib
 import os
@@ -16,14 +16,12 @@ import nbformat
 import pytest
 import yaml
 
+from deep_nb.replication import compare, read_jobs, state, verify
 from deep_nb.replication.batch import LOCK, WORKING
-from deep_nb.replication.jobs import read_jobs
-from deep_nb.replication.records import state
-from deep_nb.replication.verification import compare, verify
 
 from .test_replication import write_notebook
 
-#: Trains in blocks that are kept, so that there is something to lose and to go on from.
+#: A notebook that trains in blocks and saves checkpoints, so that it can resume.
 TRAINING = """
 import deep_nb
 from deep_nb import plotting
@@ -38,7 +36,7 @@ print(run["mse_free"].values[:, -1])
 
 
 def write_batch(folder, *sources, **more):
-    """One experiment for each source, named a, b, …; `more` goes into each entry."""
+    """Write one experiment per source, named a, b, …; add `more` to every entry."""
     entries = []
     for name, source in zip("abcd", sources, strict=False):
         write_notebook(folder / f"{name}.ipynb", source, "n = 1\noutput = ''\ncheckpoint = ''")
@@ -64,7 +62,7 @@ def states(experiments, output):
     return {job.name: state(job, output / job.name).status for job in read_jobs(experiments)}
 
 
-def test_killed_at_twenty_random_moments_it_ends_with_the_same_bits(tmp_path):
+def test_a_batch_killed_at_twenty_random_moments_gives_the_same_bits(tmp_path):
     experiments = write_batch(tmp_path, TRAINING, TRAINING)
     undisturbed, output = tmp_path / "undisturbed", tmp_path / "out"
     assert replicate(experiments, undisturbed, "--jobs", "2").returncode == 0
@@ -78,13 +76,13 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bits(tmp_path):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        # Anywhere: from the start, or from when a block is kept, or the experiment has ended.
+        # Soon after the start, the writing of a checkpoint, or the end of the experiment.
         pattern = moments.choice(["none", ".checkpoints/*/*.nc", "b/record.json"])
         wait_for_change(output, pattern, process)
         time.sleep(moments.uniform(0, 3 if pattern == "none" else 0.3))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        # What counts as done is whole, whenever it was killed; nothing is half there.
+        # Done experiments are complete at any moment; the others are missing.
         now = states(experiments, output)
         seen.add(now["b"])
         for name, status in now.items():
@@ -104,14 +102,14 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bits(tmp_path):
 
 
 def wait_for_change(folder, pattern, process):
-    """Wait until a file of the pattern is written, or the process has ended."""
+    """Wait until a file that matches the pattern is written, or the process has ended."""
     if pattern != "none":
         before = times(folder, pattern)
         wait_for(lambda: times(folder, pattern) != before or process.poll() is not None)
 
 
 def times(folder, pattern):
-    """When the files of a pattern were last written; those that go away meanwhile are left out."""
+    """Return the modification times of the files that match a pattern."""
     found = {}
     for path in sorted(folder.glob(pattern)):
         with contextlib.suppress(FileNotFoundError):
@@ -134,7 +132,7 @@ def pixels_of(path):
         return image.tobytes()
 
 
-def test_the_processes_of_a_killed_batch_end_with_it(tmp_path):
+def test_the_processes_of_a_killed_batch_end(tmp_path):
     ends = "import os, time\nopen(output + '/pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
     experiments = write_batch(tmp_path, ends)
     process = subprocess.Popen(command(experiments, tmp_path / "out"))
@@ -158,10 +156,10 @@ def wait_for(condition, seconds=300):
         if found:
             return found
         time.sleep(0.1)
-    raise AssertionError("it never came to that")
+    raise AssertionError("the condition did not become true")
 
 
-def test_a_kernel_that_dies_and_one_that_hangs_are_failures_of_their_own(tmp_path):
+def test_a_dead_kernel_and_a_timeout_fail_only_their_experiments(tmp_path):
     dies = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     hangs = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)"
     experiments = write_batch(tmp_path, dies, hangs, "print(n)", timeout=40)
@@ -169,16 +167,16 @@ def test_a_kernel_that_dies_and_one_that_hangs_are_failures_of_their_own(tmp_pat
     result = replicate(experiments, output, "--jobs", "2", timeout=240)
     assert result.returncode == 1
     assert "a failed: DeadKernelError: Kernel died" in result.stderr
-    assert "b failed: TimeoutError: it took longer than its timeout of 40 s" in result.stderr
+    assert "b failed: TimeoutError: it exceeded its timeout of 40 s" in result.stderr
     assert states(experiments, output) == {"a": "failed", "b": "failed", "c": "done"}
-    for name in "abc":  # the notebook as far as it went, and its page
+    for name in "abc":  # the notebook up to the error, and its page
         notebook = nbformat.read(output / name / f"{name}.ipynb", as_version=4)
         assert bool(notebook.metadata["deep_nb"]["error"]) == (name != "c")
         assert (output / name / f"{name}.html").stat().st_size > 1000
 
 
-def test_a_process_that_is_killed_is_a_failure_of_its_own(tmp_path):
-    """As the system does when memory runs out: the notebook's process dies, not its kernel."""
+def test_a_killed_process_fails_only_its_experiment(tmp_path):
+    """As when memory runs out: the process that executes the notebook dies, not its kernel."""
     kills = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(600)"
     experiments = write_batch(tmp_path, kills, "print(n)")
     result = replicate(experiments, tmp_path / "out", "--jobs", "1", timeout=120)
@@ -194,23 +192,23 @@ def test_a_second_batch_on_the_same_folder_is_refused(tmp_path):
     with filelock.FileLock(output / LOCK):
         result = replicate(experiments, output)
     assert result.returncode == 1
-    assert result.stderr.startswith(f"Error: another batch is at work on {output}: wait until")
-    assert replicate(experiments, output).returncode == 0  # and the lock is left behind by nobody
+    assert result.stderr.startswith(f"Error: another batch is using {output}: wait until")
+    assert replicate(experiments, output).returncode == 0  # the lock is free again
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mount a file system of 400 kB; whoever may not mount cannot fill a disk safely."""
+    """Mount a file system of 400 kB; skip the test without the permission to mount."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a file system")
+        pytest.skip("needs the permission to mount a file system")
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_full_disk_fails_what_it_hits_and_keeps_what_was_done(tmp_path, small_disk):
+def test_a_full_disk_fails_one_experiment_and_keeps_finished_ones(tmp_path, small_disk):
     large = "open(output + '/x.csv', 'w').write('x\\n' + '1\\n' * 10**6)"
     experiments = write_batch(tmp_path, "print(n)", large)
     assert replicate(experiments, small_disk, "--only", "a").returncode == 0
@@ -222,7 +220,7 @@ def test_a_full_disk_fails_what_it_hits_and_keeps_what_was_done(tmp_path, small_
     assert states(experiments, small_disk)["b"] != "done"
 
 
-def test_a_folder_that_cannot_be_written_to_is_named_at_once(tmp_path, small_disk):
+def test_the_error_names_a_read_only_folder(tmp_path, small_disk):
     experiments = write_batch(tmp_path, "print(n)")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     result = replicate(experiments, small_disk)
@@ -232,8 +230,8 @@ def test_a_folder_that_cannot_be_written_to_is_named_at_once(tmp_path, small_dis
     assert str(small_disk) in result.stderr
 
 
-def test_a_missing_kernel_is_named_with_its_cure(tmp_path):
-    """A Python that has all that this one has, but no ipykernel."""
+def test_the_error_for_a_missing_kernel_tells_how_to_install_it(tmp_path):
+    """The batch runs in a copy of this Python environment without ipykernel."""
     experiments = write_batch(tmp_path, "print(n)")
     bare = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
@@ -242,7 +240,7 @@ def test_a_missing_kernel_is_named_with_its_cure(tmp_path):
     root = str(Path(__file__).parent.parent)
     (packages / "all.pth").write_text("\n".join([root, *paths]) + "\n")
     (packages / "ipykernel").mkdir()
-    (packages / "ipykernel" / "__init__.py").write_text("raise ImportError('none here')")
+    (packages / "ipykernel" / "__init__.py").write_text("raise ImportError('not installed')")
     words = command(experiments, tmp_path / "out")
     words[0] = str(bare / "bin" / "python")
     home = {"HOME": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path), "JUPYTER_PATH": ""}
@@ -260,11 +258,11 @@ class Malicious:
         return Path.touch, (self.path,)
 
 
-def test_a_pickle_among_the_results_is_not_executed(tmp_path):
+def test_a_pickle_in_place_of_a_result_is_not_executed(tmp_path):
     experiments = write_batch(tmp_path, TRAINING)
     output = tmp_path / "out"
     assert replicate(experiments, output).returncode == 0
-    assert str(tmp_path) not in (output / "a" / "a.ipynb").read_text()  # nor any other machine's
+    assert str(tmp_path) not in (output / "a" / "a.ipynb").read_text()  # paths of this machine
     content = pickle.dumps(Malicious(tmp_path / "executed"))
     for name in ("run.nc", "record.json"):
         (output / "a" / name).write_bytes(content)

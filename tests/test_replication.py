@@ -1,4 +1,4 @@
-"""The batch, on tiny notebooks: one behaviour each, run for real."""
+"""Batches of tiny notebooks, executed for real, and the commands around them."""
 
 import nbformat
 import pytest
@@ -7,10 +7,14 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 import deep_nb
 from deep_nb.cli import main
-from deep_nb.replication.batch import replicate
-from deep_nb.replication.jobs import read_jobs
+from deep_nb.replication import read_jobs, replicate
 
 from .conftest import assert_same
+
+
+def run(*arguments):
+    """Run a command of ``deep-nb``."""
+    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 def write_notebook(path, source, parameters="n = 1\noutput = ''"):
@@ -23,7 +27,7 @@ def write_notebook(path, source, parameters="n = 1\noutput = ''"):
 
 @pytest.fixture
 def batch(tmp_path):
-    """Two experiments from one notebook, one of which fails."""
+    """An experiments file with three experiments from one notebook; n0 fails."""
     write_notebook(
         tmp_path / "tiny.ipynb",
         "open(output + '/n.svg', 'w').write(str(n))\nprint(100 // n)",
@@ -45,13 +49,18 @@ def test_jobs_combine_matrix_and_profile(batch):
     assert [job.name for job in read_jobs(batch, only="n*")] == ["n0", "n7"]
 
 
-def test_a_failure_leaves_its_notebook_and_does_not_stop_the_others(batch, tmp_path):
+def test_a_default_value_that_json_cannot_hold_is_kept_as_text(batch, tmp_path):
+    write_notebook(tmp_path / "tiny.ipynb", "print(n)", "n = (1, 2)\ns = {1, 2}\noutput = ''")
+    defaults = read_jobs(batch, only="last")[0].defaults
+    assert (defaults["n"], defaults["s"]) == ((1, 2), "{1, 2}")
+
+
+def test_a_failed_experiment_keeps_its_notebook_and_the_others_run(batch, tmp_path):
     output = tmp_path / "out"
-    result = CliRunner().invoke(
-        main,
-        ["replicate", "--experiments", str(batch), "--output", str(output), "--jobs", "2",
-         "--figures", str(tmp_path / "figures")],
-    )  # fmt: skip
+    figures = tmp_path / "figures"
+    result = run(
+        "replicate", "--experiments", batch, "--output", output, "--jobs", 2, "--figures", figures
+    )
     assert result.exit_code == 1
     assert "ZeroDivisionError" in result.output
     status = dict(line.split()[:2] for line in result.stdout.splitlines() if line)
@@ -61,14 +70,14 @@ def test_a_failure_leaves_its_notebook_and_does_not_stop_the_others(batch, tmp_p
         notebook = nbformat.read(output / name / "tiny.ipynb", as_version=4)
         assert notebook.cells[-1].outputs[0].text == printed
         assert (output / name / "tiny.html").stat().st_size > 1000
-        assert (tmp_path / "figures" / name / "n.svg").exists()
+        assert (figures / name / "n.svg").exists()
     failed = nbformat.read(output / "n0" / "tiny.ipynb", as_version=4)
     assert any(o.output_type == "error" for cell in failed.cells for o in cell.get("outputs", []))
     assert (output / "n0" / "tiny.html").exists()
-    assert not (tmp_path / "figures" / "n0").exists()
+    assert not (figures / "n0").exists()
 
 
-def test_outputs_of_an_earlier_run_do_not_stay(batch, tmp_path):
+def test_outputs_of_an_earlier_run_are_removed(batch, tmp_path):
     folder = tmp_path / "out" / "n7"
     folder.mkdir(parents=True)
     (folder / "stale.png").write_text("")
@@ -79,7 +88,7 @@ def test_outputs_of_an_earlier_run_do_not_stay(batch, tmp_path):
     assert names == ["mine.txt", "n.svg", "record.json", "tiny.html", "tiny.ipynb"]
 
 
-def test_a_folder_that_cannot_be_made_fails_its_experiment_alone(batch, tmp_path):
+def test_a_file_in_place_of_a_folder_fails_only_its_experiment(batch, tmp_path):
     output = tmp_path / "out"
     output.mkdir()
     (output / "n7").write_text("in the way")
@@ -103,25 +112,25 @@ def test_a_folder_that_cannot_be_made_fails_its_experiment_alone(batch, tmp_path
          "two experiments named 'a'"),
         ("experiments: 3", "must hold one list named 'experiments'"),
         ("[", "is not an experiments file"),
-        ("experiments: []", "describes no experiment"),
+        ("experiments: []", "does not describe any experiment"),
         ("experiments: [{name: '{m}', notebook: tiny.ipynb, matrix: {n: [1]}}]",
          "a name in braces must be one of its matrix: n"),
         ("experiments: [{name: '{n}', notebook: tiny.ipynb, matrix: {n: ['../../x']}}]",
-         "'../../x' names a folder, and may hold letters"),
+         "'../../x' names a folder and may hold only letters"),
         ("experiments: [{name: a, notebook: tiny.ipynb, parameters: {output: x}}]",
-         "'output' is set by the batch"),
+         "the batch sets 'output'"),
         ("experiments: [{name: a, notebook: experiments.yml}]", "is not a notebook"),
         ("a", "is not an experiments file"),
     ],
 )  # fmt: skip
-def test_a_bad_experiments_file_is_refused_before_anything_runs(batch, tmp_path, text, message):
+def test_an_invalid_experiments_file_is_refused(batch, tmp_path, text, message):
     write_notebook(tmp_path / "bare.ipynb", "1", parameters=None)
     batch.write_text(text)
     with pytest.raises(ValueError, match=message):
         read_jobs(batch)
 
 
-def test_missing_files_are_named(batch, tmp_path):
+def test_errors_name_missing_files(batch, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no experiments file at .*none\.yml"):
         read_jobs(tmp_path / "none.yml")
     batch.write_text("experiments: [{name: a, notebook: gone.ipynb}]")
@@ -129,20 +138,19 @@ def test_missing_files_are_named(batch, tmp_path):
         read_jobs(batch)
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, list(arguments))
-
-
-def test_command_line_errors_are_one_message(batch):
+def test_each_command_line_error_is_one_message(batch):
     for arguments, message in [
-        (["replicate", "--experiments", str(batch), "--only", "x*"], "no experiment matches 'x*'"),
+        (["replicate", "--experiments", batch, "--only", "x*"], "no experiment matches 'x*'"),
         (["train", "DEP", "xor"], "unknown model 'DEP' (did you mean 'DEEP'?)"),
         (["train", "DEEP", "xor", "--set", "T1=0"], "T1 = 0: it should be greater than"),
-        (["train", "DEEP", "xor", "--set", "T1"], "--set takes NAME=VALUE, got 'T1'"),
-        (["train", "DEEP", "xor", "--set", "T1=a"], "--set takes a number or a list"),
-        (["train", "DEEP", "xor", "--seeds", "x"], "--seeds takes numbers and ranges"),
-        (["train", "DEEP", "xor", "--seeds", "5-3,7"], "--seeds takes numbers and ranges"),
-        (["train", "DEEP", "xor", "--seeds", "3-"], "--seeds takes numbers and ranges"),
+        (["train", "DEEP", "xor", "--set", "T1"], "--set must be NAME=VALUE, got 'T1'"),
+        (
+            ["train", "DEEP", "xor", "--set", "T1=a"],
+            "--set needs a number or a list",
+        ),
+        (["train", "DEEP", "xor", "--seeds", "x"], "--seeds must be numbers and ranges"),
+        (["train", "DEEP", "xor", "--seeds", "5-3,7"], "--seeds must be numbers and ranges"),
+        (["train", "DEEP", "xor", "--seeds", "3-"], "--seeds must be numbers and ranges"),
         (["train", "DEEP", "xor", "--set", "T1=3", "--set", "T1=4"], "gives 'T1' more than once"),
         (["list", "--experiments", "none.yml"], "no experiments file at none.yml"),
     ]:
@@ -153,26 +161,23 @@ def test_command_line_errors_are_one_message(batch):
 
 
 def test_list_shows_every_experiment(batch):
-    assert run("list", "--experiments", str(batch)).stdout.splitlines() == [
+    assert run("list", "--experiments", batch).stdout.splitlines() == [
         "n0               tiny.ipynb                   n=0",
         "n7               tiny.ipynb                   n=7",
         "last             tiny.ipynb                   n=3",
     ]
 
 
-def test_train_is_the_same_as_in_python(tmp_path):
-    result = run(
+def test_the_train_command_equals_the_function(tmp_path):
+    words = [
         "train", "EP_asym", "not", "--seeds", "3,5-6", "--set", "n_epochs=2", "--set", "N_H=[4]",
-        "--set", "T1=1e1", "--set", "T2=9", "--set", "dt=1e-2", "--stop-criterion", "--record",
-        "weights", "-o", str(tmp_path / "run.nc"),
-    )  # fmt: skip
+        "--set", "T2=9", "--set", "dt=1e-2", "--stop-criterion", "--record", "weights",
+        "-o", tmp_path / "run.nc",
+    ]  # fmt: skip
+    result = run(*words, "--set", "T1=1e1")
     assert result.exit_code == 1
     assert "T1 = 10.0: it should be a valid integer" in result.stderr
-    result = run(
-        "train", "EP_asym", "not", "--seeds", "3,5-6", "--set", "n_epochs=2", "--set", "N_H=[4]",
-        "--set", "T1=10", "--set", "T2=9", "--set", "dt=1e-2", "--stop-criterion", "--record",
-        "weights", "-o", str(tmp_path / "run.nc"),
-    )  # fmt: skip
+    result = run(*words, "--set", "T1=10")
     assert result.exit_code == 0, result.output
     hyper = {"n_epochs": 2, "N_H": [4], "T1": 10, "T2": 9, "dt": 0.01}
     expected = deep_nb.train(

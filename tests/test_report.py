@@ -1,4 +1,4 @@
-"""The report of a real little replicate: a figure, a failure, and a claims table."""
+"""The report of a small executed batch: a figure, a failure, and a claims table."""
 
 import re
 import shutil
@@ -7,15 +7,13 @@ from html.parser import HTMLParser
 import nbformat
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 from deep_nb._provenance import provenance
-from deep_nb.cli import main
-from deep_nb.replication.batch import replicate
-from deep_nb.replication.jobs import read_jobs
+from deep_nb.claims.evaluation import COLUMNS
+from deep_nb.replication import read_jobs, replicate
 from deep_nb.report import read_sections
 
-from .test_replication import write_notebook
+from .test_replication import run, write_notebook
 
 FIGURE = """
 import matplotlib.pyplot as plt
@@ -38,14 +36,8 @@ def folder(tmp_path_factory):
     claims = root / "out" / "claims"
     claims.mkdir()
     row = {"id": "1a", "statement": "DEEP learns <XOR>", "source": "s", "task": "xor"}
-    row |= {
-        "quantity": "share",
-        "estimate": 0.22,
-        "low": 0.15,
-        "high": 0.31,
-        "bound": None,
-        "p": None,
-    }
+    row |= {"quantity": "share", "estimate": 0.22, "low": 0.15, "high": 0.31}
+    row |= {"bound": None, "p": None}
     row |= {"networks": 100, "rule": "above 0.5", "verdict": "not reproduced", "settings": 9}
     row |= {"reproduced_at": 0, "not_reproduced_at": 8, "at_best": None, "command": "deep-nb c"}
     pd.DataFrame([row]).to_csv(claims / "claims.csv", index=False)
@@ -53,7 +45,7 @@ def folder(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """Addresses and text of a page."""
+    """The addresses and the text of an HTML page."""
 
     def __init__(self, text):
         super().__init__()
@@ -67,20 +59,18 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_the_report_is_whole_and_names_what_ran(folder, tmp_path):
+def test_the_report_is_self_contained_and_shows_the_provenance(folder, tmp_path):
     readme = tmp_path / "page.md"
     readme.write_text("before\n<!-- claims: begin -->\nold\n<!-- claims: end -->\nafter\n")
     page = tmp_path / "report.html"
-    arguments = ["report", str(folder), "-o", str(page), "--readme", str(readme)]
-    result = CliRunner().invoke(main, arguments)
+    result = run("report", folder, "-o", page, "--readme", readme)
     assert result.exit_code == 0, result.output
     text = page.read_text()
     parsed = Page(text)
     words = re.sub(r"\s+", " ", " ".join(parsed.words))
     outside = [a for a in parsed.addresses if not a.startswith(("data:image/svg+xml;base64,", "#"))]
-    assert (
-        len(outside) == 8
-    )  # page and notebook of two experiments, in the table and above the figures
+    # Page and notebook of two experiments, in the table and above the figures.
+    assert len(outside) == 8
     assert all((page.parent / link).is_file() for link in outside)
     assert "http" not in text.replace("http://www.w3.org", "")
     assert "DEEP learns <XOR>" in words
@@ -102,48 +92,52 @@ def test_the_report_is_whole_and_names_what_ran(folder, tmp_path):
     assert written.endswith("after\n")
 
 
-def test_experiments_on_different_code_are_pointed_out(folder, tmp_path):
+def test_experiments_with_different_code_are_marked(folder, tmp_path):
     notebook = nbformat.read(folder / "n7" / "drawing.ipynb", as_version=4)
     kept = (folder / "n7" / "drawing.ipynb").read_text()
     notebook.metadata["deep_nb"]["commit"] = "0" * 40 + "+"
     nbformat.write(notebook, folder / "n7" / "drawing.ipynb")
-    result = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / "r.html")])
+    result = run("report", folder, "-o", tmp_path / "r.html")
     (folder / "n7" / "drawing.ipynb").write_text(kept)
     assert result.exit_code == 0
     text = (tmp_path / "r.html").read_text()
-    assert "did not all run on the same code" in text
+    assert "did not all run with the same code" in text
     assert "with uncommitted changes" in text
 
 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("n7/empty.svg", "<svg><g>", "not a whole SVG figure"),
+        ("n7/empty.svg", "<svg><g>", "not a complete SVG figure"),
         ("n7/drawing.ipynb", "[]", "not a notebook"),
         ("n7/drawing.ipynb", '{"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": '
          '{"deep_nb": {"parameters": {}, "error": "", "started": "", "seconds": null}}}',
          "not an executed notebook"),
+        ("n7/drawing.ipynb", '{"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": '
+         '{"deep_nb": {"parameters": [3]}}}', "not an executed notebook"),
         ("claims/claims.csv", "id,task\n1a,xor\n", "not a claims table"),
+        ("claims/claims.csv", f"{','.join(COLUMNS)}\n{','.join('x' * len(COLUMNS))}\n",
+         "not a claims table: it must have finite numbers"),
     ],
 )  # fmt: skip
-def test_broken_files_are_named(folder, tmp_path, file, content, message):
+def test_errors_name_damaged_files(folder, tmp_path, file, content, message):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     (copy / file).write_text(content)
-    result = CliRunner().invoke(main, ["report", str(copy)])
+    result = run("report", copy)
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit), result.exception
     assert file.split("/")[1] in result.output
     assert re.search(message, result.output)
 
 
-def test_what_is_no_replicate_is_refused(tmp_path):
+def test_a_folder_without_executed_notebooks_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="deep-nb replicate"):
         read_sections(tmp_path)
     (tmp_path / "a").mkdir()
     write_notebook(tmp_path / "a" / "plain.ipynb", "1")
     with pytest.raises(ValueError, match="not an executed notebook of deep-nb replicate"):
         read_sections(tmp_path)
-    result = CliRunner().invoke(main, ["report", str(tmp_path / "nowhere")])
+    result = run("report", tmp_path / "nowhere")
     assert result.exit_code == 1
     assert "no executed notebooks" in result.output

@@ -1,20 +1,16 @@
-"""A batch goes on where it was, and says what stands and why."""
+"""Batches resume where they stopped, and report the state of each experiment."""
 
 import json
 import shutil
 
 import nbformat
 import pytest
-from click.testing import CliRunner
 
 from deep_nb._provenance import differences
-from deep_nb.cli import main
-from deep_nb.replication.batch import replicate
-from deep_nb.replication.jobs import read_jobs
-from deep_nb.replication.records import read_record, state
-from deep_nb.replication.verification import verify
+from deep_nb.replication import read_jobs, replicate, state, verify
+from deep_nb.replication.records import read_record
 
-from .test_replication import write_notebook
+from .test_replication import run, write_notebook
 
 SOURCE = """
 import numpy as np
@@ -22,10 +18,6 @@ np.savetxt(output + "/n.csv", [n], header="n", comments="")
 open(output + "/n.svg", "w").write("<svg></svg>")
 print(100 // n)
 """
-
-
-def run(*arguments):
-    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 def write_batch(folder, second=7):
@@ -54,7 +46,7 @@ def states(batch):
     return {job.name: state(job, batch[1] / job.name) for job in read_jobs(batch[0])}
 
 
-def test_what_is_done_is_not_run_again(batch):
+def test_done_experiments_do_not_run_again(batch):
     assert list(replicate(read_jobs(batch[0]), batch[1])) == []
     result = run("replicate", "--experiments", batch[0], "--output", batch[1])
     assert result.exit_code == 0, result.output
@@ -68,13 +60,13 @@ def test_what_is_done_is_not_run_again(batch):
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (lambda data: data[: len(data) // 2], "n.csv is damaged"),
-        (lambda data: bytes([data[0] ^ 1]) + data[1:], "n.csv is damaged"),
-        (None, "n.csv is not there"),
+        (lambda data: data[: len(data) // 2], "n.csv: differs from its SHA-256"),
+        (lambda data: bytes([data[0] ^ 1]) + data[1:], "n.csv: differs from its SHA-256"),
+        (None, "n.csv: missing"),
     ],
-    ids=["cut", "flipped", "gone"],
+    ids=["truncated", "flipped", "deleted"],
 )
-def test_a_damaged_file_is_found_named_and_made_again(batch, damage, why):
+def test_a_damaged_file_is_reported_and_made_again(batch, damage, why):
     path = batch[1] / "n5" / "n.csv"
     good = path.read_bytes()
     path.write_bytes(damage(good)) if damage else path.unlink()
@@ -86,7 +78,7 @@ def test_a_damaged_file_is_found_named_and_made_again(batch, damage, why):
     assert verify(batch[1])[1] == []
 
 
-def test_status_says_what_changed(batch):
+def test_status_shows_what_changed(batch):
     experiments, output = batch
     shutil.rmtree(output / "n7")
     record = json.loads((output / "n5" / "record.json").read_text())
@@ -105,7 +97,7 @@ def test_status_says_what_changed(batch):
     assert short.stdout.split() == ["n5", "stale", "n7", "missing"]
 
 
-def test_only_the_sources_of_a_notebook_count(batch):
+def test_the_fingerprint_covers_the_sources_of_the_notebook(batch):
     path = batch[0].parent / "tiny.ipynb"
     write_notebook(path, SOURCE + "\n# another comment")
     assert {s.status for s in states(batch).values()} == {"stale"}
@@ -114,7 +106,7 @@ def test_only_the_sources_of_a_notebook_count(batch):
     assert {s.status for s in states(batch).values()} == {"done"}
 
 
-def test_a_failure_is_remembered_and_run_again(batch):
+def test_a_failed_experiment_is_recorded_and_runs_again(batch):
     experiments, output = batch
     write_batch(experiments.parent, second=0)
     (outcome,) = replicate(read_jobs(experiments), output)
@@ -133,13 +125,13 @@ def test_a_damaged_record_is_stale(batch, text):
     assert "record.json is damaged" in at.why[0]
 
 
-def test_results_are_made_by_what_the_batch_was_started_with(batch):
-    """The notebook is changed between the start of the batch and its turn."""
+def test_a_notebook_changed_before_its_turn_is_refused(batch):
+    """The notebook changes between the start of the batch and its execution."""
     experiments, output = batch
     changed = experiments.parent / "tiny.ipynb"
     outcomes = replicate(read_jobs(experiments), output, force=True)
     next(outcomes)
-    assert states(batch)  # the other one may have begun: its process reads the notebook at once
+    assert states(batch)  # the second may have started and read the notebook
     write_notebook(changed, SOURCE + "\n'changed'")
     for outcome in outcomes:
         assert outcome.status == "done" or "notebook changed" in outcome.error
@@ -148,17 +140,17 @@ def test_results_are_made_by_what_the_batch_was_started_with(batch):
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, True), (1, 1.0), (0, False)])
-def test_equal_values_of_another_type_are_a_change(before, after):
+def test_equal_values_of_different_types_differ(before, after):
     assert len(differences({"n": before}, {"n": after})) == 1
 
 
-def test_nothing_is_not_null():
-    assert differences({}, {"n": None}) == ["n: nothing → null"]
+def test_an_absent_value_differs_from_null():
+    assert differences({}, {"n": None}) == ["n: absent → null"]
     assert differences({"a": {"n": 1}}, {"a": {"n": 1}}) == []
 
 
-@pytest.mark.parametrize("damage", ["", "no list\n", None])
-def test_checksums_that_a_kill_left_behind_are_renewed(batch, damage):
+@pytest.mark.parametrize("damage", ["", "not a list\n", None])
+def test_outdated_checksums_of_a_killed_batch_are_updated(batch, damage):
     experiments, output = batch
     whole = (output / "SHA256SUMS").read_text()
     if damage is None:
@@ -172,7 +164,7 @@ def test_checksums_that_a_kill_left_behind_are_renewed(batch, damage):
     assert verify(output)[1] == []
 
 
-def test_a_damaged_experiment_is_not_listed_as_sound(batch):
+def test_checksums_keep_the_recorded_value_of_a_damaged_file(batch):
     experiments, output = batch
     (output / "n5" / "n.csv").write_text("n\n6\n")
     assert [o.name for o in replicate(read_jobs(experiments, only="n7"), output, force=True)]
@@ -184,7 +176,7 @@ def test_a_damaged_experiment_is_not_listed_as_sound(batch):
     ["import os\nos.mkdir(f'{output}/sub')", "open(f'{output}/a\\nb.csv', 'w')",
      "open(f'{output}/record.json', 'w')", "open(os.fsencode(output) + b'/\\xff.csv', 'w')"],
 )  # fmt: skip
-def test_what_a_notebook_may_not_leave_fails_it_alone(tmp_path, leave):
+def test_a_forbidden_file_fails_only_its_experiment(tmp_path, leave):
     write_notebook(tmp_path / "tiny.ipynb", f"import os\n{leave}" + "\nprint(n)")
     write_notebook(tmp_path / "good.ipynb", "print(n)")
     text = "experiments: [{name: a, notebook: tiny.ipynb}, {name: b, notebook: good.ipynb}]"
@@ -199,10 +191,10 @@ def test_what_a_notebook_may_not_leave_fails_it_alone(tmp_path, leave):
     assert notebook.metadata["deep_nb"]["error"] == outcomes["a"].error
 
 
-def test_a_notebook_that_changes_while_it_runs_is_noticed(batch):
+def test_a_notebook_that_changes_during_its_run_fails(batch):
     experiments, output = batch
     path = experiments.parent / "tiny.ipynb"
     change = f"p = pathlib.Path({str(path)!r})\np.write_text(p.read_text().replace('(n)', '(9)'))"
     write_notebook(path, f"import pathlib\n{change}\nprint(n)")
     (outcome,) = replicate(read_jobs(experiments, only="n5"), output)
-    assert outcome.error == "RuntimeError: this changed while it ran: notebook changed"
+    assert outcome.error == "RuntimeError: this changed during the run: notebook changed"

@@ -1,22 +1,23 @@
-"""Two replicates side by side: every difference is found and named, and nothing else."""
+"""Comparison of two batches, and of files with their checksums."""
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from deep_nb._files import sha256
 from deep_nb._provenance import stamp
-from deep_nb.cli import main
+from deep_nb.replication import compare, verify
 from deep_nb.replication.records import Record, write_record
-from deep_nb.replication.verification import compare, read_checksums, verify, write_checksums
+from deep_nb.replication.verification import read_checksums, write_checksums
+
+from .test_replication import run
 
 
 def write(root, name="a", printed="MSE 0.25 of 3\n", parameters=None, x=(1.0, np.nan), n=(3, 4)):
-    """Write an experiment as a batch leaves it: notebook, run, table, text."""
+    """Write an experiment like a batch does: notebook, run, table, text."""
     folder = root / name
     folder.mkdir(parents=True)
     cell = new_code_cell("print()", outputs=[new_output("stream", name="stdout", text=printed)])
@@ -38,8 +39,8 @@ def one(tmp_path):
     return tmp_path / "one"
 
 
-def test_the_same_numbers_are_the_same(one, tmp_path):
-    """Tolerance, NaN, the width of printed columns, and where it was made do not count."""
+def test_equal_numbers_agree(one, tmp_path):
+    """Within the tolerance; NaN, the width of printed columns and the provenance do not count."""
     write(tmp_path / "two", x=(1.0 + 1e-8, np.nan), printed="MSE   0.250000001  of 3\n")
     for path in (tmp_path / "two" / "a").iterdir():
         if path.suffix == ".nc":
@@ -65,7 +66,7 @@ def test_the_same_numbers_are_the_same(one, tmp_path):
         ({"parameters": {"n": 4}}, ["a/x.ipynb: other parameters, not compared: n: 3 → 4"]),
     ],
 )
-def test_each_difference_is_named(one, tmp_path, change, lines):
+def test_each_difference_is_reported(one, tmp_path, change, lines):
     write(tmp_path / "two", **change)
     different = compare(one, tmp_path / "two")[1]
     assert len(different) == len(lines)
@@ -73,11 +74,11 @@ def test_each_difference_is_named(one, tmp_path, change, lines):
         assert line.startswith(start)
 
 
-def test_what_only_one_has_is_named(one, tmp_path):
+def test_files_on_one_side_only_are_reported(one, tmp_path):
     write(tmp_path / "two")
     write(tmp_path / "two", name="b")
     (tmp_path / "two" / "a" / "t.md").unlink()
-    (tmp_path / "two" / "a" / "run.nc").unlink()  # figures are kept without
+    (tmp_path / "two" / "a" / "run.nc").unlink()  # allowed: figures are kept without it
     table = tmp_path / "two" / "a" / "t.csv"
     pd.read_csv(table).rename(columns={"verdict": "answer"}).to_csv(table, index=False)
     assert compare(one, tmp_path / "two")[1] == [
@@ -88,28 +89,39 @@ def test_what_only_one_has_is_named(one, tmp_path):
     ]
 
 
-def test_the_command_says_what_differs_and_exits_with_1(one, tmp_path):
+@pytest.mark.parametrize("origin", [3, {"parameters": [3]}])
+def test_a_notebook_without_a_mapping_of_parameters_is_refused(one, tmp_path, origin):
+    write(tmp_path / "two")
+    path = tmp_path / "two" / "a" / "x.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["deep_nb"] = origin
+    nbformat.write(notebook, path)
+    with pytest.raises(ValueError, match=r"x\.ipynb: .* must be a mapping"):
+        compare(one, tmp_path / "two")
+
+
+def test_the_command_shows_differences_and_exits_with_1(one, tmp_path):
     write(tmp_path / "two", x=(9.0, np.nan))
-    words = ["verify", str(one), "--against", str(tmp_path / "two")]
-    result = CliRunner().invoke(main, words)
+    words = ["verify", one, "--against", tmp_path / "two"]
+    result = run(*words)
     assert result.exit_code == 1
     assert result.stdout == "a/run.nc: x: 1 of 2 differ, most 1.0 against 9.0\n"
-    assert "1 differences, 4 files looked at" in result.stderr
-    result = CliRunner().invoke(main, [*words, "--rtol", "1"])
+    assert "1 differences in 4 files" in result.stderr
+    result = run(*words, "--rtol", 1)
     assert result.exit_code == 0
-    assert result.stdout == f"4 files in {one} and {tmp_path / 'two'} hold the same numbers\n"
+    assert result.stdout == f"4 files in {one} and {tmp_path / 'two'} contain the same numbers\n"
 
 
-def test_checksums_find_what_is_changed_lost_or_added(one):
+def test_checksums_find_changed_missing_and_additional_files(one):
     assert verify(one) == (5, [])
     (one / "a" / "t.csv").write_text("n\n3\n")
     (one / "a" / "t.md").unlink()
     (one / "a" / "new.csv").write_text("")
     assert verify(one) == (
         5,
-        ["a/t.csv: differs from its SHA-256", "a/t.md: is not there", "a/new.csv: is not listed"],
+        ["a/t.csv: differs from its SHA-256", "a/t.md: missing", "a/new.csv: not listed"],
     )
-    result = CliRunner().invoke(main, ["verify", str(one)])
+    result = run("verify", one)
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 3
 
@@ -117,20 +129,20 @@ def test_checksums_find_what_is_changed_lost_or_added(one):
 @pytest.mark.parametrize(
     "line", ["0" * 64 + "  ../../etc/passwd", "0" * 64 + "  /etc/passwd", "0" * 63 + "  a/x", "\0"]
 )
-def test_checksums_of_files_elsewhere_are_refused(one, line):
+def test_checksums_of_files_outside_the_folder_are_refused(one, line):
     (one / "SHA256SUMS").write_text(line + "\n")
     with pytest.raises(ValueError, match="SHA256SUMS is damaged: not a line of checksums"):
         verify(one)
 
 
-def test_only_files_of_some_endings_are_listed(one):
+def test_checksums_can_be_restricted_to_some_suffixes(one):
     write_checksums(one, [".csv", ".md"])
     assert list(read_checksums(one)) == ["a/record.json", "a/t.csv", "a/t.md"]
 
 
-def test_what_has_a_damaged_record_is_not_listed_and_told_of(one, tmp_path):
+def test_files_with_a_damaged_record_are_reported_as_not_listed(one, tmp_path):
     write(one, name="b")
     (one / "a" / "record.json").write_text("{")
     write_checksums(one)
     assert {name.partition("/")[0] for name in read_checksums(one)} == {"b"}
-    assert "a/record.json: is not listed" in verify(one)[1]
+    assert "a/record.json: not listed" in verify(one)[1]

@@ -1,18 +1,16 @@
-"""Replication: a batch of experiments that survives what happens to it.
+"""A batch of experiments that resumes after any interruption.
 
-A folder of results belongs to one batch at a time. Experiments run in working folders; when one has
-ended, its files are moved to its place and its record is written last. An experiment whose record
-holds is done, and is not run again.
+Only one batch at a time uses a folder of results. Experiments run in working folders; when one
+ends, the batch moves its files into place and writes its record last. An experiment with a valid
+record is done and does not run again.
 """
-
-from __future__ import annotations
 
 import contextlib
 import dataclasses
 import shutil
 import threading
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor, as_completed
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -21,97 +19,123 @@ from jupyter_client.kernelspec import KernelSpecManager
 
 from deep_nb._files import flush, replacing, sha256
 from deep_nb._provenance import provenance
-from deep_nb.kinds import FLAG, NAMES, PATHLIB, a, check_executor, integer, plain, sequence, takes
+from deep_nb._validation import as_path, check_executor, file_name, flag, instance, integer, items
 from deep_nb.replication.execution import KERNEL, Outcome, execute
 from deep_nb.replication.jobs import Job
 from deep_nb.replication.records import RECORD, Record, state, write_record
 from deep_nb.replication.verification import write_checksums
 
-#: Endings of what belongs into the repository's figures, and of all that an experiment leaves.
+#: Suffixes of the files that belong to the repository's figures, and of all files that an
+#: experiment leaves.
 FIGURES = (".svg", ".png", ".csv", ".gz", ".md", ".ipynb")
 OUTPUTS = (*FIGURES, ".nc", ".html")
 
-#: In the folder of a batch, beside its experiments.
+#: Names in the folder of a batch, next to its experiments.
 LOCK, WORKING, CHECKPOINTS = ".lock", ".working", ".checkpoints"
 
 
-@takes(
-    jobs=sequence(a(Job), 0),
-    output=PATHLIB,
-    processes=integer(1),
-    force=FLAG,
-)
 def replicate(
-    jobs: list[Job],
-    output: Path,
+    jobs: Sequence[Job],
+    output: str | Path,
     processes: int = 1,
     *,
     executor: Executor | None = None,
     force: bool = False,
 ) -> Generator[Outcome]:
-    """Execute the jobs that are not done, each in a process of its own, and yield their outcomes.
+    """Execute the jobs that are not done, each in a separate process, and yield their outcomes.
 
-    Into ``output / job.name`` go the executed notebook, its HTML, what the notebook writes there:
-    figures (SVG and PNG), tables and results (netCDF), and ``record.json``. A job that fails leaves
-    its notebook with the error in it and does not stop the others. ``SHA256SUMS`` in `output` is
-    renewed after each.
+    The folder ``output / job.name`` receives the executed notebook, its HTML page, everything that
+    the notebook writes (figures, tables, runs), and ``record.json``. A job that fails keeps its
+    notebook with the error, and the other jobs continue. ``SHA256SUMS`` in `output` is updated
+    after every job. The jobs start when the returned generator is iterated.
 
     Parameters
     ----------
     jobs : list of Job
-        As from `deep_nb.replication.jobs.read_jobs`.
-    output : Path
-        Folder, made if need be.
+        From `read_jobs`.
+    output : path-like
+        Folder, created if necessary.
     processes : int
-        Jobs at a time on this machine, at least 1.
+        Number of simultaneous jobs on this machine.
     executor : concurrent.futures.Executor, optional
-        Runs the jobs instead, with as many at a time as it likes; its workers need this package,
-        the notebooks and `output` under the same paths.
+        Runs the jobs instead of this machine, and decides how many at a time. Its workers need
+        this package, the notebooks and `output` under the same paths.
     force : bool
-        Whether to run what is done, too.
+        Whether to run jobs that are done, too.
+
+    Yields
+    ------
+    Outcome
+        With the attributes ``name``, ``status`` ("done" or "failed"), ``error``, ``seconds``,
+        ``folder`` and ``origin``, in the order in which the jobs end.
 
     Raises
     ------
     ValueError
-        If `jobs` is no list of jobs, `output` no path, or `processes` no integer of at least 1.
+        If an argument is not valid.
     RuntimeError
-        If the Jupyter kernel is not installed, or another batch is at work on `output`.
+        If the Jupyter kernel is not installed, or another batch uses `output`.
     OSError
-        If `output` cannot be written to, or the disk is full.
+        If `output` cannot be written.
+
+    See Also
+    --------
+    read_jobs : Read jobs from the experiments file.
+    state : Tell whether a job is done.
+    verify : Check the files of a batch.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import deep_nb
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for outcome in deep_nb.replication.replicate([], folder):
+    ...         print(outcome.name, outcome.status)
+    ...     print(deep_nb.replication.verify(folder))
+    (0, [])
     """
+    jobs = [instance(job, f"jobs[{i}]", Job) for i, job in enumerate(items(jobs, "jobs", 0))]
+    output = as_path(output, "output")
+    processes = integer(processes, "processes", 1)
     check_executor(executor)
-    processes = plain(processes)
+    force = flag(force, "force")
     if KERNEL not in KernelSpecManager().find_kernel_specs():
         raise RuntimeError(
             f"Jupyter has no kernel {KERNEL!r}; install it with: "
             "python -m pip install ipykernel && python -m ipykernel install --sys-prefix"
         )
+    return _replicate(jobs, output, processes, executor, force)
+
+
+def _replicate(
+    jobs: list[Job], output: Path, processes: int, executor: Executor | None, force: bool
+) -> Generator[Outcome]:
     with _locked(output):
         if (output / WORKING).exists():  # of a batch that was killed
             shutil.rmtree(output / WORKING)
         (output / WORKING).mkdir()
         try:
-            write_checksums(output)  # a kill may have left it behind the records
+            write_checksums(output)  # a killed batch may have left them out of date
             wanted = [
                 job for job in jobs if force or state(job, output / job.name).status != "done"
             ]
             yield from _run(wanted, output, processes, executor)
         finally:
-            # What a worker elsewhere may still write there is nobody's any more.
+            # A worker on another machine may still write there; its files are not needed.
             shutil.rmtree(output / WORKING, ignore_errors=executor is not None)
 
 
 @contextlib.contextmanager
 def _locked(output: Path) -> Iterator[None]:
-    """Hold the folder; the system lets go of it when this process ends, however it does."""
+    """Lock the folder; the operating system releases the lock when the process exits."""
     output.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(output / LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise RuntimeError(
-            f"another batch is at work on {output}: wait until it has ended, or choose another "
-            "folder with --output"
+            f"another batch is using {output}: wait until it ends, or choose another folder with "
+            "--output"
         ) from None
     try:
         yield
@@ -122,7 +146,7 @@ def _locked(output: Path) -> Iterator[None]:
 def _run(
     jobs: list[Job], output: Path, processes: int, executor: Executor | None
 ) -> Iterator[Outcome]:
-    """Execute the jobs and put away what each leaves, in the order in which they end."""
+    """Execute the jobs and store the files of each, in the order in which they end."""
     stop = None if executor else threading.Event()
     pool = executor or ThreadPoolExecutor(processes, thread_name_prefix="deep_nb")
     futures = {}
@@ -137,13 +161,15 @@ def _run(
             job, fingerprint = futures[future]
             try:
                 outcome = future.result()
-            except (Exception, CancelledError) as failure:  # not the experiment's, its worker's
+            except Exception as failure:  # of the worker, not of the experiment
                 error = f"{type(failure).__name__}: {failure}"
                 outcome = Outcome(job.name, None, {**provenance(), "error": error}, error)
             try:
-                yield _put_away(outcome, fingerprint, output)
-            except (OSError, ValueError) as failure:  # a full disk, or something in the way
-                yield dataclasses.replace(outcome, error=f"{type(failure).__name__}: {failure}")
+                outcome = _store(outcome, fingerprint, output)
+            except (OSError, ValueError) as failure:  # such as a full disk
+                error = f"{type(failure).__name__}: {failure}"
+                outcome = dataclasses.replace(outcome, error=error)
+            yield outcome
     finally:
         if stop is not None:
             stop.set()
@@ -152,8 +178,8 @@ def _run(
             future.cancel()
 
 
-def _put_away(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Outcome:
-    """Move an experiment's files to their place, then write its record: only now it is done."""
+def _store(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Outcome:
+    """Move an experiment's files into place, then write its record, which completes it."""
     folder = output / outcome.name
     folder.mkdir(exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
@@ -176,16 +202,15 @@ def _put_away(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Ou
     return dataclasses.replace(outcome, folder=folder)
 
 
-@takes(names=NAMES, source=PATHLIB, target=PATHLIB)
-def collect_figures(names: Iterable[str], source: Path, target: Path) -> list[Path]:
-    """Copy figures, tables, notebooks and records of experiments, with checksums.
+def collect_figures(names: Sequence[str], source: str | Path, target: str | Path) -> list[Path]:
+    """Copy figures, tables, notebooks and records of experiments, and write their checksums.
 
     Parameters
     ----------
-    names : iterable of str
+    names : list of str
         Experiments that are done.
-    source, target : Path
-        Folders with one folder an experiment; ``SHA256SUMS`` in `target` is renewed.
+    source, target : path-like
+        Folders that contain one folder per experiment; `target` also receives ``SHA256SUMS``.
 
     Returns
     -------
@@ -195,10 +220,30 @@ def collect_figures(names: Iterable[str], source: Path, target: Path) -> list[Pa
     Raises
     ------
     ValueError
-        If `names` is no sequence of names, or `source` or `target` no path.
+        If an argument is not valid.
     OSError
-        If a folder is missing, or cannot be read or written to.
+        If a folder is missing, or cannot be read or written.
+
+    See Also
+    --------
+    replicate : Execute the experiments.
+    verify : Check the copies.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import deep_nb
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     source, target = pathlib.Path(name, "batch"), pathlib.Path(name, "figures")
+    ...     (source / "xor").mkdir(parents=True)
+    ...     for file in ("mse.svg", "run.nc"):
+    ...         (source / "xor" / file).touch()
+    ...     copies = deep_nb.replication.collect_figures(["xor"], source, target)
+    >>> [copy.name for copy in copies]
+    ['mse.svg']
     """
+    names = [file_name(name, f"names[{i}]") for i, name in enumerate(items(names, "names", 0))]
+    source, target = as_path(source, "source"), as_path(target, "target")
     copies = []
     for name in names:
         folder = target / name

@@ -1,10 +1,9 @@
-"""Execution: one notebook in a process of its own, which cannot take others down with it.
+"""Execution: each notebook in a separate process, so that a crash cannot affect the others.
 
-`execute` starts ``python -m deep_nb.replication.execution`` and watches it: a limit on its time, and its death,
-end as the experiment's error. The process in turn watches its parent and ends when that dies.
+`execute` starts ``python -m deep_nb.replication.execution`` and watches it: a timeout or the death
+of the process becomes the experiment's error. The process watches its parent in turn, and ends
+when the parent dies.
 """
-
-from __future__ import annotations
 
 import html
 import json
@@ -30,35 +29,36 @@ from traitlets.config import Config
 
 from deep_nb._files import write_text
 from deep_nb._provenance import code, differences, provenance, stamp
-from deep_nb.kinds import MAPPING, NOTHING, PATHLIB, a, takes
 from deep_nb.replication.jobs import CHECKPOINT, OUTPUT, Job, literal
 from deep_nb.replication.notebooks import read_notebook
 from deep_nb.replication.records import RECORD
 
 KERNEL = "python3"
 
-#: What the processes tell each other, in the experiment's working folder.
+#: Files in the working folder through which the two processes communicate.
 REQUEST, ANSWER, LOG = ".request.json", ".answer.json", ".log"
 
-#: Of the folder for temporary files; what is added to it makes a path of at most 107 letters.
+#: Maximum length of the path for temporary files, so that the paths of the kernel's sockets stay
+#: within the system's limit of 107 characters.
 LONGEST_TMP = 50
 
-#: Seconds between two looks at the process.
-LOOK = 0.1
+#: Seconds between two checks of the process.
+POLL = 0.1
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one experiment ended: `error` is empty if it went well.
+    """How one experiment ended.
 
     Attributes
     ----------
     name : str
     folder : Path or None
-        Where its files are; None if there are none.
+        Contains its files; None if it left no files.
     origin : dict
         Provenance, parameters, start and duration.
     error : str
+        Empty after success.
     """
 
     name: str
@@ -68,22 +68,15 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """How long it took, 0 where that is not known."""
+        """Duration of the execution; 0 if unknown."""
         return float(self.origin.get("seconds", 0.0))
 
     @property
     def status(self) -> str:
-        """In one word."""
+        """The word "failed" or "done"."""
         return "failed" if self.error else "done"
 
 
-@takes(
-    job=a(Job),
-    fingerprint=MAPPING,
-    working=PATHLIB,
-    checkpoint=PATHLIB,
-    stop=a(threading.Event) | NOTHING,
-)
 def execute(
     job: Job,
     fingerprint: dict[str, Any],
@@ -91,31 +84,13 @@ def execute(
     checkpoint: Path,
     stop: threading.Event | None = None,
 ) -> Outcome:
-    """Execute a notebook in a process of its own.
+    """Execute a notebook in a separate process, in a new folder inside `working`.
 
-    Parameters
-    ----------
-    job : Job
-    fingerprint : dict
-        What its results are to depend on, `deep_nb.replication.jobs.Job.fingerprint`.
-    working : Path
-        A new folder is made in it for the files.
-    checkpoint : Path
-        Folder for the finished blocks of seeds of a notebook that keeps them.
-    stop : threading.Event, optional
-        Once set, the process is ended.
+    The process refuses to run if the job no longer has this fingerprint. `checkpoint` is the
+    folder for the notebook's checkpoints. Setting `stop` ends the process.
 
-    Returns
-    -------
-    Outcome
-        With the executed notebook as far as it went, its HTML page, and what it wrote.
-
-    Raises
-    ------
-    ValueError
-        If an argument is something else, or `fingerprint` not made of JSON types.
-    OSError
-        If `working` cannot be written to.
+    The outcome's folder contains the executed notebook up to the first error, its HTML page, and
+    the files that it wrote.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"{job.name}-", dir=working)).resolve()
     request = {
@@ -124,26 +99,12 @@ def execute(
         "parameters": job.parameters,
         "timeout": job.timeout,
         "fingerprint": fingerprint,
-        "checkpoint": os.path.relpath(checkpoint.resolve(), folder),  # no path of this machine
+        # Relative, so that the executed notebook does not contain a path of this machine.
+        "checkpoint": os.path.relpath(checkpoint.resolve(), folder),
     }
-    try:
-        text = json.dumps(request)
-    except (TypeError, ValueError, RecursionError) as wrong:
-        raise ValueError(f"fingerprint must be made of JSON types: {wrong}") from None
-    write_text(folder / REQUEST, text)
+    write_text(folder / REQUEST, json.dumps(request))
     started, clock = datetime.now(UTC), time.monotonic()
-    with (folder / LOG).open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "deep_nb.replication.execution", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            error = _watch(process, job.timeout, stop)
-        finally:
-            _kill(process)
-    error = error or _answer(folder, process.returncode)
+    error = _run_process(folder, job.timeout, stop)
     refused = _refuse(folder)
     error = error or refused
     origin = {
@@ -157,20 +118,36 @@ def execute(
     return Outcome(job.name, folder, {**origin, "error": error}, error)
 
 
-def _watch(process: subprocess.Popen[bytes], timeout: float, stop: threading.Event | None) -> str:
-    """Wait for the process; return why it has to be ended, if it has."""
+def _run_process(folder: Path, timeout: int, stop: threading.Event | None) -> str:
+    """Run the process that executes the request in the folder; return its error."""
+    with (folder / LOG).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deep_nb.replication.execution", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            error = _watch(process, timeout, stop)
+        finally:
+            _kill(process)
+    return error or _answer(folder, process.returncode)
+
+
+def _watch(process: subprocess.Popen[bytes], timeout: int, stop: threading.Event | None) -> str:
+    """Wait until the process ends; return the reason if it must be killed."""
     deadline = time.monotonic() + timeout
     while process.poll() is None:
         if time.monotonic() > deadline:
-            return f"TimeoutError: it took longer than its timeout of {timeout} s"
+            return f"TimeoutError: it exceeded its timeout of {timeout} s"
         if stop is not None and stop.is_set():
             return "InterruptedError: the batch was stopped"
-        time.sleep(LOOK)
+        time.sleep(POLL)
     return ""
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process and all that it started."""
+    """Kill the process and all its descendants."""
     _kill_children(process.pid)
     process.kill()
     process.communicate()
@@ -195,24 +172,25 @@ def _answer(folder: Path, status: int) -> str:
         return str(json.loads(answer.read_text(encoding="utf-8"))["error"])
     how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
     last = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip()[-2000:]
-    return f"RuntimeError: its process died ({how})" + (f"; it last said:\n{last}" if last else "")
+    output = f"; its last output:\n{last}" if last else ""
+    return f"RuntimeError: its process died ({how}){output}"
 
 
 def _finish(job: Job, folder: Path, origin: dict[str, Any]) -> str:
-    """Leave a notebook in any case, its page, and the origin in every file; return an error."""
+    """Write the notebook, its HTML page, and the origin into every file; return an error."""
     for name in (REQUEST, ANSWER, LOG):
         (folder / name).unlink(missing_ok=True)
     notebook = folder / job.notebook.name
     try:
         content = read_notebook(notebook)
-    except (OSError, ValueError):  # not begun, or cut off in the middle of being written
+    except (OSError, ValueError):  # not started, or killed while writing
         content = read_notebook(job.notebook)
         for cell in content.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
     content.metadata["deep_nb"] = origin
     content.metadata["papermill"] = {
-        **content.metadata.get("papermill", {}),  # without the paths of this machine
+        **content.metadata.get("papermill", {}),  # whose paths contain folders of this machine
         "input_path": job.notebook.name,
         "output_path": notebook.name,
     }
@@ -225,13 +203,13 @@ def _finish(job: Job, folder: Path, origin: dict[str, Any]) -> str:
         source = html.escape(json.dumps(origin, ensure_ascii=False))
         page = page.replace("<head>", f'<head><meta name="source" content="{source}">', 1)
         notebook.with_suffix(".html").write_text(page, encoding="utf-8")
-    except Exception as failure:  # what goes wrong with an experiment's files is its own error
+    except Exception as failure:  # with its files: the experiment fails, the batch continues
         return f"{type(failure).__name__}: {failure}"
     return ""
 
 
 def _refuse(folder: Path) -> str:
-    """Remove what a notebook may not leave: a record, folders, names of several lines."""
+    """Remove what a notebook must not leave: folders, a record, unprintable names."""
     error = ""
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name.isprintable() and path.name != RECORD:
@@ -240,26 +218,26 @@ def _refuse(folder: Path) -> str:
             shutil.rmtree(path)
         else:
             path.unlink()
-        error = f"ValueError: it left {path.name!r}, where only files with plain names may stand"
+        error = f"ValueError: it left {path.name!r}; only files with printable names are allowed"
     return error
 
 
 def main(folder: Path) -> None:
-    """Execute what the request in the folder asks for, and answer."""
+    """Execute the request in the folder and write the answer."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
     error = ""
     try:
         _run(request, folder)
-    except PapermillExecutionError as failure:  # its traceback stands in the notebook
+    except PapermillExecutionError as failure:  # the notebook contains the traceback
         error = f"{failure.ename}: {failure.evalue} (in cell {failure.exec_count})"
-    except Exception as failure:  # whatever else may go wrong is the experiment's outcome, too
+    except Exception as failure:  # any other error also belongs to the experiment
         error = f"{type(failure).__name__}: {failure}"
     write_text(folder / ANSWER, json.dumps({"error": error}))
 
 
 def _end_with_parent() -> None:
-    """End this process and its kernel once the parent's end of the pipe is closed."""
+    """End this process and its kernel when the parent closes its end of the pipe."""
     os.read(sys.stdin.fileno(), 1)
     _kill_children(os.getpid())
     os._exit(1)
@@ -270,12 +248,12 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     changed = differences(request["fingerprint"], job.fingerprint)
     if changed:
         raise RuntimeError(
-            "here it would not run what the batch was started with: " + "; ".join(changed)
+            "this differs from what the batch was started with: " + "; ".join(changed)
         )
     given = {**job.parameters, OUTPUT: "."}
     if CHECKPOINT in job.defaults:
         given[CHECKPOINT] = request["checkpoint"]
-    # The system bounds the length of a socket's path, and a cluster's TMPDIR may be long.
+    # The system limits the length of a socket's path; TMPDIR on a cluster may be too long.
     root = "/tmp" if os.name == "posix" and len(tempfile.gettempdir()) > LONGEST_TMP else None
     with tempfile.TemporaryDirectory(prefix="deep-nb-", dir=root) as sockets:
         papermill.execute_notebook(
@@ -291,11 +269,11 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     code.cache_clear()
     changed = differences(request["fingerprint"], job.fingerprint)
     if changed:
-        raise RuntimeError("this changed while it ran: " + "; ".join(changed))
+        raise RuntimeError("this changed during the run: " + "; ".join(changed))
 
 
 def _kernel_config(folder: str) -> Config:
-    """Have the kernel listen on sockets in a folder of its own: no two can race for a port."""
+    """Let the kernel listen on sockets in this folder; kernels would compete for free ports."""
     if os.name != "posix":
         return Config()
     return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})

@@ -1,7 +1,5 @@
 """The experiments file: which notebook runs with which parameters."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib
@@ -18,79 +16,58 @@ import yaml
 from pydantic import Field
 
 from deep_nb._provenance import code
-from deep_nb.checks import Frozen, mapping, one_of, select
-from deep_nb.kinds import MAPPING, PATHLIB, TEXT, as_path, did_you_mean, integer, short, takes
+from deep_nb._validation import Frozen, as_path, did_you_mean, mapping, one_of, select, short
 from deep_nb.replication.notebooks import read_notebook
 
 PROFILES = ("quick", "full")
 
-#: Parameters of a notebook that the batch sets: where it leaves its files, and finished blocks of
-#: seeds (only where the notebook has it).
+#: Parameters of a notebook that the batch sets: the folder for its results and, if the notebook
+#: has it, the folder for its checkpoints.
 OUTPUT, CHECKPOINT = "output", "checkpoint"
 
-
-#: Three years, in seconds.
+#: Maximum timeout in seconds, about three years.
 MAX_TIMEOUT = 100_000_000
 
 
 class Entry(Frozen):
-    """One entry of the experiments file.
-
-    Raises
-    ------
-    ValueError
-        On an unknown name, or a value of the wrong type or out of range.
-    """
+    """One entry of the experiments file."""
 
     name: str = Field(pattern=r"^[\w{}-]+$", description="may hold {parameter} of the matrix")
     notebook: str = Field(description="path, relative to the experiments file")
     parameters: dict[str, Any] = Field({}, description="in every profile")
-    matrix: dict[str, list[Any]] = Field({}, description="one experiment a combination")
+    matrix: dict[str, list[Any]] = Field({}, description="one experiment per combination")
     quick: dict[str, Any] = Field({}, description="parameters of the quick profile")
     full: dict[str, Any] = Field({}, description="parameters of the full profile")
-    timeout: int = Field(7200, gt=0, le=MAX_TIMEOUT, description="seconds the experiment may take")
+    timeout: int = Field(7200, gt=0, le=MAX_TIMEOUT, description="in seconds")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to execute with its parameters.
-
-    Raises
-    ------
-    ValueError
-        If `name` is no text, `notebook` no path, `parameters` no mapping, or `timeout` no integer
-        of at least 1.
-    """
+    """One notebook to execute with its parameters; `timeout` in seconds."""
 
     name: str
     notebook: Path
     parameters: dict[str, Any]
     timeout: int
 
-    def __post_init__(self) -> None:
-        TEXT.check(self.name, "name")
-        PATHLIB.check(self.notebook, "notebook")
-        MAPPING.check(self.parameters, "parameters")
-        integer(1, MAX_TIMEOUT).check(self.timeout, "timeout")
-
     @functools.cached_property
     def defaults(self) -> dict[str, Any]:
-        """The notebook's own parameters with their values; a value that is no literal as text."""
+        """The notebook's own parameters and their default values."""
         read_notebook(self.notebook)
         known = papermill.inspect_notebook(literal(self.notebook))
         return {name: _value(given["default"]) for name, given in known.items()}
 
     @property
     def all_parameters(self) -> dict[str, Any]:
-        """Every parameter that the notebook runs with, but those that the batch sets."""
+        """Every parameter of the execution except those that the batch sets."""
         given = {**self.defaults, **self.parameters}
         return {name: value for name, value in given.items() if name not in (OUTPUT, CHECKPOINT)}
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What its results depend on: notebook, parameters, package and versions.
+        """Everything that the results depend on: notebook, parameters, package and versions.
 
-        Of the notebook, the sources of its cells count, not the outputs stored in it.
+        The notebook counts with the sources of its cells, without the outputs stored in it.
         """
         cells = read_notebook(self.notebook).cells
         sources = json.dumps([[cell.cell_type, cell.source] for cell in cells])
@@ -101,34 +78,33 @@ class Job:
         }
 
 
-@takes(path=PATHLIB)
 def literal(path: Path) -> str:
-    """Return a path that papermill, which formats it with the parameters, leaves as it is.
-
-    Raises
-    ------
-    ValueError
-        If `path` is none.
-    """
+    """Return a path with braces escaped: papermill formats paths with the parameters."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def _value(text: str) -> Any:
+def _value(source: str) -> Any:
+    """Return the value of a literal that JSON can hold, else the source text."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+        value = ast.literal_eval(source)
+        json.dumps(value)
+    except (SyntaxError, TypeError, ValueError):
+        return source
+    return value
 
 
 def read_jobs(
     experiments: str | Path, profile: str = "quick", only: str | None = None
 ) -> list[Job]:
-    """Read the experiments file and check every job against its notebook.
+    """Read the experiments file and return its jobs, each checked against its notebook.
 
     Parameters
     ----------
     experiments : str or Path
-        YAML file with a list ``experiments`` of `Entry`.
+        YAML file with a list ``experiments``. An entry has a ``name``, a ``notebook`` (path
+        relative to the file), and optionally ``parameters``, ``matrix`` (one job per combination
+        of its values, whose names may stand in ``name`` in braces), ``quick`` and ``full``
+        (parameters of one profile), and ``timeout`` in seconds (default 7200).
     profile : str
         "quick" or "full".
     only : str, optional
@@ -137,22 +113,49 @@ def read_jobs(
     Returns
     -------
     list of Job
+        With the attributes ``name``, ``notebook``, ``parameters`` and ``timeout``.
 
     Raises
     ------
     FileNotFoundError, OSError
         If the experiments file or a notebook is missing or cannot be read.
     ValueError
-        If `experiments` is no path, `profile` is unknown, an entry is malformed, a name
-        stands twice, no name matches `only`, or a parameter is not one of the notebook's or no
-        JSON type.
+        If an argument is not valid, an entry is malformed, two jobs have one name, no name matches
+        `only`, or a notebook lacks a parameter.
+
+    See Also
+    --------
+    replicate : Execute jobs.
+    state : Tell whether a job is done.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> jobs = deep_nb.replication.read_jobs("experiments.yml", only="DEEP-x*")
+    >>> [(job.name, job.parameters) for job in jobs]
+    [('DEEP-xor', {'num_net': 10, 'model': 'DEEP', 'task': 'xor'})]
     """
-    one_of(profile, PROFILES, "profile")
     experiments = as_path(experiments, "experiments")
+    one_of(profile, PROFILES, "profile")
+    entries = _read_entries(experiments)
+    jobs = [job for entry in entries for job in _jobs_of(entry, experiments.parent, profile)]
+    names = [job.name for job in jobs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{experiments} has two experiments named {name!r}")
+    if not jobs:
+        raise ValueError(f"{experiments} does not describe any experiment")
+    chosen = select(jobs, "name", only, "experiment")
+    for job in chosen:
+        _check_parameters(job)
+    return chosen
+
+
+def _read_entries(experiments: Path) -> list[Entry]:
     if not experiments.is_file():
         raise FileNotFoundError(
             f"no experiments file at {experiments}: run this in a clone of the repository, or "
-            "name one with --experiments"
+            "name a file with --experiments"
         )
     try:
         content = mapping(yaml.safe_load(experiments.read_text(encoding="utf-8")), "the file")
@@ -160,18 +163,7 @@ def read_jobs(
         raise ValueError(f"{experiments} is not an experiments file: {error}") from None
     if list(content) != ["experiments"] or not isinstance(content["experiments"], list):
         raise ValueError(f"{experiments} must hold one list named 'experiments'")
-    entries = [Entry(**mapping(item, "an experiment")) for item in content["experiments"]]
-    jobs = [job for entry in entries for job in _jobs_of(entry, experiments.parent, profile)]
-    names = [job.name for job in jobs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{experiments} has two experiments named {name!r}")
-    if not jobs:
-        raise ValueError(f"{experiments} describes no experiment")
-    chosen = select(jobs, "name", only, "experiment")
-    for job in chosen:
-        _check_parameters(job)
-    return chosen
+    return [Entry(**mapping(item, "an experiment")) for item in content["experiments"]]
 
 
 def _jobs_of(entry: Entry, root: Path, profile: str) -> Iterator[Job]:
@@ -186,8 +178,8 @@ def _jobs_of(entry: Entry, root: Path, profile: str) -> Iterator[Job]:
             ) from None
         if not re.fullmatch(r"[\w-]+", name):
             raise ValueError(
-                f"experiment {entry.name!r}: {name!r} names a folder, and may hold letters, "
-                "digits, '_' and '-' only"
+                f"experiment {entry.name!r}: {name!r} names a folder and may hold only letters, "
+                "digits, '_' and '-'"
             )
         yield Job(
             name=name,
@@ -198,7 +190,7 @@ def _jobs_of(entry: Entry, root: Path, profile: str) -> Iterator[Job]:
 
 
 def _check_parameters(job: Job) -> None:
-    """Refuse what papermill only warns about: parameters that the notebook does not have."""
+    """Refuse parameters that the notebook does not have; papermill would only warn."""
     if not job.notebook.is_file():
         raise FileNotFoundError(f"experiment {job.name!r}: no notebook at {job.notebook}")
     if job.notebook.suffix != ".ipynb":
@@ -206,16 +198,14 @@ def _check_parameters(job: Job) -> None:
     known = list(job.defaults)
     for name in (OUTPUT, CHECKPOINT):
         if name in job.parameters:
-            raise ValueError(f"experiment {job.name!r}: {name!r} is set by the batch, not the file")
-    for name, value in job.parameters.items():
-        try:
-            same = json.loads(json.dumps(value, allow_nan=False)) == value
-        except (TypeError, ValueError):
-            same = False
-        if not same:
             raise ValueError(
-                f"experiment {job.name!r}: {name} must be a finite number, a text, a truth value, "
-                f"or a list or mapping of those, got {short(value)}"
+                f"experiment {job.name!r}: the batch sets {name!r}; remove it from the file"
+            )
+    for name, value in job.parameters.items():
+        if not _survives_json(value):
+            raise ValueError(
+                f"experiment {job.name!r}: {name} must be a finite number, a string, true, false, "
+                f"null, or a list or mapping of these, got {short(value)}"
             )
     for name in [*job.parameters, OUTPUT]:
         if name not in known:
@@ -223,3 +213,10 @@ def _check_parameters(job: Job) -> None:
                 f"experiment {job.name!r}: {job.notebook.name} has no parameter {name!r}"
                 f"{did_you_mean(name, known)}; allowed: {', '.join(known) or 'none'}"
             )
+
+
+def _survives_json(value: Any) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
+    except (TypeError, ValueError):
+        return False

@@ -1,39 +1,32 @@
-"""Records: what proves that an experiment is done, and from what."""
-
-from __future__ import annotations
+"""Records: how each experiment ended, what it depended on, and which files it left."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import differences
-from deep_nb.checks import Frozen, mapping
-from deep_nb.kinds import MAPPING, TEXT, a, as_path, takes
+from deep_nb._validation import Frozen, as_path, instance, mapping
 from deep_nb.replication.jobs import Job
 
-#: The record's name in an experiment's folder. It is written last: without it nothing is done.
+#: Name of the record in an experiment's folder. It is written last and completes the experiment.
 RECORD = "record.json"
 
 
 class Record(Frozen):
-    """How an experiment ended, and the files it left.
+    """How an experiment ended, what it depended on, and the files it left.
 
     Attributes
     ----------
     error : str
-        Empty if it went well.
+        Empty after success.
     origin : dict
         Provenance, parameters, start and duration.
     fingerprint : dict
-        As of `deep_nb.replication.jobs.Job.fingerprint`.
+        Everything that the results depend on, `deep_nb.replication.jobs.Job.fingerprint`.
     files : dict
-        From each file's name to its SHA-256.
-
-    Raises
-    ------
-    ValueError
-        If a value is missing or of the wrong type.
+        SHA-256 by file name.
     """
 
     error: str
@@ -43,51 +36,21 @@ class Record(Frozen):
 
 
 class State(NamedTuple):
-    """Where an experiment stands.
-
-    Attributes
-    ----------
-    name : str
-    status : str
-        "done", "stale", "failed" or "missing".
-    why : list of str
-        What changed or went wrong, a line each; empty if done.
-    """
+    """Whether an experiment is done, and the reasons if it is not, one per line."""
 
     name: str
     status: Literal["done", "stale", "failed", "missing"]
     why: list[str]
 
 
-@takes(record=a(Record))
 def write_record(record: Record, folder: Path) -> None:
-    """Write an experiment's record into its folder, in one step.
-
-    Raises
-    ------
-    ValueError
-        If `record` is none, or holds other than JSON types, or `folder` is no path.
-    OSError
-        If it cannot be written.
-    """
-    try:
-        text = json.dumps(dict(record), indent=1, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"record must be made of JSON types: {error}") from None
-    write_text(as_path(folder, "folder") / RECORD, text + "\n")
+    """Write the record into an experiment's folder in one step."""
+    write_text(folder / RECORD, json.dumps(dict(record), indent=1, ensure_ascii=False) + "\n")
 
 
 def read_record(folder: Path) -> Record | None:
-    """Read an experiment's record; None if there is none.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged, or `folder` is no path.
-    OSError
-        If it cannot be read.
-    """
-    path = as_path(folder, "folder") / RECORD
+    """Read the record of an experiment; None if it is missing, ValueError if it is damaged."""
+    path = folder / RECORD
     if not path.is_file():
         return None
     try:
@@ -96,52 +59,62 @@ def read_record(folder: Path) -> Record | None:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
-@takes(job=a(Job))
-def state(job: Job, folder: Path) -> State:
-    """Return where a job stands whose results belong into a folder.
+def state(job: Job, folder: str | Path) -> State:
+    """Return whether the results of a job in a folder are done, stale, failed or missing.
 
-    Done means: it went well, its files are there with the right checksums, and neither notebook,
-    parameters, package nor versions have changed since.
+    An experiment is done if it ended without an error, its files have the recorded checksums, and
+    its fingerprint (notebook, parameters, package, versions) has not changed since.
+
+    Parameters
+    ----------
+    job : Job
+        From `read_jobs`.
+    folder : path-like
+        The folder of this job, ``output / job.name`` of `replicate`.
+
+    Returns
+    -------
+    State
+        ``name``, ``status`` and ``why``: a list of reasons, empty if done.
 
     Raises
     ------
     ValueError
-        If `job` is none, its notebook none, or `folder` is no path.
+        If an argument is not valid, or the job's notebook is damaged.
     OSError
         If a file cannot be read.
+
+    See Also
+    --------
+    replicate : Execute the jobs that are not done.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> (job,) = deep_nb.replication.read_jobs("experiments.yml", only="quickstart")
+    >>> deep_nb.replication.state(job, "no-batch/quickstart").status
+    'missing'
     """
+    instance(job, "job", Job)
     folder = as_path(folder, "folder")
     try:
         record = read_record(folder)
     except ValueError as error:
         return State(job.name, "stale", [str(error)])
     if record is None:
-        return State(job.name, "missing", ["it has not run to its end yet"])
+        return State(job.name, "missing", ["it has not finished yet"])
     if record.error:
         return State(job.name, "failed", record.error.strip().splitlines())
     why = damage(folder, record.files) + differences(record.fingerprint, job.fingerprint)
     return State(job.name, "stale" if why else "done", why)
 
 
-@takes(files=MAPPING)
-def damage(folder: Path, files: dict[str, str]) -> list[str]:
-    """Return, a line each, which files are not there or not what their SHA-256 says.
-
-    Raises
-    ------
-    ValueError
-        If `folder` is no path, or `files` no mapping from names to texts.
-    OSError
-        If a file cannot be read.
-    """
-    folder = as_path(folder, "folder")
-    for name, digest in files.items():
-        TEXT.check(digest, f"files[{name!r}]")
+def damage(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """Return one line per file that is missing or differs from its SHA-256."""
     lines = []
     for name, digest in files.items():
-        path = folder / name
-        if not path.is_file():
-            lines.append(f"{name} is not there")
-        elif sha256(path) != digest:
-            lines.append(f"{name} is damaged: its SHA-256 is not the one recorded")
+        if not (folder / name).is_file():
+            lines.append(f"{name}: missing")
+        elif sha256(folder / name) != digest:
+            lines.append(f"{name}: differs from its SHA-256")
     return lines

@@ -1,10 +1,8 @@
-"""Verification: whether files are what they were, and two batches say the same numbers."""
-
-from __future__ import annotations
+"""Verification: files against their checksums, and two batches number by number."""
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +12,24 @@ import xarray as xr
 
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import differences
-from deep_nb.kinds import NOTHING, TEXT, as_path, number, sequence, short, takes
+from deep_nb._validation import as_path, mapping, number
 from deep_nb.replication.notebooks import read_notebook
-from deep_nb.replication.records import RECORD, read_record
+from deep_nb.replication.records import RECORD, damage, read_record
 
 CHECKSUMS = "SHA256SUMS"
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _NUMBER = re.compile(r"[-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
+#: The pieces of a file that are compared, each with its name.
+Pieces = Iterator[tuple[str, np.ndarray]]
 
-@takes(suffixes=sequence(TEXT) | NOTHING)
+
 def write_checksums(folder: Path, suffixes: Sequence[str] | None = None) -> None:
-    """Write ``SHA256SUMS`` from the records of a batch; ``sha256sum --check`` reads it.
+    """Write ``SHA256SUMS`` from the records of a batch, for files with these suffixes or all.
 
-    An experiment whose record is damaged is left out, which `verify` tells of.
-
-    Parameters
-    ----------
-    folder : Path
-        With one folder an experiment.
-    suffixes : sequence of str, optional
-        Endings of the files that are listed beside the records, such as ``".svg"``; all by default.
-
-    Raises
-    ------
-    ValueError
-        If `folder` is no path, or `suffixes` no sequence of texts.
-    OSError
-        If a record cannot be read or the list not be written.
+    An experiment with a damaged record is left out; `verify` then reports its files.
     """
-    folder = as_path(folder, "folder")
     sums = {}
     for path in folder.glob(f"*/{RECORD}"):
         with contextlib.suppress(ValueError):
@@ -57,16 +42,7 @@ def write_checksums(folder: Path, suffixes: Sequence[str] | None = None) -> None
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file that ``SHA256SUMS`` lists.
-
-    Raises
-    ------
-    FileNotFoundError, OSError
-        If there is no such list, or it cannot be read.
-    ValueError
-        If it is damaged, or names files outside of the folder, or `folder` is no path.
-    """
-    folder = as_path(folder, "folder")
+    """Return the SHA-256 of each file in ``SHA256SUMS``; refuse paths outside the folder."""
     path = folder / CHECKSUMS
     if not path.is_file():
         raise FileNotFoundError(f"no {CHECKSUMS} in {folder}: is it a folder of deep-nb replicate?")
@@ -89,37 +65,55 @@ def verify(folder: str | Path) -> tuple[int, list[str]]:
     Parameters
     ----------
     folder : path-like
+        Contains ``SHA256SUMS`` and one folder per experiment.
 
     Returns
     -------
     checked : int
-        How many files are listed.
+        Number of files in the list.
     wrong : list of str
-        A line for each that is not there, differs, or stands beside them without being listed.
+        One line per file that is missing, differs from its checksum, or is not in the list.
 
     Raises
     ------
-    FileNotFoundError, OSError, ValueError
-        As `read_checksums`.
+    FileNotFoundError, OSError
+        If the list is missing, or a file cannot be read.
+    ValueError
+        If `folder` is not a path, or the list is damaged.
+
+    See Also
+    --------
+    compare : Compare the numbers of two batches.
+    state : Tell whether one experiment is done.
+
+    Examples
+    --------
+    >>> import hashlib, pathlib, tempfile
+    >>> import deep_nb
+    >>> digest = hashlib.sha256(b"0.25").hexdigest()
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     experiment = pathlib.Path(name) / "xor"
+    ...     experiment.mkdir()
+    ...     _ = pathlib.Path(name, "SHA256SUMS").write_text(f"{digest}  xor/mse.csv")
+    ...     for content in ("0.25", "0.26"):
+    ...         _ = (experiment / "mse.csv").write_text(content)
+    ...         print(deep_nb.replication.verify(name))
+    (1, [])
+    (1, ['xor/mse.csv: differs from its SHA-256'])
     """
     folder = as_path(folder, "folder")
     sums = read_checksums(folder)
-    wrong = []
-    for name, digest in sums.items():
-        if not (folder / name).is_file():
-            wrong.append(f"{name}: is not there")
-        elif sha256(folder / name) != digest:
-            wrong.append(f"{name}: differs from its SHA-256")
+    wrong = damage(folder, sums)
     recorded = {path.parent.name for path in folder.glob(f"*/{RECORD}")}
     for experiment in sorted({Path(name).parts[0] for name in sums} | recorded):
         for file in _files(folder / experiment):
             if f"{experiment}/{file.name}" not in sums:
-                wrong.append(f"{experiment}/{file.name}: is not listed")
+                wrong.append(f"{experiment}/{file.name}: not listed")
     return len(sums), wrong
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files of an experiment, without hidden ones."""
+    """Return the files of an experiment except hidden ones, sorted."""
     if not folder.is_dir():
         return []
     files = [path for path in folder.iterdir() if path.is_file()]
@@ -129,40 +123,53 @@ def _files(folder: Path) -> list[Path]:
 def compare(
     folder: str | Path, against: str | Path, rtol: float = 1e-6, atol: float = 1e-9
 ) -> tuple[int, list[str]]:
-    """Compare two batches, or their figures, number by number.
+    r"""Compare two batches, or their figures, number by number.
 
-    Compared are netCDF variables, tables (CSV) and what executed notebooks print, in experiments
-    that both have and that ran with the same parameters. Figures show these numbers, and are not
-    compared; nor is where results come from.
+    The comparison covers netCDF variables, tables (CSV), and the printed output of executed
+    notebooks, in experiments that exist in both batches with the same parameters. It leaves out
+    figures, which show the same numbers, and the provenance.
 
     Parameters
     ----------
     folder, against : path-like
-        With one folder an experiment.
+        Each contains one folder per experiment.
     rtol, atol : float
-        Two numbers are the same if they differ by at most ``atol + rtol * |number in against|``;
-        NaN is the same as NaN.
+        Two numbers agree if they differ by at most ``atol + rtol * |number in against|``;
+        NaN agrees with NaN.
 
     Returns
     -------
     compared : int
-        How many files have been compared.
+        Number of files compared.
     different : list of str
-        A line for each difference: what, how many numbers, and the largest.
+        One line per difference: where, how many numbers, and the largest.
 
     Raises
     ------
     FileNotFoundError, OSError
-        If a folder holds no experiment, or a file cannot be read.
+        If a folder does not contain any executed notebook, or a file cannot be read.
     ValueError
-        If `folder` or `against` is no path, a tolerance is negative or no number, or a file is not
-        what its name says.
+        If an argument is not valid, or a file is damaged.
+
+    See Also
+    --------
+    verify : Check files against their checksums.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import deep_nb, nbformat
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     batches = [pathlib.Path(name, which) for which in ("ours", "yours")]
+    ...     for batch, mse in zip(batches, (0.25, 0.26)):
+    ...         (batch / "xor").mkdir(parents=True)
+    ...         nbformat.write(nbformat.v4.new_notebook(), batch / "xor" / "xor.ipynb")
+    ...         _ = (batch / "xor" / "mse.csv").write_text(f"mse\n{mse}")
+    ...     compared, different = deep_nb.replication.compare(*batches)
+    >>> compared, different
+    (2, ['xor/mse.csv: column mse: 1 of 1 differ, most 0.25 against 0.26'])
     """
-    if not (number(0).accepts(rtol) and number(0).accepts(atol)):
-        raise ValueError(
-            f"tolerances must be 0 or more, got rtol={short(rtol)}, atol={short(atol)}"
-        )
-    rtol, atol = float(rtol), float(atol)
+    rtol, atol = number(rtol, "rtol", 0), number(atol, "atol", 0)
     sides = [as_path(folder, "folder"), as_path(against, "against")]
     found = [{path.parent.name for path in side.glob("*/*.ipynb")} for side in sides]
     for side, names in zip(sides, found, strict=True):
@@ -172,45 +179,48 @@ def compare(
     different = [f"{name}: only in {sides[0]}" for name in sorted(found[0] - found[1])]
     different += [f"{name}: only in {sides[1]}" for name in sorted(found[1] - found[0])]
     for name in sorted(found[0] & found[1]):
-        count, lines = _compare_experiments(sides[0] / name, sides[1] / name, rtol, atol)
+        count, lines = _compare_experiments([side / name for side in sides], rtol, atol)
         compared += count
         different += [f"{name}/{line}" for line in lines]
     return compared, different
 
 
-def _compare_experiments(one: Path, other: Path, rtol: float, atol: float) -> tuple[int, list[str]]:
-    compared, lines = 0, []
-    names = [{p.name for p in _files(side) if _reader(p)} for side in (one, other)]
-    for path in sorted(one.glob("*.ipynb")):
-        if path.name in names[1]:
-            parameters = [
-                _metadata(side / path.name).get("parameters", {}) for side in (one, other)
-            ]
-            changed = differences(*parameters)
-            if changed:
-                return 0, [f"{path.name}: other parameters, not compared: {'; '.join(changed)}"]
-    for name in sorted(names[0] & names[1]):
-        compared += 1
-        pieces = [dict(_reader(side / name)(side / name)) for side in (one, other)]
-        for key in sorted({*pieces[0], *pieces[1]}):
-            if key not in pieces[0] or key not in pieces[1]:
-                lines.append(f"{name}: {key} on one side only")
-                continue
-            difference = _difference(pieces[0][key], pieces[1][key], rtol, atol)
-            if difference:
-                lines.append(f"{name}: {key}: {difference}")
-    # Figures of a batch are kept without its netCDF files.
+def _compare_experiments(sides: list[Path], rtol: float, atol: float) -> tuple[int, list[str]]:
+    names = [{path.name for path in _files(side) if _reader(path)} for side in sides]
+    shared = sorted(names[0] & names[1])
+    for name in shared:
+        if name.endswith(".ipynb"):
+            one, other = (_parameters(side / name) for side in sides)
+            if changed := differences(one, other):
+                return 0, [f"{name}: other parameters, not compared: {'; '.join(changed)}"]
+    lines = []
+    for name in shared:
+        differing = _compare_files([side / name for side in sides], rtol, atol)
+        lines += [f"{name}: {line}" for line in differing]
+    # Figures are kept without the netCDF files of their batch.
     for name in sorted(n for n in names[0] ^ names[1] if not n.endswith(".nc")):
         lines.append(f"{name}: on one side only")
-    return compared, lines
+    return len(shared), lines
+
+
+def _compare_files(paths: list[Path], rtol: float, atol: float) -> list[str]:
+    read = _reader(paths[0])
+    assert read
+    one, other = (dict(read(path)) for path in paths)
+    lines = []
+    for key in sorted({*one, *other}):
+        if key not in one or key not in other:
+            lines.append(f"{key} on one side only")
+        elif difference := _difference(one[key], other[key], rtol, atol):
+            lines.append(f"{key}: {difference}")
+    return lines
 
 
 def _difference(one: np.ndarray, other: np.ndarray, rtol: float, atol: float) -> str:
-    """Say how two arrays differ, in the number and size of their differences; empty if not."""
+    """Describe the difference of two arrays: how many entries, and the largest; empty if equal."""
     if one.shape != other.shape:
         return f"shape {one.shape} against {other.shape}"
-    numeric = [side.dtype.kind in "biuf" for side in (one, other)]
-    if all(numeric):
+    if all(side.dtype.kind in "biuf" for side in (one, other)):
         one, other = one.astype(float), other.astype(float)
         same = np.isclose(one, other, rtol=rtol, atol=atol, equal_nan=True)
         with np.errstate(invalid="ignore"):
@@ -225,22 +235,22 @@ def _difference(one: np.ndarray, other: np.ndarray, rtol: float, atol: float) ->
     return f"{np.count_nonzero(~same)} of {same.size} differ, most {example}"
 
 
-def _reader(path: Path) -> Any:
-    """Return how the numbers of a file are read, None where it holds none to compare."""
-    suffixes = {".nc": _netcdf, ".csv": _table, ".ipynb": _printed, ".md": _text}
-    return _table if path.name.endswith(".csv.gz") else suffixes.get(path.suffix)
+def _reader(path: Path) -> Callable[[Path], Pieces] | None:
+    """Return the function that reads the pieces of a file; None if the file is not compared."""
+    by_suffix = {".nc": _netcdf, ".csv": _table, ".ipynb": _printed, ".md": _text}
+    return _table if path.name.endswith(".csv.gz") else by_suffix.get(path.suffix)
 
 
-def _netcdf(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _netcdf(path: Path) -> Pieces:
     try:
         with xr.open_dataset(path, engine="netcdf4") as dataset:
             for name in dataset.variables:
                 yield str(name), np.asarray(dataset[name].values)
-    except Exception as error:  # of whatever kind: xarray takes what it reads on trust
+    except Exception as error:  # of any type: xarray trusts what it reads
         raise ValueError(f"{path} is not a readable netCDF file: {error}") from None
 
 
-def _table(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _table(path: Path) -> Pieces:
     try:
         table = pd.read_csv(path)
     except (OSError, EOFError, ValueError) as error:
@@ -249,13 +259,12 @@ def _table(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield f"column {name}", table[name].to_numpy()
 
 
-def _text(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _text(path: Path) -> Pieces:
     return _numbers_and_words(path.read_text(encoding="utf-8"), "text")
 
 
-def _printed(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    cells = read_notebook(path).cells
-    for place, cell in enumerate(cells):
+def _printed(path: Path) -> Pieces:
+    for place, cell in enumerate(read_notebook(path).cells):
         texts = [
             output.get("text", "") or _shown(output.get("data", {}))
             for output in cell.get("outputs", [])
@@ -265,17 +274,19 @@ def _printed(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _shown(data: dict[str, str]) -> str:
-    """Return the text of a result that is displayed, unless it tells an address in memory."""
+    """Return the text of a displayed result, or an empty string if it contains an address."""
     text = data.get("text/markdown") or data.get("text/plain", "")
     return "" if " at 0x" in text else text
 
 
-def _numbers_and_words(text: str, where: str) -> Iterator[tuple[str, np.ndarray]]:
+def _numbers_and_words(text: str, where: str) -> Pieces:
     numbers = [float(n.replace("−", "-")) for n in _NUMBER.findall(text)]
-    words = re.sub(r"[\s\-]+", " ", _NUMBER.sub("#", text))  # columns may be wider or narrower
+    words = re.sub(r"[\s\-]+", " ", _NUMBER.sub("#", text))  # the width of columns may differ
     yield f"{where}, numbers", np.array(numbers, dtype=float)
     yield f"{where}, words", np.array([words])
 
 
-def _metadata(path: Path) -> dict[str, Any]:
-    return dict(read_notebook(path).metadata.get("deep_nb", {}))
+def _parameters(path: Path) -> dict[str, Any]:
+    """Return the parameters of an executed notebook."""
+    origin = mapping(read_notebook(path).metadata.get("deep_nb", {}), f"{path}: deep_nb")
+    return mapping(origin.get("parameters", {}), f"{path}: parameters")
