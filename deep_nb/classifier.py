@@ -261,8 +261,12 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the outputs over their sum, shape (M, classes); equal shares where all are 0.
 
-        Outputs below 0, which an activation such as tanh can give, count as 0. Errors are those of
-        `decision_function`.
+        Outputs below 0, which an activation such as tanh can give, count as 0.
+
+        Raises
+        ------
+        ValueError, TypeError, NotFittedError, FloatingPointError
+            As `decision_function`.
         """
         outputs = np.maximum(self._outputs(X), 0.0)
         total = outputs.sum(axis=1, keepdims=True)
@@ -272,7 +276,10 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the class of the largest output, shape (M,).
 
-        Errors are those of `decision_function`.
+        Raises
+        ------
+        ValueError, TypeError, NotFittedError, FloatingPointError
+            As `decision_function`.
         """
         outputs = self._outputs(X)
         return self.classes_[outputs.argmax(axis=1)]

@@ -86,8 +86,9 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _flag_options(command: Any) -> Any:
-    for name in reversed(Flags.model_fields):
-        command = click.option(f"--{name.replace('_', '-')}", name, is_flag=True)(command)
+    for name, field in reversed(Flags.model_fields.items()):
+        option = f"--{name.replace('_', '-')}"
+        command = click.option(option, name, is_flag=True, help=field.description)(command)
     return command
 
 

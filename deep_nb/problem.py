@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from pydantic import Field as PydanticField
 
 from deep_nb import topology as topologies
 from deep_nb._validation import Frozen
@@ -36,11 +37,11 @@ class Flags(Frozen):
     Flags(regularized=False, sparse=True, stop_criterion=False, layered=False, sign=False)
     """
 
-    regularized: bool = False
-    sparse: bool = False
-    stop_criterion: bool = False
-    layered: bool = False
-    sign: bool = False
+    regularized: bool = PydanticField(False, description="L1: W loses reg_W sign(W) per epoch")
+    sparse: bool = PydanticField(False, description="prune weak synapses at random")
+    stop_criterion: bool = PydanticField(False, description="end a phase at Σ ds² ≤ stop")
+    layered: bool = PydanticField(False, description="connect neighbouring layers only")
+    sign: bool = PydanticField(False, description="replace ΔW and Δb by their signs")
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from deep_nb._files import write_text
 from deep_nb._validation import as_path, mapping, short, table, text
-from deep_nb.claims import claims_table
+from deep_nb.claims import verdict_table
 from deep_nb.claims.evaluation import COLUMNS, TEXTS
 from deep_nb.models import MODELS
 from deep_nb.replication.notebooks import read_notebook
@@ -150,7 +150,7 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
     >>> import pathlib, tempfile
     >>> import deep_nb, nbformat
     >>> origin = {"parameters": {"n": 1}, "started": "2020-06-14", "seconds": 1.5, "error": ""}
-    >>> origin |= {"deep_nb": "0.1.0", "commit": "", "python": "3.11", "versions": {}}
+    >>> origin |= {"deep_nb": "0.2.0", "commit": "", "python": "3.11", "versions": {}}
     >>> origin |= {"platform": "Linux", "cpu": "unknown", "cores": 2}
     >>> notebook = nbformat.v4.new_notebook(metadata={"deep_nb": origin})
     >>> with tempfile.TemporaryDirectory() as name:
@@ -198,10 +198,10 @@ def _origins(sections: list[Section]) -> list[tuple[dict[str, Any], list[str]]]:
 
 
 def insert_claims(page: Path, claims: pd.DataFrame) -> None:
-    """Put the claims table between the marks of a Markdown page."""
+    """Put the table of verdicts between the marks of a Markdown page."""
     content = page.read_text(encoding="utf-8")
     before, begin, rest = content.partition(_MARKS[0])
     _, end, after = rest.partition(_MARKS[1])
     if not begin or not end:
         raise ValueError(f"{page} must contain {_MARKS[0].strip()!r} and {_MARKS[1].strip()!r}")
-    write_text(page, f"{before}{begin}\n{claims_table(claims)}\n{end}{after}")
+    write_text(page, f"{before}{begin}\n{verdict_table(claims)}\n{end}{after}")

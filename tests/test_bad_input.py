@@ -203,6 +203,7 @@ def table():
         "claims.Claim": dict(w.claims[0]),
         "claims.best_settings": {"grid": w.grid},
         "claims.claims_table": {"table": w.table},
+        "claims.verdict_table": {"table": w.table},
         "claims.evaluate": {"claims": w.claims, "networks": w.networks, "grid": w.grid},
         "claims.measure": {
             "model": "DEEP", "task": "xor", "seeds": [1], "pruned": True, "hyper": SHORT,
@@ -680,8 +681,14 @@ MENDED = {
     ),
     "verify": (lambda: good("replication.verify", folder=None), "folder must be a path"),
     "compare": (lambda: good("replication.compare", against=None), "against must be a path"),
-    "rtol": (lambda: good("replication.compare", rtol=None), "rtol must be"),
-    "atol": (lambda: good("replication.compare", atol=np.nan), "atol must be"),
+    "rtol": (
+        lambda: good("replication.compare", rtol=None),
+        "rtol must be a finite number of at least 0",
+    ),
+    "atol": (
+        lambda: good("replication.compare", atol=np.nan),
+        "atol must be a finite number of at least 0",
+    ),
     "a ragged topology": (
         lambda: tiny(topology=[[True], [True, False]]),
         "topology must be a boolean matrix",

@@ -6,7 +6,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from deep_nb._validation import text
+from deep_nb._validation import file_name, flag, instance, text
 from deep_nb.plotting.style import save_figure
 from deep_nb.run import save
 
@@ -22,7 +22,7 @@ class Output:
     Raises
     ------
     ValueError
-        If `folder` is not a string.
+        If `folder` is not a string, or what is to be kept or its name is of another type.
     OSError
         If the folder or a file cannot be written.
 
@@ -50,15 +50,18 @@ class Output:
     def table(self, table: pd.DataFrame, name: str, *, index: bool = False) -> None:
         """Keep a table as CSV, compressed if `name` ends in ``.gz``."""
         if self.folder:
-            packed = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None
-            table.to_csv(self.folder / name, index=index, compression=packed)
+            instance(table, "table", pd.DataFrame)
+            path = self.folder / file_name(name, "name")
+            packed = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
+            table.to_csv(path, index=flag(index, "index"), compression=packed)
 
     def text(self, content: str, name: str) -> None:
         """Keep a text."""
         if self.folder:
-            (self.folder / name).write_text(content, encoding="utf-8")
+            path = self.folder / file_name(name, "name")
+            path.write_text(text(content, "content"), encoding="utf-8")
 
     def run(self, run: xr.Dataset, name: str) -> None:
         """Keep a run as netCDF."""
         if self.folder:
-            save(run, self.folder / name)
+            save(run, self.folder / file_name(name, "name"))
