@@ -319,7 +319,7 @@ def test_arguments_that_do_not_fit_are_refused(leaky_run):
         jacobian(leaky_run, phase="weak")
     with pytest.raises(ValueError, match="Q must be symmetric positive definite"):
         lyapunov_matrix(-np.eye(2), -np.eye(2))
-    with pytest.raises(ValueError, match="dt must be a finite number above 0, at most .*, got 0"):
+    with pytest.raises(ValueError, match=r"dt must be a finite number above 0, at most .*, got 0"):
         contraction_rate(-np.eye(2), 0)
     for function in (spectrum, gershgorin, lyapunov_matrix, diagonal_certificate, max_stable_dt):
         with pytest.raises(ValueError, match="J must be"):
