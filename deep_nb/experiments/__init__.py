@@ -1,0 +1,1 @@
+"""Experiments: what each notebook computes and draws, one module per notebook."""

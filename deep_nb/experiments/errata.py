@@ -1,0 +1,112 @@
+"""Errata: what each defect of the published notebooks does, next to what was meant."""
+
+import warnings
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from deep_nb.analysis import jacobian
+from deep_nb.inference import decision_map, trajectory
+from deep_nb.plotting import BLUE, VERMILION
+from deep_nb.run import problem_of
+from deep_nb.training import train
+
+#: A network is at rest if its projected residual is below this.
+AT_REST = 1e-20
+#: The published threshold of early stop, on ‖ds‖².
+STOP = 1e-10
+
+
+def train_absurdly() -> tuple[xr.Dataset, str]:
+    """Train one network with settings at which weights overflow; return it and the warning."""
+    hyper = {"dt_W": 1.7e308, "reg_W": 1.7e308, "n_epochs": 3}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = train("DEEP", "xor", seeds=2, hyper=hyper, regularized=True, sign=True)
+    return run, str(caught[0].message)
+
+
+def sizes_and_changes(run: xr.Dataset) -> xr.Dataset:
+    """Return ‖W‖₁ at the start of each epoch as ``size``, and ‖dt_W ΔW‖₁ as ``change``."""
+    size = abs(run["W_epochs"][:, :-1]).sum(["pre", "post"]).rename(snapshot="epoch")
+    change = run["dW_norm"] * problem_of(run).hyper.dt_W
+    return xr.Dataset({"size": size, "change": change})
+
+
+def draw_sizes_and_changes(sizes: xr.Dataset, ax: Axes) -> None:
+    """Draw the medians of `sizes_and_changes` over epochs."""
+    curves = {
+        "size": ("‖W‖₁, what was plotted", VERMILION, "--"),
+        "change": ("‖dt_W · ΔW‖₁, what was meant", BLUE, "-"),
+    }
+    for name, (label, colour, line) in curves.items():
+        ax.plot(sizes["epoch"], sizes[name].median("seed"), color=colour, ls=line, label=label)
+    ax.set(xlabel="epoch", ylabel="L1 norm, median", yscale="log")
+    ax.legend()
+
+
+def published_log(run: xr.Dataset) -> xr.Dataset:
+    """Follow the first network's free phase with early stop, and log its MSE as published.
+
+    Over ``step``: the ``mse``, NaN after the phase stopped, and the published ``log``, made of
+    zeros and filled step by step.
+    """
+    path = trajectory(run.isel(seed=[0])).isel(seed=0)
+    free = path["mse"].sel(step=path["phase"] == "free")[1:]
+    return xr.Dataset({"mse": free, "log": free.fillna(0.0)})
+
+
+def effect_of_double_step(run: xr.Dataset, n: int = 20) -> xr.Dataset:
+    """Answer a grid of inputs with the step dt and with 2 dt, with the same networks.
+
+    For each network: the largest ``difference`` of the outputs, and the share of the grid whose
+    label is ``flipped``.
+    """
+    hyper = problem_of(run).hyper
+    doubled = run.assign_attrs(hyper=hyper.replace(dt=2 * hyper.dt).model_dump_json())
+    once, twice = decision_map(run, n), decision_map(doubled, n)
+    difference = abs(once["score"] - twice["score"]).max(["x0", "x1"])
+    flipped = (once["label"] != twice["label"]).mean(["x0", "x1"])
+    return xr.Dataset({"difference": difference, "flipped": flipped})
+
+
+def early_stops(run: xr.Dataset) -> xr.Dataset:
+    """Return which free phases ``stopped`` early, and whether all did at Σ ds² ≤ stop, ``obeyed``.
+
+    Over (seed, epoch); a phase that did not stop early obeys.
+    """
+    hyper = problem_of(run).hyper
+    stopped = run["steps_free"] < hyper.T1
+    residual = run["residual_free"] * run.sizes["sample"]
+    return xr.Dataset({"stopped": stopped, "obeyed": residual.where(stopped, 0) <= hyper.stop})
+
+
+def array_becomes_int() -> bool:
+    """Return whether NumPy still converts an array of one element to int without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            int(np.array([[1.0]]))
+        except (TypeError, DeprecationWarning):
+            return False
+    return True
+
+
+def largest_column_sum(run: xr.Dataset) -> float:
+    """Return the largest absolute column sum of the free Jacobians of all networks."""
+    return float(np.abs(jacobian(run).sum(axis=1)).max())
+
+
+def rest_and_residual(run: xr.Dataset) -> xr.Dataset:
+    """Return which networks end at ``rest``, and which of those have ‖ds‖²/M ``above`` `STOP`."""
+    last = run[["residual_free", "projected_residual_free"]].isel(epoch=-1)
+    rest = last["projected_residual_free"] < AT_REST
+    return xr.Dataset({"rest": rest, "above": rest & (last["residual_free"] > STOP)})
+
+
+def published_layered_mask(run: xr.Dataset) -> np.ndarray:
+    """Return the mask of a layered run on XOR, with the published synapse from x1 to y0 added."""
+    mask = run["mask"].copy()
+    mask.loc[{"pre": "x1", "post": "y0"}] = True
+    return mask.values

@@ -1,0 +1,177 @@
+"""Stability: energy decay, residuals, verdicts over training, drift, and the price of a leak."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+
+from deep_nb.analysis import (
+    contraction_rate,
+    diagonal_certificate,
+    energy,
+    jacobian,
+    learned,
+    stability_report,
+)
+from deep_nb.analysis.stability import field_after
+from deep_nb.experiments.common import free_states, learned_count
+from deep_nb.inference import trajectory
+from deep_nb.models import DEEP
+from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION, plot_shares
+from deep_nb.run import problem_of
+from deep_nb.training import train
+
+STYLES = {
+    "DEEP": (BLUE, "-"),
+    "DEEP_oh": (GREEN, "-."),
+    "EP_asym": (VERMILION, "--"),
+    "leaky DEEP": (GREY, ":"),
+}
+#: Columns of `stability_report` that are followed over training, with their titles.
+VERDICTS = {
+    "hurwitz": "Hurwitz",
+    "gershgorin_columns": "pass Gershgorin (columns)",
+    "certified": "certified",
+    "at_rest": "at rest",
+}
+#: Energies that differ by less are equal up to rounding.
+ROUNDING = 1e-20
+
+
+def total_energy(run: xr.Dataset) -> xr.DataArray:
+    """Return the Lyapunov energy of certified networks, summed over samples: (seed, step)."""
+    return energy(trajectory(run), run).sum("sample", skipna=False)
+
+
+def energy_verdicts(V: xr.DataArray, run: xr.Dataset) -> pd.DataFrame:
+    """Compare the energies of all networks with what their certificates prove, for each phase.
+
+    Columns: ``falls``, at every step, and ``bounded``, by ρ^(2t) V(0), both up to rounding.
+    """
+    D, dt = diagonal_certificate(jacobian(run)), problem_of(run).hyper.dt
+    rows = {}
+    for phase in ("free", "nudged"):
+        values = V.sel(step=V["phase"] == phase).values
+        rho = contraction_rate(jacobian(run, phase=phase), dt, D)
+        bound = values[:, :1] * rho[:, None] ** (2 * np.arange(values.shape[1]))
+        rows[phase] = {
+            "falls": np.diff(values, axis=1).max() < ROUNDING,
+            "bounded": (values - bound).max() < ROUNDING,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def residual_summary(run: xr.Dataset) -> dict[str, float]:
+    """Return the share of free states at 0 or 1, and the medians of the last residuals.
+
+    ``residual`` is the published one, before the clip, ``projected`` that of the step made.
+    """
+    states = free_states(run["S_free"])
+    last = run[["residual_free", "projected_residual_free"]].isel(epoch=-1).median()
+    return {
+        "saturated": states.isin([0, 1]).mean().item(),
+        "residual": last["residual_free"].item(),
+        "projected": last["projected_residual_free"].item(),
+    }
+
+
+def count_verdicts(run: xr.Dataset, epochs: Sequence[int]) -> pd.DataFrame:
+    """Count the networks that pass each test after each number of epochs.
+
+    Columns are those of `VERDICTS`, and ``gershgorin_rows``.
+    """
+    columns = [*VERDICTS, "gershgorin_rows"]
+    reports = [stability_report(run, epoch)[columns] for epoch in epochs]
+    counts = [[int(report[name].sum()) for name in columns] for report in reports]
+    return pd.DataFrame(counts, index=pd.Index(epochs, name="epoch"), columns=columns)
+
+
+def total_activity(run: xr.Dataset) -> xr.Dataset:
+    """Follow the total free activity of the first network through the free phase.
+
+    Over (step, sample): ``activity`` Σ_j s_j; the ``line`` that it would follow without the clip,
+    at the constant rate 1ᵀI(x); and whether it is ``unclipped``: no neuron has reached 0 or 1 yet.
+    """
+    network = run.isel(seed=[0])
+    path = trajectory(network)
+    states = free_states(path["S"]).isel(seed=0).sel(step=path["phase"] == "free").values
+    activity = states.sum(axis=2)
+    rate = field_after(network).drive[0].sum(axis=1)
+    time = problem_of(run).hyper.dt * np.arange(len(activity))
+    inside = ((states > 0) & (states < 1)).all(axis=2)
+    dims = ("step", "sample")
+    return xr.Dataset(
+        {
+            "activity": (dims, activity),
+            "line": (dims, activity[0] + rate * time[:, None]),
+            "unclipped": (dims, np.logical_and.accumulate(inside, axis=0)),
+        },
+        coords={
+            "time": ("step", time),
+            "sample": [" ".join(f"{x:.0f}" for x in row) for row in run["X"].values],
+        },
+    )
+
+
+def draw_activity(activity: xr.Dataset, ax: Axes) -> None:
+    """Draw `total_activity` for each input: solid the activity, dashed its line."""
+    time = activity["time"]
+    for sample, colour in zip(
+        activity["sample"].values, (BLUE, VERMILION, GREEN, GREY), strict=False
+    ):
+        of = activity.sel(sample=sample)
+        ax.plot(time, of["activity"], color=colour, label=f"x = {sample}")
+        ax.plot(time, of["line"], color=colour, ls="--", lw=0.8)
+    ax.set(ylim=(-0.2, 6.2), xlim=(0, 20), xlabel="time (τ)", ylabel="total free activity")
+    ax.legend()
+
+
+def draw_leaks(leaks: Mapping[str, np.ndarray], ax: Axes) -> None:
+    """Draw the share of each model's networks that are certified at a leak, over the leak.
+
+    `leaks` holds the smallest certifying leak of every network, by model.
+    """
+    for name, values in leaks.items():
+        colour, line = STYLES[name]
+        shares = np.arange(1, len(values) + 1) / len(values)
+        ax.step(np.sort(values), shares, where="post", color=colour, ls=line, label=name)
+    ax.set(xlabel="smallest certifying leak λ (1/τ)", ylabel="share of networks at or below")
+    ax.legend()
+
+
+def cost_of_leak(
+    task: str,
+    leaks: Sequence[float],
+    seeds: Sequence[int],
+    n_epochs: int,
+    epochs: Sequence[int],
+) -> pd.DataFrame:
+    """Train DEEP with each leak, and count what is certified and what is learned.
+
+    One row per leak: networks ``certified`` at each of the `epochs`; networks that have
+    ``learned`` in the last epoch; and ``median``, the epochs to the first that meets the
+    criterion, counted from 1, where networks that never do count as `n_epochs` + 1.
+    """
+    rows = []
+    for leak in leaks:
+        model = DEEP.replace(name="leaky DEEP", leak=leak)
+        hyper = {"n_epochs": n_epochs}
+        run = train(model, task, seeds=seeds, hyper=hyper, record=("weights",))
+        certified = [stability_report(run, epoch)["certified"].values for epoch in epochs]
+        reached = learned(run).values
+        first = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, n_epochs + 1)
+        always = int(np.all(certified, axis=0).sum())
+        rows.append([leak, always, learned_count(run), np.median(first)])
+    return pd.DataFrame(rows, columns=["leak", "certified", "learned", "median"])
+
+
+def draw_cost(cost: pd.DataFrame, total: int, ax: Axes) -> None:
+    """Draw the shares of `total` networks that `cost_of_leak` counts, over the leak."""
+    leaks = cost["leak"].tolist()
+    certified, reached = cost["certified"].tolist(), cost["learned"].tolist()
+    plot_shares(leaks, certified, total, ax, BLUE, "-", "certified throughout")
+    plot_shares(leaks, reached, total, ax, VERMILION, "--", "learned")
+    ax.set(xlabel="leak λ (1/τ)", ylim=(-0.03, 1.25))
+    ax.legend(loc="upper left", ncols=2, fontsize=7)
