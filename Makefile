@@ -10,7 +10,7 @@ help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
 	@echo "make test        set up .venv and run everything: lint, types, tests, coverage, README, notebooks"
 	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
-	@echo "make unit        unit tests and README only"
+	@echo "make unit        unit tests, and the examples in docstrings and README"
 	@echo "make api         renew docs/api.md, the list of public names"
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
 	@echo "make figures     run the full profile, renew figures/, its report, and the README's claims table"
@@ -31,7 +31,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/pytest tests README.md
+	$(BIN)/pytest tests deep_nb README.md
 
 test: lint
 	$(BIN)/pytest --numprocesses auto --dist loadfile --cov

@@ -1,14 +1,24 @@
-"""For the notebooks and the tests alike: a conftest reaches what lies beside and below it."""
+"""Settings for the tests, the examples in docstrings, and the notebooks alike."""
 
 import os
+import sys
 
-# For the kernels that run the notebooks: what warns there is an error, too.
+import pytest
+
+# Warnings are errors in the notebooks' kernels, too.
 os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning,error::UserWarning"
 
 
 def pytest_collectstart(collector):
-    """Let nbval compare what cells print and show, not what they log on stderr."""
+    """Let nbval compare what cells print and show, but not stderr."""
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += ("stderr",)
-        # Kernels are measured as any process is; nbval would do so once more, and hang.
+        # Coverage measures kernels as it does any process; nbval would do so once more, and hang.
         collector.config.option.cov_source = None
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

@@ -2,4 +2,5 @@
 
 from deep_nb.cli import main
 
-main(prog_name="deep-nb")
+if __name__ == "__main__":
+    main(prog_name="deep-nb")

@@ -119,7 +119,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     >>> from sklearn.preprocessing import minmax_scale
     >>> from deep_nb import DEEPClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = DEEPClassifier(N_H=10, n_epochs=20, random_state=0).fit(minmax_scale(X), y)
+    >>> model = DEEPClassifier(N_H=10, random_state=0).fit(minmax_scale(X), y)
     >>> bool(model.score(minmax_scale(X), y) > 0.9)
     True
     """

@@ -37,7 +37,7 @@ def claims_table(table: pd.DataFrame) -> str:
     >>> networks = deep_nb.claims.measure("EP_asym", "xor", range(10), hyper={"n_epochs": 20})
     >>> text = deep_nb.claims.claims_table(deep_nb.claims.evaluate(claims, networks))
     >>> text.splitlines()[0]
-    '| | claim | rule | XOR |'
+    '|  | claim | rule | XOR |'
     """
     check_table(table, "table", _NUMBERS, _WORDS)
     lines = []
