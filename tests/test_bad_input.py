@@ -36,16 +36,11 @@ from .test_replication import write_notebook
 LONG = 130
 CASES = 5 if settings().derandomize else LONG
 
-#: Returned only: users do not make them.
-RESULTS = {
-    f"deep_nb.analysis.{name}" for name in ("Estimate", "Gershgorin", "RestPoint", "Spectrum")
-}
-
 
 @functools.cache
 def public():
     """Every public function, and the public methods of public classes, by full name."""
-    found = {name: value for name, value in CALLABLES.items() if name not in RESULTS}
+    found = dict(CALLABLES)
     for name, value in list(found.items()):
         if isinstance(value, type):
             for method, function in vars(value).items():
@@ -152,7 +147,6 @@ def table():
             "W": w.J * ~np.eye(w.J.shape[1], dtype=bool), "outflow": 1.0,
             "absolute_outflow": True, "tolerance": 1e-6,
         },
-        "analysis.comparison_matrix": J,
         "analysis.contraction_rate": {**J, "dt": 0.05, "D": np.ones(w.J.shape[:2])},
         "analysis.diagonal_certificate": J,
         "analysis.gershgorin": J,

@@ -1,10 +1,7 @@
 from .alignment import angle_to_gradient, rule_change
 from .criterion import epochs_to_criterion, learned, network_table, turnover
 from .matrices import (
-    Gershgorin,
-    Spectrum,
     certifying_leak,
-    comparison_matrix,
     contraction_rate,
     diagonal_certificate,
     gershgorin,
@@ -12,9 +9,8 @@ from .matrices import (
     max_stable_dt,
     spectrum,
 )
-from .stability import RestPoint, energy, jacobian, rest_point, stability_report
+from .stability import energy, jacobian, rest_point, stability_report
 from .statistics import (
-    Estimate,
     difference_of_medians,
     difference_of_shares,
     log_rank,
@@ -23,13 +19,8 @@ from .statistics import (
 )
 
 __all__ = [
-    "Estimate",
-    "Gershgorin",
-    "RestPoint",
-    "Spectrum",
     "angle_to_gradient",
     "certifying_leak",
-    "comparison_matrix",
     "contraction_rate",
     "diagonal_certificate",
     "difference_of_medians",

@@ -34,17 +34,6 @@ class Spectrum:
         Their largest real part, in 1/τ.
     hurwitz
         Whether the abscissa is negative.
-
-    See Also
-    --------
-    spectrum : Computes it.
-
-    Examples
-    --------
-    >>> import deep_nb
-    >>> found = deep_nb.analysis.spectrum([[-2.0, 1.0], [0.0, -1.0]])
-    >>> float(found.abscissa), bool(found.hurwitz)
-    (-1.0, True)
     """
 
     eigenvalues: Complex[np.ndarray, "*stack n"]
@@ -105,17 +94,6 @@ class Gershgorin:
         Whether the diagonal is negative and every radius is smaller than |J_jj|.
     failing_rows, failing_columns
         Number of discs whose radius is not smaller than |J_jj|.
-
-    See Also
-    --------
-    gershgorin : Computes it.
-
-    Examples
-    --------
-    >>> import deep_nb
-    >>> discs = deep_nb.analysis.gershgorin([[-2.0, 1.0], [0.5, -1.0]])
-    >>> discs.row_radii, discs.column_radii
-    (array([1. , 0.5]), array([0.5, 1. ]))
     """
 
     centres: Float[np.ndarray, "*stack n"]
@@ -228,30 +206,8 @@ def lyapunov_matrix(J: ArrayLike, Q: ArrayLike | None = None) -> Float[np.ndarra
     return P
 
 
-def comparison_matrix(J: ArrayLike) -> Float[np.ndarray, "*stack n n"]:
-    """Return M(J), with |J_jj| on the diagonal and −|J_ij| elsewhere [BP]_.
-
-    Parameters
-    ----------
-    J : array_like, shape (..., n, n)
-
-    Raises
-    ------
-    ValueError
-        If J does not consist of finite square matrices.
-
-    See Also
-    --------
-    diagonal_certificate : What follows if M(J) is a nonsingular M-matrix.
-
-    Examples
-    --------
-    >>> import deep_nb
-    >>> deep_nb.analysis.comparison_matrix([[-2.0, 1.0], [-0.5, 3.0]])
-    array([[ 2. , -1. ],
-           [-0.5,  3. ]])
-    """
-    J = _square_matrices(J, "J")
+def comparison_matrix(J: Float[np.ndarray, "*stack n n"]) -> Float[np.ndarray, "*stack n n"]:
+    """Return M(J), with |J_jj| on the diagonal and −|J_ij| elsewhere [BP]_."""
     return np.abs(J) * (2.0 * np.eye(J.shape[-1]) - 1.0)
 
 

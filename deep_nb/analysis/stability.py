@@ -122,17 +122,6 @@ class RestPoint:
         Remaining projected speed ‖Δs‖ / dt over all samples, in 1/τ.
     found
         Whether that is within the tolerance.
-
-    See Also
-    --------
-    rest_point : Computes it.
-
-    Examples
-    --------
-    >>> import deep_nb
-    >>> run = deep_nb.train("EP_asym", "not", seeds=range(2), hyper={"n_epochs": 5})
-    >>> deep_nb.analysis.rest_point(run).found
-    array([ True,  True])
     """
 
     S: Float[np.ndarray, "K M n"]

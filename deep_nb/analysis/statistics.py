@@ -26,16 +26,6 @@ class Estimate(NamedTuple):
     value : float
     low, high : float
         Ends of the interval.
-
-    See Also
-    --------
-    share, median : Return one.
-
-    Examples
-    --------
-    >>> import deep_nb
-    >>> deep_nb.analysis.Estimate(value=0.5, low=0.4, high=0.6).high
-    0.6
     """
 
     value: float

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import xarray as xr
 
-from deep_nb.analysis import Estimate, learned, share
+from deep_nb.analysis import learned, share
+from deep_nb.analysis.statistics import Estimate
 
 #: What `train` takes as hyperparameters.
 Hyper = Mapping[str, object]
