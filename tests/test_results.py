@@ -153,3 +153,14 @@ def test_malformed_attributes_are_refused(short_run, tmp_path, attributes):
 def test_too_many_networks_are_refused_at_once(seeds):
     with pytest.raises(ValueError, match="seeds must be at most 10000000, got range"):
         deep_nb.train("DEEP", "xor", seeds=seeds)
+
+
+def test_files_of_the_version_before_are_refused_in_one_sentence(short_run, tmp_path):
+    names = {name: name.replace("nudged", "weak") for name in short_run.data_vars}
+    old = short_run.rename({**names, "b": "B", "b_epochs": "B_epochs", "db_norm": "dB_norm"})
+    old.to_netcdf(tmp_path / "old.nc")
+    for read in (lambda: deep_nb.load(tmp_path / "old.nc"), lambda: deep_nb.settings(old)):
+        with pytest.raises(
+            ValueError, match=r"^this run was saved by deep_nb 0\.1, .*train it again"
+        ):
+            read()
