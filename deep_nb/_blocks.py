@@ -51,7 +51,7 @@ def check_worker(expected: dict[str, Any]) -> None:
     other = differences(expected, code())
     if other:
         raise RuntimeError(
-            f"worker {platform.node()} would not train what was asked for: {'; '.join(other)}"
+            f"worker {platform.node()} has different code or versions: {'; '.join(other)}"
         )
 
 

@@ -31,7 +31,7 @@ def _partial(target: Path) -> Path:
 
 
 def check_writable(target: Path) -> None:
-    """Raise before the work what `replacing` would raise after it."""
+    """Fail early with the error that `replacing` would raise later."""
     partial = _partial(target)
     partial.touch(exist_ok=False)
     partial.unlink()

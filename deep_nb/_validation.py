@@ -147,7 +147,7 @@ def as_path(value: Any, what: str) -> Path:
         path = Path(given)
         if all(len(part) <= LONGEST_PART for part in path.parts):
             return path
-    raise _refuse(value, what, "a path, a string or a pathlib.Path")
+    raise _refuse(value, what, "a valid path (str or os.PathLike)")
 
 
 def file_name(value: Any, what: str) -> str:
@@ -183,7 +183,7 @@ def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
     if array.size == 0:
         raise ValueError(f"{what} must not be empty, got shape {array.shape}")
     if not (np.abs(array) <= LARGEST).all():
-        raise ValueError(f"{what} must be finite and at most {LARGEST:g} in size")
+        raise ValueError(f"{what} must be finite and at most {LARGEST:g} in absolute value")
     array.flags.writeable = False
     return array
 

@@ -1,8 +1,8 @@
 r"""A scikit-learn classifier: one complete directed network, learning in mini-batches.
 
-The same field, phases and rules as everywhere in this package, one output neuron a class. What
-differs from `deep_nb.train` is what larger data ask for: mini-batches in random order, a
-learning rate that falls along a half cosine, and, if wanted, noise on the inputs.
+It uses the same dynamics and rules as `deep_nb.train`, with one output neuron per class, and adds
+what larger data sets need: mini-batches in random order, a learning rate that falls along a half
+cosine, and optional noise on the inputs.
 """
 
 from collections.abc import Iterator
@@ -207,7 +207,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         known = self.classes_ if classes is None else _distinct(classes)
         if not first and not np.array_equal(known, self.classes_):
             raise ValueError(
-                f"classes must stay {short(list(self.classes_))}, got {short(classes)}"
+                f"classes cannot change from {short(list(self.classes_))}, got {short(classes)}"
             )
         unknown = sorted({*labels.tolist()} - {*known.tolist()}, key=str)
         if unknown:
@@ -216,7 +216,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         if first:
             self._start(problem, known, batches)
         elif (model, hyper.N_H) != (self.model_, self.layout_.N_H):
-            raise ValueError("model, rule and N_H stay as they were in the first pass; call fit")
+            raise ValueError(
+                "model, rule and N_H cannot change after the first pass; call fit to start again"
+            )
         n_batches = -(-len(samples) // batches.batch_size)
         self._pass(problem, batches, np.full(n_batches, hyper.dt_W))
         return self

@@ -45,8 +45,8 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     Raises
     ------
     ValueError
-        If `run` is not a run, `engine` is unknown, or `X` is not finite or has another number of
-        columns than the task has inputs.
+        If `run` is not a run, `engine` is unknown, or `X` is not finite or does not have one column
+        per input of the task.
 
     Warns
     -----
@@ -133,7 +133,8 @@ def decision_map(run: xr.Dataset, n: int = 100, engine: str = "auto") -> xr.Data
     Raises
     ------
     ValueError
-        As `predict`, if `n` is out of range, or the task has other numbers of inputs or labels.
+        As `predict`, if `n` is out of range, or the task does not have one or two inputs and one
+        label.
 
     Warns
     -----

@@ -1,4 +1,4 @@
-r"""The three published models as values of one description.
+r"""The three published models as instances of one class.
 
 The state of neuron j follows
 

@@ -28,6 +28,6 @@ def prune(
 ) -> Float[np.ndarray, "*stack N N"]:
     """Return the weights with each synapse set to 0 whose draw falls below its probability.
 
-    The draws are uniform on [0, 1). Nothing remembers the removal: a synapse may grow back.
+    The draws are uniform on [0, 1). Pruning is not permanent: a synapse may grow back.
     """
     return np.where(draws < pruning_probabilities(W, tol_W, temp), 0.0, W)

@@ -27,7 +27,7 @@ def check_seeds(seeds: Any) -> list[int]:
     """Return an int, or a sequence of distinct ints in [0, 2³² − 1], as a list."""
     given = plain(seeds)
     if isinstance(given, range | Sequence) and _length(given) > MAX_NETWORKS:
-        raise ValueError(f"seeds must be at most {MAX_NETWORKS}, got {short(seeds)}")
+        raise ValueError(f"at most {MAX_NETWORKS} seeds are allowed, got {short(seeds)}")
     values = [plain(seed) for seed in given] if isinstance(given, Sequence) else [given]
     if not values:
         raise ValueError(
@@ -38,7 +38,7 @@ def check_seeds(seeds: Any) -> list[int]:
             raise ValueError(f"each seed must be an integer from 0 to 2**32 - 1, got {short(seed)}")
     if len(set(values)) < len(values):
         twice = next(seed for seed in values if values.count(seed) > 1)
-        raise ValueError(f"seeds must differ from each other, got {twice} more than once")
+        raise ValueError(f"seeds must be distinct, got {twice} more than once")
     return values
 
 

@@ -3,7 +3,7 @@ r"""Learning rules: the weight changes of K networks after a free phase.
 A rule is a function from a `Lesson` to a `Change`; it runs its own nudged phases. The loss is
 :math:`C = \frac12 \lVert y - s \rVert^2` of the outputs at the free rest point, averaged over
 samples. The rules differ in how close ΔW comes to the gradient of −C. That gradient exists where
-the rest point is isolated (J regular over the neurons that are not saturated) and away from the
+the rest point is isolated (J nonsingular over the neurons that are not saturated) and away from the
 corners of the clip (`at_corner`):
 
 ============== ======================================================= ===== =========
@@ -16,8 +16,8 @@ asymep         ±β, with the antisymmetric part of J reversed           yes   a
 adjoint        none: a linear solve                                    no    yes
 ============== ======================================================= ===== =========
 
-To add a rule: write the function here, add it to `RULES`, and its name to
-`deep_nb.models.RuleName`.
+To add a rule: write a function like `contrastive` here, add it to `RULES` and its name to
+`deep_nb.models.RuleName`; a hyperparameter of its own goes into `deep_nb.models.Hyperparameters`.
 
 References
 ----------
@@ -94,7 +94,8 @@ def stdp(lesson: Lesson) -> Change:
     .. math:: \Delta W_{ij} = \frac{1}{M T_2} \sum_{t=1}^{T_2} \sum_m s_i(t)
               \big(\beta_0 s_j(t) + \beta_1 (s_j(t) - s_j(t-1))\big)
 
-    and the same with :math:`s_i = 1` for a bias.
+    and the same with :math:`s_i = 1` for a bias. The engine accumulates the sums over t along the
+    phase (`deep_nb.engines.reference`); with early stop, over the steps performed.
     """
     hyper, X = lesson.problem.hyper, lesson.problem.X
     nudged = lesson.nudge(lesson.field, hyper.beta, (hyper.beta_0, hyper.beta_1))
@@ -149,12 +150,12 @@ def asymep(lesson: Lesson) -> Change:
 
 
 def adjoint(lesson: Lesson) -> Change:
-    r"""Gradient of −C at the free rest point, by a linear solve; not local, the yardstick.
+    r"""Gradient of −C at the free rest point, by a linear solve; not local, used as the reference.
 
     :math:`J^\top \delta = -(y - s^*)` on the outputs, over the neurons that are not saturated
     (δ = 0 for the others). Where J is singular, the rest point is not isolated and the gradient
     does not exist; δ is then the least-squares solution of least norm. ΔW as in `descent`. The
-    nudged phase runs for the record only.
+    nudged phase runs only so that its states are recorded.
     """
     nudged = lesson.nudge(lesson.field, lesson.problem.hyper.beta)
     delta = adjoint_states(lesson.field, lesson.free.S, lesson.problem.Y)
@@ -246,8 +247,8 @@ def descent(
     .. math:: \Delta W_{ij} = \frac1M \sum_m s_i (\delta_j - \gamma \delta_i), \qquad
               \Delta b_j = \frac1M \sum_m \delta_j
 
-    :math:`-\gamma\delta_i` (times sign(W_ij) where the outflow is absolute), since W_ij also
-    enters the decay of i; an input, being clamped, has δ_i = 0.
+    The term :math:`-\gamma\delta_i` (times sign(W_ij) if the outflow is absolute) arises because
+    W_ij also enters the decay of i. Inputs are clamped, so their δ_i is 0.
     """
     problem, W = lesson.problem, lesson.W
     M, N_X = problem.X.shape

@@ -1,4 +1,4 @@
-"""The run: one xarray.Dataset that everything else takes; its names, units and file."""
+"""The run: the `xarray.Dataset` that `train` returns. Its variables, their units, and its file."""
 
 import json
 import math
@@ -60,7 +60,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
     "S_free": (_STATE, np.nan, "1", "states after the last epoch's free phase"),
     "S_nudged": (_STATE, np.nan, "1", "states after the last epoch's nudged phase"),
     "diverged": (("seed",), False, "1", "whether weights or states stopped being finite"),
-    "diverged_epoch": (("seed",), -1, "epoch", "epoch in which they did, −1 if they did not"),
+    "diverged_epoch": (("seed",), -1, "epoch", "epoch in which the network diverged, or −1"),
     "W_epochs": (("seed", "snapshot", "pre", "post"), np.nan, "1/τ", "weights, by epochs trained"),
     "b_epochs": (("seed", "snapshot", "post"), np.nan, "1/τ", "biases, by epochs trained"),
     "S_epochs": (
@@ -149,8 +149,8 @@ def _check_memory(numbers: int) -> None:
     installed = psutil.virtual_memory().total
     if 8 * numbers > installed:
         raise ValueError(
-            f"this run would take {8 * numbers / 1e9:.0f} GB of {installed / 1e9:.0f} GB: ask for "
-            "fewer seeds, epochs or neurons, or record less"
+            f"this run needs about {8 * numbers / 1e9:.0f} GB of memory, but this machine has "
+            f"{installed / 1e9:.0f} GB: use fewer seeds, epochs or neurons, or record less"
         )
 
 
@@ -214,9 +214,8 @@ def _check_variable(run: xr.Dataset, name: str) -> None:
     kind = np.asarray(fill).dtype.kind
     if run[name].dims != dims or run[name].dtype.kind != kind:
         raise ValueError(
-            f"{name} has dimensions {run[name].dims} "
-            f"and type {run[name].dtype}, expected {dims} (choose with run.isel(seed=[0]), which "
-            f"keeps them) and a type of kind {kind!r}"
+            f"{name} has dimensions {run[name].dims} and type {run[name].dtype}, expected {dims} "
+            f"and a type of kind {kind!r}; to select one network, use run.isel(seed=[0])"
         )
 
 
@@ -229,16 +228,16 @@ def problem_of(run: xr.Dataset) -> Problem:
         if run[dim].values.tolist() != problem.layout.labels:
             raise ValueError(f"this run's {dim} neurons are not {problem.layout.labels}")
     if not np.array_equal(run["mask"].values, problem.mask):
-        raise ValueError("this run's mask is not that of its topology")
+        raise ValueError("this run's mask does not match its topology")
     if not (np.isfinite(run["W"]).all() and np.isfinite(run["b"]).all()):
-        raise ValueError("this run's W and b must be finite; train leaves them so")
+        raise ValueError("this run contains W or b that are not finite")
     return problem
 
 
 def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """Write a run to a netCDF file and return its path; an old file is replaced in one step.
 
-    The folder is made if need be.
+    The folder is created if necessary.
 
     Raises
     ------
@@ -268,7 +267,7 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file that can be written; its folder is made if need be."""
+    """Return the path of a file that can be written; its folder is created if necessary."""
     target = as_path(path, "path")
     if target.is_dir() or not target.name:
         raise ValueError(f"{str(path)!r} is a folder; a file name is needed")

@@ -1,6 +1,6 @@
 """Tasks: inputs and targets.
 
-To add a task, make a `Task` and hand it to `deep_nb.train`; to give it a name, add it to `TASKS`.
+To use a task of your own, make a `Task` and pass it to `deep_nb.train`.
 """
 
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ TASKS = {
 
 
 def get_task(task: str | Task) -> Task:
-    """Return the task of that name, in either case, or the task itself."""
+    """Return the task with that name (case-insensitive), or the task itself."""
     if isinstance(task, Task):
         return task
     return TASKS[one_of(task.lower() if isinstance(task, str) else task, TASKS, "task")]

@@ -118,7 +118,7 @@ def custom(topology: Any, layout: Layout) -> Bool[np.ndarray, "N N"]:
 
 def _mask_of_graph(graph: nx.Graph, layout: Layout) -> np.ndarray:
     if not graph.is_directed():
-        raise ValueError("topology must be a directed graph (networkx.DiGraph), got an undirected")
+        raise ValueError("topology must be a networkx.DiGraph, got an undirected graph")
     index: dict[object, int] = {label: i for i, label in enumerate(layout.labels)}
     index |= {i: i for i in range(layout.N)}
     unknown = [node for node in graph if node not in index]

@@ -25,7 +25,10 @@ def line(found):
         return inspect.getdoc(found).splitlines()[0]
     if isinstance(found, dict):
         return f"A dict with the keys {', '.join(f'`{key}`' for key in found)}."
-    return f"A constant of type `{type(found).__name__}`."
+    name = getattr(found, "name", "")
+    return (
+        f"The published model {name}." if name else f"A constant of type `{type(found).__name__}`."
+    )
 
 
 HEADING = """# Public names

@@ -635,7 +635,7 @@ MENDED = {
     "progress": (lambda: tiny(progress="yes"), "progress must be True or False"),
     "executor": (lambda: tiny(executor=object()), r"executor must be an object with submit\(\)"),
     "block": (lambda: tiny(block=None), "block must be an integer of at least 1"),
-    "checkpoint": (lambda: tiny(checkpoint=[]), "checkpoint must be a path"),
+    "checkpoint": (lambda: tiny(checkpoint=[]), "checkpoint must be a valid path"),
     "angles without a run": (
         lambda: good("analysis.angle_to_gradient", run=None),
         "expected a run",
@@ -671,10 +671,10 @@ MENDED = {
     ),
     "jobs": (
         lambda: good("replication.read_jobs", experiments=None),
-        "experiments must be a path",
+        "experiments must be a valid path",
     ),
-    "verify": (lambda: good("replication.verify", folder=None), "folder must be a path"),
-    "compare": (lambda: good("replication.compare", against=None), "against must be a path"),
+    "verify": (lambda: good("replication.verify", folder=None), "folder must be a valid path"),
+    "compare": (lambda: good("replication.compare", against=None), "against must be a valid path"),
     "rtol": (
         lambda: good("replication.compare", rtol=None),
         "rtol must be a finite number of at least 0",
@@ -712,7 +712,7 @@ MENDED = {
     "hours of work": (lambda: tiny(hyper={"n_epochs": 10**9}), "n_epochs = 1000000000: it should"),
     "more than the memory": (
         lambda: tiny(hyper={"n_epochs": 10**6, "N_H": 1000}, topology=None, record=("weights",)),
-        "this run would take",
+        "this run needs about",
     ),
 }
 

@@ -89,7 +89,7 @@ def test_partial_fit_continues(iris):
         scores.append(model.score(X, y))
     assert model.n_iter_ == 20
     assert scores[-1] > 0.9 > scores[0]
-    with pytest.raises(ValueError, match="classes must stay"):
+    with pytest.raises(ValueError, match="classes cannot change from"):
         model.partial_fit(X, y, classes=["a", "b"])
     with pytest.raises(ValueError, match="not among the classes"):
         model.partial_fit(X[:2], ["rose", "setosa"])

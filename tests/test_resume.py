@@ -197,4 +197,4 @@ def test_a_notebook_that_changes_during_its_run_fails(batch):
     change = f"p = pathlib.Path({str(path)!r})\np.write_text(p.read_text().replace('(n)', '(9)'))"
     write_notebook(path, f"import pathlib\n{change}\nprint(n)")
     (outcome,) = replicate(read_jobs(experiments, only="n5"), output)
-    assert outcome.error == "RuntimeError: this changed during the run: notebook changed"
+    assert outcome.error == "RuntimeError: changed while the notebook ran: notebook changed"

@@ -422,14 +422,14 @@ def test_other_activations_are_refused():
     smooth = deep_nb.DEEP.replace(name="smooth", leak=3.0, activation="sigmoid")
     run = deep_nb.train(smooth, "or", seeds=0, hyper=SHORT)
     for function in (stability_report, jacobian, lambda run: energy(deep_nb.trajectory(run), run)):
-        with pytest.raises(ValueError, match="stability is about the hard sigmoid"):
+        with pytest.raises(ValueError, match="stability needs the activation .hard_sigmoid."):
             function(run)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([[5.0]],), "W must be without self-loops"),
+        (([[5.0]],), "W must not contain self-loops"),
         (([[0.0, 1.0], [1.0, 0.0]], -1.0), "outflow must be a finite number from 0 to"),
         (
             ([[0.0, 1.0], [1.0, 0.0]], 1.0, False, 1e-17),

@@ -1,4 +1,4 @@
-r"""What can be proved of a Jacobian: spectrum, discs, Lyapunov functions, diagonal certificates.
+r"""Stability tests of Jacobians: spectrum, discs, Lyapunov functions, diagonal certificates.
 
 Every function takes one matrix or a stack of matrices on the last two axes. A strict inequality
 counts only where it holds by more than rounding. Jacobians are in 1/τ, with τ the time constant of
@@ -247,7 +247,7 @@ def diagonal_certificate(J: ArrayLike) -> Float[np.ndarray, "*stack n"]:
     See Also
     --------
     contraction_rate : How fast the certified distance falls.
-    certifying_leak : The leak from which on a certificate exists.
+    certifying_leak : Smallest leak with a certificate.
 
     Examples
     --------
@@ -348,7 +348,7 @@ def _diagonal_weights(D: ArrayLike, shape: tuple[int, ...]) -> Float[np.ndarray,
 def max_stable_dt(J: ArrayLike) -> Float[np.ndarray, "*stack"]:
     r"""Return the largest Euler step that is stable: :math:`\min_k -2 \Re \mu_k / |\mu_k|^2`.
 
-    For smaller ones every eigenvalue :math:`1 + dt\, \mu_k` of the unclipped iteration lies inside
+    For smaller steps every eigenvalue :math:`1 + dt\, \mu_k` of the unclipped iteration lies inside
     the unit circle.
 
     Parameters
@@ -431,7 +431,7 @@ def certifying_leak(
     W = _square_matrices(W, "W")
     n = W.shape[-1]
     if np.diagonal(W, axis1=-2, axis2=-1).any():
-        raise ValueError("W must be without self-loops: its diagonal must be 0")
+        raise ValueError("W must not contain self-loops: its diagonal must be 0")
     outflow = number(outflow, "outflow", 0, LARGEST)
     flag(absolute_outflow, "absolute_outflow")
     tolerance = number(tolerance, "tolerance", 1e-14, 1)

@@ -55,7 +55,8 @@ def field_after(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Field:
     problem = problem_of(run)
     if problem.model.activation != "hard_sigmoid":
         raise ValueError(
-            f"stability is about the hard sigmoid, this model has {problem.model.activation!r}"
+            "stability needs the activation 'hard_sigmoid', this model has "
+            f"{problem.model.activation!r}"
         )
     nudged = one_of(phase, PHASES, "phase") == "nudged"
     return problem.fields(*weights_after(run, epoch))[nudged]
@@ -277,7 +278,7 @@ def _check_path(path: Any, problem: Problem, K: int) -> None:
 #: Unit and meaning of each variable of a stability report.
 _VERDICTS = {
     "spectral_abscissa": ("1/τ", "largest real part of an eigenvalue of J"),
-    "hurwitz": ("1", "whether it is negative, by the spectrum or a test below"),
+    "hurwitz": ("1", "whether J is Hurwitz, by its spectrum or a sufficient test"),
     "negative_diagonal": ("1", "whether all J_jj are negative"),
     "gershgorin_rows": ("1", "whether the row test passes"),
     "gershgorin_columns": ("1", "whether the column test passes"),
@@ -292,8 +293,8 @@ _VERDICTS = {
     "certifying_leak": ("1/τ", "smallest leak λ at which W would be certified"),
     "at_rest": ("1", "whether a free phase of T1 steps with these weights ends at rest"),
     "diverged": ("1", "whether the network diverged in training"),
-    "eigenvalue_real": ("1/τ", "real part"),
-    "eigenvalue_imag": ("1/τ", "imaginary part"),
+    "eigenvalue_real": ("1/τ", "real part of each eigenvalue"),
+    "eigenvalue_imag": ("1/τ", "imaginary part of each eigenvalue"),
 }
 
 

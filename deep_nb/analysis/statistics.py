@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
 
 
 def share(successes: int, total: int) -> Estimate:
-    """Return a share with its 95 % Wilson score interval (E. B. Wilson, 1927), by SciPy.
+    """Return a share with its 95 % Wilson score interval (E. B. Wilson, 1927).
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def difference_of_shares(first: tuple[int, int], second: tuple[int, int]) -> Est
     Raises
     ------
     ValueError
-        If one is not a pair of counts, the second at least 1 and the first at most the second.
+        If either is not (successes, total) with 0 ≤ successes ≤ total and total ≥ 1.
 
     See Also
     --------
@@ -115,7 +115,7 @@ def _counts(pair: Any, what: str) -> tuple[int, int]:
 
 
 def median(values: ArrayLike) -> Estimate:
-    """Return the median with its 95 % percentile-bootstrap interval, by SciPy.
+    """Return the median with its 95 % percentile-bootstrap interval.
 
     B. Efron and R. J. Tibshirani, *An Introduction to the Bootstrap*, 1993, ch. 13. The resamples
     are drawn with a fixed seed: equal values give equal intervals.
@@ -128,7 +128,7 @@ def median(values: ArrayLike) -> Estimate:
     Raises
     ------
     ValueError
-        If `values` are not two or more finite numbers, at most 1e100 in size.
+        If `values` are not two or more finite numbers, at most 1e100 in absolute value.
 
     See Also
     --------
@@ -154,7 +154,7 @@ def difference_of_medians(first: ArrayLike, second: ArrayLike) -> Estimate:
     Raises
     ------
     ValueError
-        If a sample is not two or more finite numbers, at most 1e100 in size.
+        If a sample is not two or more finite numbers, at most 1e100 in absolute value.
 
     See Also
     --------
@@ -198,7 +198,7 @@ def _bootstrap(samples: tuple[np.ndarray, ...], statistic: Any) -> Estimate:
 
 
 def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
-    """Return the two-sided p-value of the log-rank test of two samples of epochs, by SciPy.
+    """Return the two-sided p-value of the log-rank test of two samples of epochs.
 
     N. Mantel, 1966, Cancer Chemotherapy Reports 50:163.
 
@@ -207,7 +207,7 @@ def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
     first, second : array_like, shape (n,)
         As returned by `epochs_to_criterion`: NaN is censored at `n_epochs`.
     n_epochs : int
-        Number of epochs that every network was observed.
+        Number of epochs for which every network was observed.
 
     Returns
     -------
@@ -247,5 +247,6 @@ def epochs_array(values: ArrayLike, what: str) -> Float[np.ndarray, " n"]:
     """Check epochs to the criterion, NaN where they are censored."""
     array = np.asarray(real_array(values, what), dtype=float)
     if array.ndim != 1 or not array.size or not (np.isnan(array) | (array >= 0)).all():
-        raise ValueError(f"{what} must be epochs from 0 on, or NaN, in a row, got {short(array)}")
+        allowed = "a 1-D array of non-negative epochs or NaN"
+        raise ValueError(f"{what} must be {allowed}, got {short(array)}")
     return array

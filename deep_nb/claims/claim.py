@@ -32,7 +32,7 @@ class Side(Frozen):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.above is None) == (self.below is None):
-            raise ValueError("give one of above and below")
+            raise ValueError("give either 'above' or 'below'")
         return self
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Claim(Frozen):
     Raises
     ------
     ValueError
-        If a name is unknown, a value is of the wrong type, or two do not fit together.
+        If a name is unknown, a value is of the wrong type, or two contradict each other.
 
     See Also
     --------
@@ -93,9 +93,11 @@ class Claim(Frozen):
     @model_validator(mode="after")
     def _has_what_it_compares(self) -> Self:
         if (self.quantity in ("difference", "earlier")) != (self.against is not None):
-            raise ValueError(f"quantity {self.quantity!r} and 'against' do not fit together")
+            raise ValueError(f"quantity {self.quantity!r} and 'against' contradict each other")
         if self.grid == "best" and self.against is None:
             raise ValueError("grid 'best' needs 'against'")
+        if self.grid and self.measure != "learned":
+            raise ValueError(f"grid needs the measure 'learned', got {self.measure!r}")
         return self
 
 
@@ -116,8 +118,8 @@ def read_claims(text: str | None = None) -> list[Claim]:
     --------
     >>> import deep_nb
     >>> claims = deep_nb.claims.read_claims()
-    >>> len(claims), claims[0].statement
-    (9, 'DEEP learns XOR')
+    >>> claims[0].id, claims[0].statement
+    ('1a', 'DEEP learns XOR')
     """
     if text is None:
         text = files("deep_nb").joinpath("claims/claims.yml").read_text(encoding="utf-8")

@@ -224,7 +224,7 @@ def sweep(
     }
     for name, values in axes.items():
         if len({*values}) < len(values):
-            raise ValueError(f"{name} must hold different values, got {short(values)}")
+            raise ValueError(f"{name} must contain distinct values, got {short(values)}")
     if checkpoint is not None:
         checkpoint = as_path(checkpoint, "checkpoint")
     horizons = axes.pop("n_epochs")

@@ -1,4 +1,4 @@
-"""The rule that decides each claim: from tables of networks to a table of verdicts."""
+"""The table of verdicts: estimates from tables of networks, each decided by `Side.verdict`."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -168,7 +168,7 @@ def _row(claim: Claim, task: str, groups: _Tables, settings: _Tables) -> dict[st
 
 def _group(groups: _Tables, key: Any, what: str) -> pd.DataFrame:
     if key not in groups:
-        raise ValueError(f"{what} has no rows of {key}, which a claim is about")
+        raise ValueError(f"{what} has no rows of {key}, but a claim needs them")
     return groups[key]
 
 

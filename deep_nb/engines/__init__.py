@@ -1,7 +1,7 @@
 """The engines: interchangeable ways to relax an ensemble through one phase.
 
-An engine is one function, `Relax`. Everything random, and every weight change, happens outside it,
-in `deep_nb.training`.
+An engine is one function, `Relax`. Engines draw no random numbers and change no weights; they
+accumulate the sums that the rule STDP needs.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,8 @@ ENGINES: dict[EngineName, Callable[[int | None], Relax]] = {
 }
 
 #: Largest number of free neurons for which "auto" takes the compiled engine; benchmarks/README.md
-#: has the measured crossover. Nothing else may decide: a network would depend on its ensemble.
+#: has the measured crossover. The choice must depend on these two only: otherwise a network
+#: would depend on its ensemble.
 CROSSOVER = {"hard_sigmoid": 48, "sigmoid": 16, "tanh": 16}
 
 

@@ -4,8 +4,8 @@ A trajectory is one sample of one network. `LANES` of them move at a time; one t
 rest, or made its last step, hands its lane to the next. A lane's arithmetic does not depend on its
 neighbours, so no bit of a result depends on the ensemble, the threads or their order.
 
-A trajectory rests when a step changes no bit of its state: the steps that are left change nothing
-either, nor do they add to the STDP sums if β_0 = 0. Only then are they left out.
+A trajectory rests when a step changes no bit of its state: the remaining steps change nothing. If
+β_0 = 0, they add nothing to the STDP sums either, and are skipped.
 """
 
 import contextlib
@@ -36,8 +36,8 @@ _ACTIVATIONS = {"hard_sigmoid": _HARD_SIGMOID, "sigmoid": _SIGMOID, "tanh": _TAN
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
-# Part of the kernels that call them, and cached with those only: on disk, Numba takes functions
-# made from one source line, as `_block_functions` makes them, for each other.
+# Part of the kernels that call them, and cached with those only: Numba's disk cache confuses
+# functions that are generated from the same source line, as in `_block_functions`.
 _inner = numba.njit(**_OPTIONS)
 
 

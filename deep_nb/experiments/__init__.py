@@ -1,1 +1,1 @@
-"""Experiments: what each notebook computes and draws, one module per notebook."""
+"""Experiments: the code behind the larger notebooks. Not public; the notebooks call it."""

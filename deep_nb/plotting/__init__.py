@@ -1,4 +1,4 @@
-"""Figures: each ``plot_*`` takes a run, or numbers of many, and draws one panel.
+"""Figures: each ``plot_*`` draws one panel from a run, or from a summary of several.
 
 Panels of a run are drawn on ``ax``, by default on new axes, which are returned. The free phase is
 blue and solid, the nudged phase vermilion and dashed, in the colour-blind safe palette of M. Okabe

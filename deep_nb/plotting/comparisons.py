@@ -47,7 +47,7 @@ def plot_shares(
     total : int
     ax : Axes
     colour, line, label : str
-        Of the curve, in Matplotlib's words.
+        Matplotlib colour, line style and label of the curve.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def plot_shares(
         raise ValueError(f"successes must be integers from 0 to {total}, got {short(successes)}")
     if len(counts) != len(places):
         raise ValueError(
-            f"x and successes must have as many values, got {len(places)} and {len(counts)}"
+            f"x and successes must have the same length, got {len(places)} and {len(counts)}"
         )
     share, low, high = wilson(counts, total)
     ax.plot(places, share, color=colour, ls=line, marker="o", ms=3, label=label)
@@ -98,10 +98,10 @@ def plot_reached(
     epochs : array_like, shape (networks,)
         As returned by `deep_nb.analysis.epochs_to_criterion`, NaN if censored.
     n_epochs : int
-        Number of epochs that every network was observed.
+        Number of epochs for which every network was observed.
     ax : Axes
     colour, line, label : str
-        Of the curve, in Matplotlib's words.
+        Matplotlib colour, line style and label of the curve.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where a notebook leaves what it made: figures, tables and runs in one folder, or nowhere."""
+"""Save a notebook's figures, tables and runs to a folder, or discard them."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class Output:
     Parameters
     ----------
     folder : str
-        Made if need be. Empty: nothing is kept, and every method does nothing.
+        Created if necessary. Empty: nothing is kept, and every method does nothing.
 
     Raises
     ------

@@ -207,7 +207,7 @@ def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the Lyapunov energy along both phases, for certified networks only.
 
     Summed over samples and divided by its value at each phase's first step. Dotted, the bound
-    ρ^(2t) that the certificates prove: bold for the median network, thin for the slowest.
+    ρ^(2t) that the certificates prove: bold for the median network, thin for the loosest bound.
 
     Raises
     ------
@@ -250,4 +250,4 @@ def _draw_energies(ax: Axes, run: xr.Dataset) -> None:
         draw_median(ax, steps, curves, colour, line, f"{phase} phase")
         middle, label = np.median(bounds, axis=0), f"{phase}: bound"
         ax.plot(steps, middle, color=colour, ls=":", label=f"{label}, median")
-        ax.plot(steps, bounds.max(axis=0), color=colour, ls=":", lw=0.7, label=f"{label}, largest")
+        ax.plot(steps, bounds.max(axis=0), color=colour, ls=":", lw=0.7, label=f"{label}, loosest")

@@ -1,4 +1,4 @@
-"""What all figures share: colours, style, files, and how an ensemble is drawn."""
+"""Shared by all figures: colours, style, files, and the drawing of ensembles."""
 
 import os
 from pathlib import Path
@@ -63,7 +63,7 @@ def save_figure(
     Raises
     ------
     ValueError
-        If `figure` is not a figure, or another argument is not the text or path it should be.
+        If `figure` is not a figure, or another argument has the wrong type.
     OSError
         If the files cannot be written.
 

@@ -247,9 +247,7 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     job = Job(request["name"], Path(request["notebook"]), request["parameters"], request["timeout"])
     changed = differences(request["fingerprint"], job.fingerprint)
     if changed:
-        raise RuntimeError(
-            "this differs from what the batch was started with: " + "; ".join(changed)
-        )
+        raise RuntimeError("changed since the batch started: " + "; ".join(changed))
     given = {**job.parameters, OUTPUT: "."}
     if CHECKPOINT in job.defaults:
         given[CHECKPOINT] = request["checkpoint"]
@@ -269,7 +267,7 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     code.cache_clear()
     changed = differences(request["fingerprint"], job.fingerprint)
     if changed:
-        raise RuntimeError("this changed during the run: " + "; ".join(changed))
+        raise RuntimeError("changed while the notebook ran: " + "; ".join(changed))
 
 
 def _kernel_config(folder: str) -> Config:

@@ -45,7 +45,9 @@ def read_checksums(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file in ``SHA256SUMS``; refuse paths outside the folder."""
     path = folder / CHECKSUMS
     if not path.is_file():
-        raise FileNotFoundError(f"no {CHECKSUMS} in {folder}: is it a folder of deep-nb replicate?")
+        raise FileNotFoundError(
+            f"no {CHECKSUMS} in {folder}: is it an output folder of deep-nb replicate?"
+        )
     sums = {}
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
