@@ -75,7 +75,7 @@ def test_predicted_labels_break_at_one_half():
 def test_classification_error_counts_samples_with_any_wrong_label():
     true = np.array([[0, 0], [1, 1], [0, 1], [1, 0]])
     predicted = np.array([[0, 0], [1, 0], [1, 0], [1, 0]])
-    assert classification_error(predicted, true) == 0.5
+    assert classification_error(predicted[None], true).tolist() == [0.5]
 
 
 def test_one_hot_encodes_class_numbers():

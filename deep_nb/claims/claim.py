@@ -92,8 +92,10 @@ class Claim(Frozen):
 
     @model_validator(mode="after")
     def _has_what_it_compares(self) -> Self:
-        if (self.quantity in ("difference", "earlier")) != (self.against is not None):
-            raise ValueError(f"quantity {self.quantity!r} and 'against' contradict each other")
+        compares = self.quantity in ("difference", "earlier")
+        if compares != (self.against is not None):
+            needs = "needs" if compares else "does not take"
+            raise ValueError(f"quantity {self.quantity!r} {needs} 'against'")
         if self.grid == "best" and self.against is None:
             raise ValueError("grid 'best' needs 'against'")
         if self.grid and self.measure != "learned":
