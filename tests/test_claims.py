@@ -218,7 +218,10 @@ def test_a_sweep_is_what_separate_runs_give():
         ("{", "not YAML"),
         (CLAIM.format(quantity="shares", against="", side="above", number=1, grid="most"), "quant"),
         (CLAIM.format(quantity="share", against="", side="abov", number=1, grid="most"), "above"),
-        (CLAIM.format(quantity="earlier", against="", side="above", number=1, grid="most"), "needs"),
+        (
+            CLAIM.format(quantity="earlier", against="", side="above", number=1, grid="most"),
+            "needs",
+        ),
         (CLAIM.format(quantity="share", against="", side="1", number=1, grid="most"), "a mapping"),
         ("claims: [{id: a}]", "needs a value for 'statement'"),
     ],

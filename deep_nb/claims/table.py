@@ -5,12 +5,14 @@ from typing import Any
 
 import pandas as pd
 
+from deep_nb._validation import one_of
 from deep_nb._validation import table as check_table
 
 #: Columns that are shown: numbers, of which some may be missing, and words.
 _NUMBERS = "estimate? low? high? p? settings reproduced_at not_reproduced_at"
 _WORDS = "id statement task quantity bound rule verdict at_best"
 
+_SYMBOLS = {"reproduced": "✓", "inconclusive": "~", "not reproduced": "✗"}
 _LEGEND = (
     "✓ reproduced · (✓) reproduced at the published settings, not or not clearly at others · "
     "~ inconclusive · ✗ not reproduced"
@@ -96,9 +98,8 @@ def _over_tasks(table: pd.DataFrame, rows: pd.DataFrame, cell: Callable[[Any], s
 def _symbol(row: Any) -> str:
     """Return the verdict of one claim and task as a symbol."""
     verdict, _, elsewhere = row["verdict"].partition(" at the published setting")
-    if verdict == "reproduced":
-        return "(✓)" if elsewhere else "✓"
-    return {"inconclusive": "~", "not reproduced": "✗"}[verdict]
+    symbol = _SYMBOLS[one_of(verdict, _SYMBOLS, "verdict")]
+    return f"({symbol})" if elsewhere and verdict == "reproduced" else symbol
 
 
 def _cell(row: Any) -> str:
