@@ -422,7 +422,7 @@ def test_other_activations_are_refused():
     smooth = deep_nb.DEEP.replace(name="smooth", leak=3.0, activation="sigmoid")
     run = deep_nb.train(smooth, "or", seeds=0, hyper=SHORT)
     for function in (stability_report, jacobian, lambda run: energy(deep_nb.trajectory(run), run)):
-        with pytest.raises(ValueError, match="stability needs the activation .hard_sigmoid."):
+        with pytest.raises(ValueError, match="stability needs the activation"):
             function(run)
 
 
