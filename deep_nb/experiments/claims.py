@@ -23,8 +23,8 @@ def draw_reached(networks: pd.DataFrame, task: str, ax: Axes) -> None:
 def reached(networks: pd.DataFrame) -> pd.DataFrame:
     """Count, for each task and model, the networks that reach the criterion, with median epochs.
 
-    The median is over those networks only. Pruned networks, and models of which no network
-    reaches the criterion, are left out.
+    The median is over those networks only. Pruned networks are left out, and so are models without
+    any network that reaches the criterion.
     """
     found = networks[~networks["pruned"] & networks["epochs"].notna()]
     return found.groupby(["task", "model"], sort=False)["epochs"].agg(["count", "median"])

@@ -172,7 +172,7 @@ def draw_removals(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend()
 
 
-def removal_summary(table: pd.DataFrame) -> dict[str, float]:
+def removal_summary(table: pd.DataFrame) -> dict[str, float | int]:
     """Summarize `removals`.
 
     The number of ``weak`` synapses, the ``lowest`` and ``highest`` of their probabilities, their
