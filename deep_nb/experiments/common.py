@@ -1,4 +1,4 @@
-"""What several experiments share: the share of networks that learned, and the free neurons."""
+"""Shared by several experiments: the share of networks that learned, and the free neurons."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Stability: energy decay, residuals, verdicts over training, drift, and the price of a leak."""
+"""Stability: energy decay, residuals, verdicts over training, drift, and the cost of a leak."""
 
 from collections.abc import Mapping, Sequence
 
