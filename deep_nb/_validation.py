@@ -129,8 +129,8 @@ def items(value: Any, what: str, least: int = 1) -> list[Any]:
     given = plain(value)
     if isinstance(given, Sequence) and not isinstance(given, str | bytes) and len(given) >= least:
         return list(given)
-    allowed = f"of at least {least} items" if least else "such as a list"
-    raise _refuse(value, what, f"a sequence {allowed}")
+    kind = {0: "a sequence", 1: "a sequence that is not empty"}
+    raise _refuse(value, what, kind.get(least, f"a sequence of at least {least} items"))
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
 def as_path(value: Any, what: str) -> Path:
     """Return a string or path-like as a path."""
     given = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if isinstance(given, str) and "\0" not in given and len(given) <= LONGEST_PATH:
+    if isinstance(given, str) and given and "\0" not in given and len(given) <= LONGEST_PATH:
         path = Path(given)
         if all(len(part) <= LONGEST_PART for part in path.parts):
             return path
@@ -152,7 +152,8 @@ def as_path(value: Any, what: str) -> Path:
 
 def file_name(value: Any, what: str) -> str:
     """Return the name of a file or folder, without a path."""
-    if isinstance(value, str) and 0 < len(value) < 200 and not {*value} & {*"/\\\0"}:
+    short_enough = isinstance(value, str) and 0 < len(value) < 200
+    if short_enough and not {*value} & {*"/\\\0"} and value not in (".", ".."):
         return value
     raise _refuse(value, what, "the name of a file or folder")
 
@@ -179,7 +180,9 @@ def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
     """Return a new read-only float array of finite numbers, with `ndim` axes if given."""
     array = np.array(real_array(value, what), dtype=float)
     if ndim is not None and array.ndim != ndim:
-        raise ValueError(f"{what} must have {ndim} dimensions, got shape {array.shape}")
+        raise ValueError(
+            f"{what} must have {ndim} dimension{'s' * (ndim != 1)}, got shape {array.shape}"
+        )
     if array.size == 0:
         raise ValueError(f"{what} must not be empty, got shape {array.shape}")
     if not (np.abs(array) <= LARGEST).all():

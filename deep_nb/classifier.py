@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+from jaxtyping import Bool, Float, Shaped
 from numpy.typing import ArrayLike
 from pydantic import Field
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -124,9 +125,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     True
     """
 
-    W_: np.ndarray
+    W_: Float[np.ndarray, "N N"]
     hyper_: Hyperparameters
-    mask_: np.ndarray
+    mask_: Bool[np.ndarray, "N N"]
 
     def __init__(
         self,
@@ -245,7 +246,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self.W_ = np.where(self.mask_, self.W_, 0.0)
         return self
 
-    def decision_function(self, X: ArrayLike) -> np.ndarray:
+    def decision_function(self, X: ArrayLike) -> Float[np.ndarray, "M ..."]:
         """Return the outputs after T1 steps, shape (M, classes); for two classes y1 − y0, (M,).
 
         Raises
@@ -260,7 +261,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike) -> Float[np.ndarray, "M classes"]:
         """Return the outputs over their sum, shape (M, classes); equal shares where all are 0.
 
         Outputs below 0, which an activation such as tanh can give, count as 0.
@@ -275,7 +276,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         share = 1 / outputs.shape[1]
         return np.divide(outputs, total, out=np.full_like(outputs, share), where=total > 0)
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> Shaped[np.ndarray, " M"]:
         """Return the class of the largest output, shape (M,).
 
         Raises
@@ -323,7 +324,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = 0
 
     @np.errstate(over="ignore", invalid="ignore")  # divergence is detected and reported
-    def _pass(self, problem: Problem, batches: Batches, rates: np.ndarray) -> None:
+    def _pass(
+        self, problem: Problem, batches: Batches, rates: Float[np.ndarray, " batches"]
+    ) -> None:
         """Learn from every sample once; one learning rate per batch."""
         problem = replace(problem, mask=self.mask_)
         relax, n_inputs = self._relax(problem.model), self.layout_.n_inputs
@@ -354,7 +357,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         return get_engine("blas", self.layout_.n_free, model.activation)
 
     @np.errstate(over="ignore", invalid="ignore")  # overflow is detected and reported
-    def _outputs(self, X: ArrayLike) -> np.ndarray:
+    def _outputs(self, X: ArrayLike) -> Float[np.ndarray, "M classes"]:
         """Return the outputs after a free phase, shape (M, classes)."""
         check_is_fitted(self, "W_")
         hyper = self.hyper_

@@ -171,7 +171,9 @@ MODELS = {model.name: model for model in (DEEP, DEEP_oh, EP_asym)}
 
 def get_model(model: str | Model) -> Model:
     """Return the published model of that name, or the model itself."""
-    return model if isinstance(model, Model) else MODELS[one_of(model, MODELS, "model")]
+    if isinstance(model, Model):
+        return model.replace()  # validated again: pydantic's `model_copy` does not
+    return MODELS[one_of(model, MODELS, "model")]
 
 
 def get_hyperparameters(
@@ -179,5 +181,5 @@ def get_hyperparameters(
 ) -> Hyperparameters:
     """Return the model's hyperparameters with those of `hyper` in their place."""
     if isinstance(hyper, Hyperparameters):
-        return hyper
+        return hyper.replace()
     return model.hyper.replace(**({} if hyper is None else mapping(hyper, "hyper")))

@@ -227,8 +227,16 @@ def problem_of(run: xr.Dataset) -> Problem:
     for dim in ("pre", "post", "neuron"):
         if run[dim].values.tolist() != problem.layout.labels:
             raise ValueError(f"this run's {dim} neurons are not {problem.layout.labels}")
+    for dim, size in (("epoch", problem.hyper.n_epochs), ("snapshot", problem.hyper.n_epochs + 1)):
+        if dim in run.coords and not np.array_equal(run[dim].values, np.arange(size)):
+            raise ValueError(
+                f"this run must have every {dim} from 0 to {size - 1}: analyse the whole run, then "
+                "choose epochs"
+            )
     if not np.array_equal(run["mask"].values, problem.mask):
         raise ValueError("this run's mask does not match its topology")
+    if run["W"].values[:, ~problem.mask].any():
+        raise ValueError("this run's W is not 0 where its topology has no synapse")
     if not (np.isfinite(run["W"]).all() and np.isfinite(run["b"]).all()):
         raise ValueError("this run contains W or b that are not finite")
     return problem

@@ -707,6 +707,45 @@ MENDED = {
         lambda: good("claims.claims_table", table=world().table.assign(high=np.inf)),
         "table must have finite numbers in the column 'high'",
     ),
+    "every second epoch": (
+        lambda: good("analysis.learned", run=world().run.isel(epoch=slice(None, None, 2))),
+        "this run must have every epoch from 0 to 3",
+    ),
+    "every second snapshot": (
+        lambda: good("analysis.jacobian", run=world().run.isel(snapshot=slice(None, None, 2))),
+        "this run must have every snapshot from 0 to 4",
+    ),
+    "weights without synapses": (
+        lambda: good("predict", run=world().run.assign(W=world().run["W"] + 1.0)),
+        "this run's W is not 0 where its topology has no synapse",
+    ),
+    "a path with the seeds in another order": (
+        lambda: good(
+            "analysis.energy", path=deep_nb.trajectory(world().certified.isel(seed=[1, 0]))
+        ),
+        "path must be of this run, with the same settings and seeds",
+    ),
+    "another number of hidden neurons": (
+        lambda: good("analysis.rule_change", hyper={"N_H": [7]}),
+        "hyper must not contain N_H",
+    ),
+    "epochs after the last": (
+        lambda: good("analysis.log_rank", first=[30.0, 40.0]),
+        "epochs must be at most n_epochs, 3, got 40",
+    ),
+    "an infinite epoch": (
+        lambda: good("analysis.log_rank", first=[1.0, np.inf]),
+        "first must be a 1-D array of non-negative epochs or NaN",
+    ),
+    "a folder above": (
+        lambda: good("replication.collect_figures", names=[".."]),
+        "must be the name of a file or folder",
+    ),
+    "an empty path": (lambda: good("load", path=""), "path must be a valid path"),
+    "a copy that was not validated": (
+        lambda: tiny(model=deep_nb.DEEP.model_copy(update={"rule": "bogus"})),
+        "Model.rule = 'bogus'",
+    ),
     "NaN": (lambda: tiny(hyper={"beta": np.nan}), "beta = nan: it should be a finite number"),
     "infinity": (lambda: tiny(hyper={"dt": np.inf}), "dt = inf: it should be a finite number"),
     "hours of work": (lambda: tiny(hyper={"n_epochs": 10**9}), "n_epochs = 1000000000: it should"),

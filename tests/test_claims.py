@@ -270,7 +270,7 @@ def test_the_tables_shown_are_what_the_stored_networks_say():
     shown = read_table(FIGURES)
     pd.testing.assert_frame_equal(table, shown, rtol=1e-9)
     assert (stored / "claims.md").read_text() == claims.claims_table(table)
-    assert claims.claims_table(table) in (FIGURES.parent / "README.md").read_text()
+    assert claims.verdict_table(table) in (FIGURES.parent / "README.md").read_text()
 
 
 def test_stored_networks_are_what_training_gives():

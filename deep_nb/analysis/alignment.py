@@ -26,7 +26,7 @@ def rule_change(
     Parameters
     ----------
     run : xarray.Dataset
-        As from `deep_nb.train`, of a model with the hard sigmoid.
+        As from `deep_nb.train`.
     rule : str
         "stdp", "contrastive", "centered", "asymep" or "adjoint".
     epoch : int
@@ -65,6 +65,8 @@ def _look(
     run: xr.Dataset, rule: str, epoch: int, hyper: dict[str, Any]
 ) -> tuple[Relaxation, Change]:
     """Return the free phase and the rule's change, at the weights after `epoch` epochs."""
+    if "N_H" in hyper:
+        raise ValueError("hyper must not contain N_H: the run's networks have their sizes")
     trained = problem_of(run)
     problem = dataclasses.replace(
         trained,

@@ -243,7 +243,7 @@ def energy(path: xr.Dataset, run: xr.Dataset, P: ArrayLike | None = None) -> xr.
     """
     problem = problem_of(run)
     K, n = run.sizes["seed"], problem.layout.n_free
-    _check_path(path, problem, K)
+    _check_path(path, run, problem)
     if P is None:
         P = diagonal_certificate(jacobian(run))[..., None] * np.eye(n)
     else:
@@ -263,16 +263,19 @@ def energy(path: xr.Dataset, run: xr.Dataset, P: ArrayLike | None = None) -> xr.
     return xr.DataArray(V, dims=("seed", "step", "sample"), coords=coords, attrs=attrs, name="V")
 
 
-def _check_path(path: Any, problem: Problem, K: int) -> None:
+def _check_path(path: Any, run: xr.Dataset, problem: Problem) -> None:
     if (
         not isinstance(path, xr.Dataset)
         or not {"S", "phase", "step", "seed"} <= set(path.variables)
         or not path["phase"].dims == path["step"].dims == ("step",)
     ):
         raise ValueError(f"path must be a dataset as from deep_nb.trajectory, got {short(path)}")
-    shape = (K, len(path["phase"]), len(problem.X), problem.layout.N)
+    shape = (run.sizes["seed"], len(path["phase"]), len(problem.X), problem.layout.N)
     if path["S"].shape != shape or path["S"].dtype.kind != "f":
         raise ValueError(f"path must be of this run: S of shape {shape}, got {path['S'].shape}")
+    same = [path.attrs.get(name) == run.attrs[name] for name in ("model", "task", "hyper")]
+    if not all(same) or not np.array_equal(path["seed"].values, run["seed"].values):
+        raise ValueError("path must be of this run, with the same settings and seeds")
 
 
 #: Unit and meaning of each variable of a stability report.

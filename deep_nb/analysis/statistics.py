@@ -235,6 +235,8 @@ def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
     for values in (epochs_array(first, "first"), epochs_array(second, "second")):
         censored = np.isnan(values)
         times = np.where(censored, n_epochs, values)
+        if (times > n_epochs).any():
+            raise ValueError(f"epochs must be at most n_epochs, {n_epochs}, got {times.max():g}")
         samples.append(scipy.stats.CensoredData.right_censored(times, censored))
     if not any(sample.num_censored() < len(sample) for sample in samples):
         return 1.0
@@ -246,7 +248,8 @@ def log_rank(first: ArrayLike, second: ArrayLike, n_epochs: int) -> float:
 def epochs_array(values: ArrayLike, what: str) -> Float[np.ndarray, " n"]:
     """Check epochs to the criterion, NaN where they are censored."""
     array = np.asarray(real_array(values, what), dtype=float)
-    if array.ndim != 1 or not array.size or not (np.isnan(array) | (array >= 0)).all():
+    known = array[~np.isnan(array)]
+    if array.ndim != 1 or not array.size or not ((known >= 0) & (known < np.inf)).all():
         allowed = "a 1-D array of non-negative epochs or NaN"
         raise ValueError(f"{what} must be {allowed}, got {short(array)}")
     return array

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
 
 from deep_nb._validation import integer, one_of
 from deep_nb.dynamics import EngineName, Field, Phase, Relaxation
@@ -22,11 +23,11 @@ MAX_THREADS = 1024
 class Relax(Protocol):
     """Integrate the Euler steps of one phase of K networks.
 
-    The field is constant during the phase; S holds the states at the start, shape (K, M, n).
+    The field is constant during the phase; S holds the states at the start.
     Overflow does not warn; the result contains inf or NaN.
     """
 
-    def __call__(self, field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
+    def __call__(self, field: Field, S: Float[np.ndarray, "K M n"], phase: Phase) -> Relaxation:
         """Relax; see the class."""
 
 

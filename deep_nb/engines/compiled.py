@@ -17,6 +17,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from jaxtyping import Float
 
 from deep_nb.dynamics import Field, Phase, Relaxation, join, join_samples
 from deep_nb.engines.lanes import LANES, clip, differing, fill, load, repeat, store
@@ -306,8 +307,9 @@ class Compiled:
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="deep_nb")
 
     @np.errstate(over="ignore", invalid="ignore")
-    def __call__(self, field: Field, S: np.ndarray, phase: Phase) -> Relaxation:
+    def __call__(self, field: Field, S: Float[np.ndarray, "K M n"], phase: Phase) -> Relaxation:
         """Relax; see `deep_nb.engines.Relax`."""
+        assert field.drive.shape == S.shape  # the kernels do not check bounds
         dt, T, stop, stdp = phase.dt, phase.T, phase.stop, phase.stdp
         limit = -1.0 if stop is None else float(stop)
         K, M, n = S.shape

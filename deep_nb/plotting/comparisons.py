@@ -69,7 +69,7 @@ def plot_shares(
     array([0.  , 0.22])
     """
     _check_curve(ax, colour, line, label)
-    places = [number(value, "x") for value in items(x, "x")]
+    places = finite_array(x, "x", 1)
     total = integer(total, "total", 1, MAX_TOTAL)
     counts = finite_array(successes, "successes", 1)
     if not ((counts >= 0) & (counts <= total) & (counts == np.floor(counts))).all():

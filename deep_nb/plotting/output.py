@@ -1,12 +1,12 @@
 """Save a notebook's figures, tables and runs to a folder, or discard them."""
 
-from pathlib import Path
+import os
 
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from deep_nb._validation import file_name, flag, instance, text
+from deep_nb._validation import as_path, file_name, flag, instance, text
 from deep_nb.plotting.style import save_figure
 from deep_nb.run import save
 
@@ -16,13 +16,13 @@ class Output:
 
     Parameters
     ----------
-    folder : str
+    folder : str or path-like
         Created if necessary. Empty: nothing is kept, and every method does nothing.
 
     Raises
     ------
     ValueError
-        If `folder` is not a string, or what is to be kept or its name is of another type.
+        If `folder` is not a path, or what is to be kept or its name is of another type.
     OSError
         If the folder or a file cannot be written.
 
@@ -37,8 +37,8 @@ class Output:
     >>> Output("").figure(None, "error", "kept nowhere")
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder) if text(folder, "folder") else None
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = None if folder == "" else as_path(folder, "folder")
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
 

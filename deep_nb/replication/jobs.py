@@ -103,7 +103,7 @@ def read_jobs(
     experiments : str or Path
         YAML file with a list ``experiments``. An entry has a ``name``, a ``notebook`` (path
         relative to the file), and optionally ``parameters``, ``matrix`` (one job per combination
-        of its values, whose names may stand in ``name`` in braces), ``quick`` and ``full``
+        of its values; ``{parameter}`` in ``name`` is replaced by its value), ``quick`` and ``full``
         (parameters of one profile), and ``timeout`` in seconds (default 7200).
     profile : str
         "quick" or "full".
