@@ -8,11 +8,22 @@ import deep_nb
 
 mpl.use("agg")
 
+#: A command, which needs mutmut.
+collect_ignore = ["mutants.py"]
+
 # The same cases every time; `--hypothesis-profile=long` looks for new ones, `few` is for mutants.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=8)
 hypothesis.settings.load_profile("repeatable")
+
+#: These files take minutes; they start first, so that no process waits for them at the end.
+SLOW = ("test_faults.py", "test_cluster.py", "test_resume.py", ".ipynb")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not any(name in item.nodeid for name in SLOW))
+
 
 #: Long enough to move weights, short enough to train in a blink.
 SHORT = {"n_epochs": 4, "T1": 40, "T2": 30}

@@ -86,7 +86,7 @@ def test_the_report_is_self_contained_and_shows_the_provenance(folder, tmp_path)
     assert str(folder.parent) not in (folder / "n7" / "drawing.ipynb").read_text()
     written = readme.read_text()
     assert "old" not in written
-    assert "| 22 % [15, 31]<br>**not reproduced**<br>9 settings: yes 0, no 8 |" in written
+    assert "| 1a | DEEP learns <XOR> | ✗ |" in written
     assert not re.search(r"\bnan\b", text.split("<body>")[1].split("<figure>")[0])
     assert written.startswith("before\n")
     assert written.endswith("after\n")
