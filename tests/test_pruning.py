@@ -49,3 +49,12 @@ def test_a_pruned_synapse_may_grow_back():
     absent = (run["W_epochs"].values[0] == 0) & run["mask"].values
     assert (absent[:-1] & ~absent[1:]).any()
     assert run["n_connections"].min() < run["mask"].sum()
+
+
+def test_each_synapse_has_its_own_draw(rng):
+    W, draws = rng.uniform(-0.02, 0.02, (2, 5, 5)), rng.uniform(0, 0.4, (2, 5, 5))
+    p = pruning_probabilities(W, 0.015, 0.1)
+    pruned = prune(W, draws, 0.015, 0.1)
+    for index in np.ndindex(W.shape):
+        assert pruned[index] == (0.0 if draws[index] < p[index] else W[index])
+    assert 0 < np.count_nonzero(pruned == 0) < W.size
