@@ -34,7 +34,7 @@ unit: $(READY)
 	$(BIN)/pytest tests deep_nb README.md
 
 test: lint
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --cov
+	$(BIN)/pytest --numprocesses auto --dist loadfile --cov
 
 api: $(READY)
 	$(BIN)/python docs/api.py docs/api.md

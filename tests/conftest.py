@@ -17,14 +17,6 @@ hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=8)
 hypothesis.settings.load_profile("repeatable")
 
-#: These files take minutes; they start first, so that no process waits for them at the end.
-SLOW = ("test_faults.py", "test_cluster.py", "test_resume.py", ".ipynb")
-
-
-def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: not item.path.name.endswith(SLOW))
-
-
 #: Long enough to move weights, short enough to train in a blink.
 SHORT = {"n_epochs": 4, "T1": 40, "T2": 30}
 
