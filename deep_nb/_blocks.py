@@ -21,7 +21,7 @@ from deep_nb._provenance import code, differences
 def kept(
     folder: str | os.PathLike[str] | None, what: dict[str, Any], make: Callable[[], xr.Dataset]
 ) -> xr.Dataset:
-    """Return a piece from its checkpoint; if there is none, make it and keep it.
+    """Return a piece from its checkpoint, or make it and keep it.
 
     A checkpoint is valid for the same `what` (everything that the piece depends on, as JSON
     types), the same source files of this package and the same versions of libraries, and only
