@@ -184,12 +184,12 @@ def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "ready\n"
-    time.sleep(1.0)
-    started = time.monotonic()
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=20)
-    print(f"stopped after {time.monotonic() - started:.2f} s")
-    assert "KeyboardInterrupt" in error
+    _, error = process.communicate(timeout=20)  # of hours
+    assert "in train" in error  # not before it, nor after it
+    assert error.splitlines()[-1] == "KeyboardInterrupt"
+    assert process.returncode == -signal.SIGINT
     assert list(tmp_path.iterdir()) == []
 
 
@@ -212,15 +212,16 @@ def test_large_sums_are_computed_in_parts(rng, monkeypatch):
     assert alone.pairing[0].tobytes() == parts.pairing[0].tobytes()
 
 
-@pytest.mark.parametrize("more", [{}, {"stop": 0.0}, {"trajectory": True}])
-def test_halted_kernels_return_at_once(more, rng, monkeypatch):
-    """Hours of work, halted before it begins."""
+def test_halted_kernels_make_no_more_steps(rng):
+    """The flag is set before the work begins: lanes do nothing, other trajectories one step."""
     field, S = problem(rng, K=2, M=3, n=4)
-    Compiled(1)(field, S, Phase(T=2, **HARD, **more))
-    monkeypatch.setattr(compiled.np, "zeros", lambda *args, **kw: ones_if_flag(*args, **kw))
-    result = Compiled(1)(field, S, Phase(T=10**6, **HARD, **more))
-    assert result.S.shape == S.shape
-
-
-def ones_if_flag(shape, *args, zeros=np.zeros, **kw):
-    return np.ones(shape, *args, **kw) if shape == 1 else zeros(shape, *args, **kw)
+    A = np.ascontiguousarray(field.W)
+    out = (np.empty_like(S), np.empty(6), np.empty(6), np.zeros((0, 4, 4)), np.zeros((0, 4)))
+    for halted, made in ((1, 0), (0, 6 * 5 * 16)):
+        halt = np.array([halted])
+        wanted = (A, field.drive, S, 0, 6, halt, 6, 0.05, (0.0, 1.0), False, out)
+        assert compiled._relax_lanes(*wanted) == made
+    steps, states = np.full(2, 99), np.empty((2, 0, 3, 4))
+    wanted = (A, field.drive, S, 0, 2, np.array([1]), 10**9, 0.05, 0, -1.0, (0.0, 1.0), False)
+    compiled._relax_networks(*wanted, steps, states, out)
+    assert steps.tolist() == [1, 99]

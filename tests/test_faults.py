@@ -1,9 +1,7 @@
 """Faults of real machines, inflicted on a real batch in a separate process."""
 
-import contextlib
 import os
 import pickle
-import random
 import shutil
 import signal
 import subprocess
@@ -17,18 +15,24 @@ import pytest
 import yaml
 
 from deep_nb.replication import compare, read_jobs, state, verify
-from deep_nb.replication.batch import LOCK, WORKING
+from deep_nb.replication import replicate as in_process
+from deep_nb.replication.batch import CHECKPOINTS, LOCK, WORKING
 
 from .test_replication import write_notebook
 
-#: A notebook that trains in blocks and saves checkpoints, so that it can resume.
+#: A notebook that trains in blocks and saves checkpoints, so that it can resume. It notes in a file
+#: how many checkpoints it found.
 TRAINING = """
+import pathlib
 import deep_nb
 from deep_nb import plotting
+pieces = pathlib.Path(checkpoint)
+found = len(list(pieces.glob("*.nc")))
+pieces.mkdir(parents=True, exist_ok=True)
+with open(pieces.parent / f"found-{n}", "a") as file:
+    print(found, file=file)
 hyper = {"n_epochs": 30, "T1": 100, "T2": 100}
-run = deep_nb.train(
-    "DEEP", "xor", seeds=range(n, n + 12), hyper=hyper, checkpoint=checkpoint or None, block=4
-)
+run = deep_nb.train("DEEP", "xor", seeds=range(n, n + 12), hyper=hyper, checkpoint=pieces, block=2)
 deep_nb.save(run, f"{output}/run.nc")
 plotting.save_figure(plotting.plot_mse(run).figure, output, "mse", "MSE over epochs")
 print(run["mse_free"].values[:, -1])
@@ -62,59 +66,63 @@ def states(experiments, output):
     return {job.name: state(job, output / job.name).status for job in read_jobs(experiments)}
 
 
-def test_a_batch_killed_at_twenty_random_moments_gives_the_same_bits(tmp_path):
-    experiments = write_batch(tmp_path, TRAINING, TRAINING)
-    undisturbed, output = tmp_path / "undisturbed", tmp_path / "out"
-    assert replicate(experiments, undisturbed, "--jobs", "2").returncode == 0
-    assert replicate(experiments, output, "--only", "a").returncode == 0
-    moments = random.Random(0)
-    seen = set()
-    for _ in range(20):
-        again = states(experiments, output)["b"] == "done"
-        process = subprocess.Popen(
-            command(experiments, output, *(["--only", "b", "--force"] if again else [])),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        # Soon after the start, the writing of a checkpoint, or the end of the experiment.
-        pattern = moments.choice(["none", ".checkpoints/*/*.nc", "b/record.json"])
-        wait_for_change(output, pattern, process)
-        time.sleep(moments.uniform(0, 3 if pattern == "none" else 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        # Done experiments are complete at any moment; the others are missing.
-        now = states(experiments, output)
-        seen.add(now["b"])
-        for name, status in now.items():
-            assert status in ("done", "missing")
-            if status == "done":
-                assert compare_one(output, undisturbed, name) == []
-        assert now["a"] == "done"
-    assert seen == {"done", "missing"}
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Experiments that train, and the folder of a batch of them that nobody disturbed."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    experiments = write_batch(root, TRAINING, TRAINING)
+    outcomes = list(in_process(read_jobs(experiments), root / "out", 2))
+    assert [outcome.error for outcome in outcomes] == ["", ""]
+    return experiments, root / "out"
+
+
+def test_a_batch_killed_at_three_moments_gives_the_same_bits(undisturbed, tmp_path):
+    experiments, whole = undisturbed
+    output = tmp_path / "out"
+    shutil.copytree(whole, output)
+    shutil.rmtree(output / "b")  # to be done again; a is done
+    (output / CHECKPOINTS / "found-10").unlink()
+    record, pieces = output / "b" / "record.json", output / CHECKPOINTS / "b"
+
+    kill_when(lambda: list((output / WORKING).glob("b-*")), experiments, output)
+    kill_when(lambda: list(pieces.glob("*.nc")), experiments, output)
+    assert states(experiments, output) == {"a": "done", "b": "missing"}
+
     result = replicate(experiments, output)
     assert result.returncode == 0, result.stderr
-    assert compare(output, undisturbed, rtol=0, atol=0) == (4, [])
+    found = [int(n) for n in (output / CHECKPOINTS / "found-10").read_text().split()]
+    assert found[-1] > 0  # it continued
+    assert compare(output, whole, rtol=0, atol=0) == (4, [])
+    before = record.stat().st_mtime_ns
+
+    def changed():
+        return not record.exists() or record.stat().st_mtime_ns != before
+
+    kill_when(changed, experiments, output, "--only", "b", "--force")
+    assert len((output / CHECKPOINTS / "found-10").read_text().split()) == len(found) + 1
+    now = states(experiments, output)
+    assert now["a"] == "done"
+    assert now["b"] in ("done", "missing")
+    if now["b"] == "done":
+        assert compare_one(output, whole, "b") == []
+
+    assert replicate(experiments, output).returncode == 0
+    assert compare(output, whole, rtol=0, atol=0) == (4, [])
     assert verify(output)[1] == []
     assert not (output / WORKING).exists()
     for name in "ab":
-        pixels = [pixels_of(folder / name / "mse.png") for folder in (output, undisturbed)]
+        pixels = [pixels_of(folder / name / "mse.png") for folder in (output, whole)]
         assert pixels[0] == pixels[1]
 
 
-def wait_for_change(folder, pattern, process):
-    """Wait until a file that matches the pattern is written, or the process has ended."""
-    if pattern != "none":
-        before = times(folder, pattern)
-        wait_for(lambda: times(folder, pattern) != before or process.poll() is not None)
-
-
-def times(folder, pattern):
-    """Return the modification times of the files that match a pattern."""
-    found = {}
-    for path in sorted(folder.glob(pattern)):
-        with contextlib.suppress(FileNotFoundError):
-            found[path] = path.stat().st_mtime_ns
-    return found
+def kill_when(condition, experiments, output, *more):
+    """Start a batch, and kill it once the condition holds."""
+    process = subprocess.Popen(
+        command(experiments, output, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: condition() or process.poll() is not None, every=0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
 
 
 def compare_one(output, other, name):
@@ -149,25 +157,27 @@ def alive(pid):
         return False
 
 
-def wait_for(condition, seconds=300):
+def wait_for(condition, seconds=300, every=0.1):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
-        time.sleep(0.1)
+        time.sleep(every)
     raise AssertionError("the condition did not become true")
 
 
 def test_a_dead_kernel_and_a_timeout_fail_only_their_experiments(tmp_path):
     dies = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     hangs = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)"
-    experiments = write_batch(tmp_path, dies, hangs, "print(n)", timeout=40)
+    experiments = write_batch(tmp_path, dies, hangs, "print(n)")
+    text = experiments.read_text()
+    experiments.write_text(text.replace("notebook: b.ipynb", "notebook: b.ipynb\n  timeout: 9"))
     output = tmp_path / "out"
     result = replicate(experiments, output, "--jobs", "2", timeout=240)
     assert result.returncode == 1
     assert "a failed: DeadKernelError: Kernel died" in result.stderr
-    assert "b failed: TimeoutError: it exceeded its timeout of 40 s" in result.stderr
+    assert "b failed: TimeoutError: it exceeded its timeout of 9 s" in result.stderr
     assert states(experiments, output) == {"a": "failed", "b": "failed", "c": "done"}
     for name in "abc":  # the notebook up to the error, and its page
         notebook = nbformat.read(output / name / f"{name}.ipynb", as_version=4)
@@ -185,10 +195,10 @@ def test_a_killed_process_fails_only_its_experiment(tmp_path):
     assert states(experiments, tmp_path / "out") == {"a": "failed", "b": "done"}
 
 
-def test_a_second_batch_on_the_same_folder_is_refused(tmp_path):
-    experiments = write_batch(tmp_path, "print(n)")
+def test_a_second_batch_on_the_same_folder_is_refused(undisturbed, tmp_path):
+    experiments, whole = undisturbed
     output = tmp_path / "out"
-    output.mkdir()
+    shutil.copytree(whole, output)
     with filelock.FileLock(output / LOCK):
         result = replicate(experiments, output)
     assert result.returncode == 1
@@ -211,8 +221,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_fails_one_experiment_and_keeps_finished_ones(tmp_path, small_disk):
     large = "open(output + '/x.csv', 'w').write('x\\n' + '1\\n' * 10**6)"
     experiments = write_batch(tmp_path, "print(n)", large)
-    assert replicate(experiments, small_disk, "--only", "a").returncode == 0
-    result = replicate(experiments, small_disk, timeout=120)
+    result = replicate(experiments, small_disk, "--jobs", "1", timeout=120)
     assert result.returncode == 1
     assert "No space left on device" in result.stderr
     assert "Traceback" not in result.stderr
@@ -258,11 +267,11 @@ class Malicious:
         return Path.touch, (self.path,)
 
 
-def test_a_pickle_in_place_of_a_result_is_not_executed(tmp_path):
-    experiments = write_batch(tmp_path, TRAINING)
+def test_a_pickle_in_place_of_a_result_is_not_executed(undisturbed, tmp_path):
+    experiments, whole = undisturbed
     output = tmp_path / "out"
-    assert replicate(experiments, output).returncode == 0
-    assert str(tmp_path) not in (output / "a" / "a.ipynb").read_text()  # paths of this machine
+    shutil.copytree(whole, output)
+    assert str(whole.parent) not in (output / "a" / "a.ipynb").read_text()  # paths of this machine
     content = pickle.dumps(Malicious(tmp_path / "executed"))
     for name in ("run.nc", "record.json"):
         (output / "a" / name).write_bytes(content)
