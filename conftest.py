@@ -17,6 +17,13 @@ def pytest_collectstart(collector):
         collector.config.option.cov_source = None
 
 
+def pytest_collection_modifyitems(items):
+    """Keep the cells of a notebook together when tests run in several processes."""
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield

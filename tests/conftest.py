@@ -56,3 +56,16 @@ def diverged_run():
             sign=True,
             regularized=True,
         )
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """Two experiments that train, and the folder of a batch of them that nobody disturbed."""
+    from .test_faults import TRAINING, write_batch
+
+    root = tmp_path_factory.mktemp("undisturbed")
+    experiments = write_batch(root, TRAINING, TRAINING)
+    jobs = deep_nb.replication.read_jobs(experiments)
+    errors = [outcome.error for outcome in deep_nb.replication.replicate(jobs, root / "out", 2)]
+    assert errors == ["", ""]
+    return experiments, root / "out"

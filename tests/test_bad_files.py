@@ -20,6 +20,8 @@ from deep_nb.report import insert_claims, read_table, write_report
 
 from .test_replication import write_notebook
 
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("files")]
+
 SOURCE = """
 import deep_nb
 from deep_nb import plotting

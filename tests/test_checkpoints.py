@@ -73,14 +73,15 @@ def test_threads_reach_the_engine(executor, threads, checkpoint, monkeypatch, tm
     assert made[-1] == ("numba", 6, "hard_sigmoid", threads or (1 if executor else None))
 
 
-@pytest.mark.parametrize("engine", ["reference", "blas", "numba"])
-def test_threads_and_processes_give_the_same_bits(engine):
-    wanted = {**WANTED, "engine": engine, "sparse": True}
-    alone = deep_nb.train(**wanted)
-    with ThreadPoolExecutor(2) as pool:
-        assert_same(deep_nb.train(**wanted, executor=pool, block=2), alone)
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        assert_same(deep_nb.train(**wanted, executor=pool, block=2), alone)
+@pytest.mark.system
+def test_threads_and_processes_give_the_same_bits():
+    threads, processes = ThreadPoolExecutor(2), ProcessPoolExecutor(2, get_context("spawn"))
+    with threads, processes:
+        for engine in ("reference", "blas", "numba"):
+            wanted = {**WANTED, "engine": engine, "sparse": True}
+            alone = deep_nb.train(**wanted)
+            for pool in (threads, processes):
+                assert_same(deep_nb.train(**wanted, executor=pool, block=2), alone)
 
 
 def test_divergence_is_reported_once_for_all_blocks():

@@ -14,6 +14,8 @@ from deep_nb.replication import read_jobs, replicate
 from .test_replication import run
 from .test_resume import write_batch
 
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("words")]
+
 COMMANDS = {name: {p.name: p for p in c.params} for name, c in main.commands.items()}
 
 #: Valid input of each command, fast, for a folder with a finished batch.

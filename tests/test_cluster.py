@@ -12,7 +12,9 @@ import deep_nb
 from deep_nb.replication import compare, verify
 
 from .conftest import SHORT, assert_same
-from .test_faults import TRAINING, replicate, states, wait_for, write_batch
+from .test_faults import replicate, states, wait_for, write_batch
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults")]
 
 
 class Cluster:

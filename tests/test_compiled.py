@@ -19,6 +19,8 @@ from .conftest import SHORT
 from .test_engines import problem
 from .test_training import bits
 
+system = pytest.mark.system
+
 HARD = {"dt": 0.1, "activation": "hard_sigmoid"}
 
 
@@ -127,6 +129,7 @@ TINY = (
 )
 
 
+@system
 def test_compiling_is_announced_once_and_kept(tmp_path):
     first = python(TINY, NUMBA_CACHE_DIR=str(tmp_path))
     assert first.returncode == 0, first.stderr
@@ -136,6 +139,7 @@ def test_compiling_is_announced_once_and_kept(tmp_path):
     assert second.stdout == first.stdout
 
 
+@system
 def test_a_warm_start_prints_nothing(tmp_path):
     python(TINY, NUMBA_CACHE_DIR=str(tmp_path))
     slow = TINY.replace("'T1': 9", "'T1': 400000, 'dt': 1e-6").replace(
@@ -144,6 +148,7 @@ def test_a_warm_start_prints_nothing(tmp_path):
     assert python(slow, NUMBA_CACHE_DIR=str(tmp_path)).stderr == ""
 
 
+@system
 def test_large_networks_do_not_depend_on_the_threads_of_blas():
     code = (
         "import deep_nb, numpy as np, hashlib; rng = np.random.default_rng(0);"
@@ -157,11 +162,13 @@ def test_large_networks_do_not_depend_on_the_threads_of_blas():
     assert one.stdout == two.stdout
 
 
+@system
 def test_a_switched_off_compiler_is_named():
     result = python(TINY, NUMBA_DISABLE_JIT="1")
     assert "engine 'numba' cannot run while NUMBA_DISABLE_JIT is set" in result.stderr
 
 
+@system
 def test_no_folder_for_the_cache_is_no_error():
     # No one can write to /proc, not even root.
     result = python(
@@ -170,6 +177,7 @@ def test_no_folder_for_the_cache_is_no_error():
     assert result.returncode == 0, result.stderr
 
 
+@system
 def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
     code = (
         # Jobs in the background of a shell inherit that SIGINT is ignored.

@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from deep_nb.replication import compare, read_jobs, state, verify
-from deep_nb.replication import replicate as in_process
 from deep_nb.replication.batch import CHECKPOINTS, LOCK, WORKING
 
 from .test_replication import write_notebook
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults")]
 
 #: A notebook that trains in blocks and saves checkpoints, so that it can resume. It notes in a file
 #: how many checkpoints it found.
@@ -64,16 +65,6 @@ def replicate(experiments, output, *more, **options):
 
 def states(experiments, output):
     return {job.name: state(job, output / job.name).status for job in read_jobs(experiments)}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Experiments that train, and the folder of a batch of them that nobody disturbed."""
-    root = tmp_path_factory.mktemp("undisturbed")
-    experiments = write_batch(root, TRAINING, TRAINING)
-    outcomes = list(in_process(read_jobs(experiments), root / "out", 2))
-    assert [outcome.error for outcome in outcomes] == ["", ""]
-    return experiments, root / "out"
 
 
 def test_a_batch_killed_at_three_moments_gives_the_same_bits(undisturbed, tmp_path):

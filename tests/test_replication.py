@@ -11,6 +11,8 @@ from deep_nb.replication import read_jobs, replicate
 
 from .conftest import assert_same
 
+pytestmark = pytest.mark.system
+
 
 def run(*arguments):
     """Run a command of ``deep-nb``."""

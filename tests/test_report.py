@@ -15,6 +15,8 @@ from deep_nb.report import read_sections
 
 from .test_replication import run, write_notebook
 
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("report")]
+
 FIGURE = """
 import matplotlib.pyplot as plt
 from deep_nb.plotting import save_figure

@@ -12,6 +12,8 @@ from deep_nb.replication.records import read_record
 
 from .test_replication import run, write_notebook
 
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("resume")]
+
 SOURCE = """
 import numpy as np
 np.savetxt(output + "/n.csv", [n], header="n", comments="")
@@ -66,13 +68,19 @@ def test_done_experiments_do_not_run_again(batch):
     ],
     ids=["truncated", "flipped", "deleted"],
 )
-def test_a_damaged_file_is_reported_and_made_again(batch, damage, why):
+def test_a_damaged_file_is_reported(batch, damage, why):
     path = batch[1] / "n5" / "n.csv"
-    good = path.read_bytes()
-    path.write_bytes(damage(good)) if damage else path.unlink()
+    path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()
     assert states(batch)["n5"].status == "stale"
+    assert states(batch)["n7"].status == "done"
     assert why in states(batch)["n5"].why[0]
     assert any(line.startswith("n5/n.csv: ") for line in verify(batch[1])[1])
+
+
+def test_a_stale_experiment_runs_again(batch):
+    path = batch[1] / "n5" / "n.csv"
+    good = path.read_bytes()
+    path.write_bytes(good[:2])
     assert [o.name for o in replicate(read_jobs(batch[0]), batch[1])] == ["n5"]
     assert path.read_bytes() == good
     assert verify(batch[1])[1] == []
@@ -171,24 +179,29 @@ def test_checksums_keep_the_recorded_value_of_a_damaged_file(batch):
     assert verify(output)[1] == ["n5/n.csv: differs from its SHA-256"]
 
 
-@pytest.mark.parametrize(
-    "leave",
-    ["import os\nos.mkdir(f'{output}/sub')", "open(f'{output}/a\\nb.csv', 'w')",
-     "open(f'{output}/record.json', 'w')", "open(os.fsencode(output) + b'/\\xff.csv', 'w')"],
-)  # fmt: skip
-def test_a_forbidden_file_fails_only_its_experiment(tmp_path, leave):
-    write_notebook(tmp_path / "tiny.ipynb", f"import os\n{leave}" + "\nprint(n)")
-    write_notebook(tmp_path / "good.ipynb", "print(n)")
-    text = "experiments: [{name: a, notebook: tiny.ipynb}, {name: b, notebook: good.ipynb}]"
-    (tmp_path / "experiments.yml").write_text(text)
-    outcomes = {o.name: o for o in replicate(read_jobs(tmp_path / "experiments.yml"), tmp_path)}
-    assert outcomes["b"].error == ""
-    assert outcomes["a"].error.startswith("ValueError: it left ")
+def test_a_forbidden_file_fails_only_its_experiment(tmp_path):
+    forbidden = [
+        "os.mkdir(f'{output}/sub')", "open(f'{output}/a\\nb.csv', 'w')",
+        "open(f'{output}/record.json', 'w')", "open(os.fsencode(output) + b'/\\xff.csv', 'w')",
+    ]  # fmt: skip
+    entries = []
+    for name, leave in zip("abcdz", [*forbidden, "print(n)"], strict=True):
+        write_notebook(tmp_path / f"{name}.ipynb", f"import os\n{leave}")
+        entries.append(f"{{name: {name}, notebook: {name}.ipynb}}")
+    (tmp_path / "experiments.yml").write_text(f"experiments: [{', '.join(entries)}]")
+    jobs = read_jobs(tmp_path / "experiments.yml")
+    errors = {o.name: o.error for o in replicate(jobs, tmp_path, 2)}
+    assert errors.pop("z") == ""
+    assert len(errors) == 4
+    for name, error in errors.items():
+        assert error.startswith("ValueError: it left ")
+        notebook = nbformat.read(tmp_path / name / f"{name}.ipynb", as_version=4)
+        assert notebook.metadata["deep_nb"]["error"] == error
     assert verify(tmp_path)[1] == []
-    at = states((tmp_path / "experiments.yml", tmp_path))
-    assert (at["a"].status, at["b"].status) == ("failed", "done")
-    notebook = nbformat.read(tmp_path / "a" / "tiny.ipynb", as_version=4)
-    assert notebook.metadata["deep_nb"]["error"] == outcomes["a"].error
+    found = {
+        name: at.status for name, at in states((tmp_path / "experiments.yml", tmp_path)).items()
+    }
+    assert found == {**dict.fromkeys("abcd", "failed"), "z": "done"}
 
 
 def test_a_notebook_that_changes_during_its_run_fails(batch):
