@@ -1,4 +1,3 @@
-import itertools
 from dataclasses import replace
 
 import hypothesis.strategies as st
@@ -112,7 +111,7 @@ def test_the_adjoint_is_the_gradient_by_finite_differences(model, seed):
 def test_asymep_tends_to_the_adjoint_at_least_linearly(model, seed):
     """Ten times less β, at least about ten times less error, until rounding (1e-16 / β) is left.
 
-    Without a leak slow modes answer more strongly to β: there a β is small from 1e-3 on.
+    Slow modes answer strongly to β: at 1e-2 they may still carry a neuron into saturation.
     """
     lesson, _ = lesson_of(model, seed)
     assume_isolated(lesson)
@@ -120,12 +119,12 @@ def test_asymep_tends_to_the_adjoint_at_least_linearly(model, seed):
     size = np.linalg.norm(gradient)
     assume(size > 1e-3)
     errors = []
-    for beta in (1e-2, 1e-3, 1e-4)[model.leak == 0 :]:
+    for beta in (1e-3, 1e-4):
         hyper = lesson.problem.hyper.replace(beta=beta)
         at = replace(lesson, problem=replace(lesson.problem, hyper=hyper))
         errors.append(np.linalg.norm(RULES["asymep"](at).dW - gradient) / size)
     assert errors[0] < 0.2
-    assert all(after < before / 8 + 1e-9 for before, after in itertools.pairwise(errors))
+    assert errors[1] < errors[0] / 8 + 1e-9
 
 
 def test_only_the_correction_finds_the_gradient_of_an_asymmetric_network():
