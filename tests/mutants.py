@@ -1,11 +1,25 @@
-"""Run mutmut; then the diff of each survivor, and killed and all mutants by module."""
+"""Break the package in small ways, and count what the tests notice.
+
+First the faults of `planted.yml`, planted by hand where mutmut cannot change anything: machine code,
+decorated functions, notebooks, templates, processes. Then those of mutmut, with the diff of each
+survivor. ``python tests/mutants.py --planted WORD`` tries only planted faults in files whose path
+contains WORD.
+"""
 
 import json
+import os
+import queue
+import shutil
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mutmut.__main__ import cli
+import yaml
+
+#: Exit codes of pytest: a test failed, or could not be collected.
+NOTICED = {1, 2}
 
 #: Exit codes of pytest, or of mutmut for it: a test failed, or did not end in time.
 KILLED = {1, 3, 24, 36, 152, 255, -24}
@@ -13,15 +27,79 @@ KILLED = {1, 3, 24, 36, 152, 255, -24}
 #: What share of each module's mutants has to be killed.
 LEAST = 0.9
 
+#: How many planted faults are tried at a time.
+JOBS = 2
+
 ROOT = Path(__file__).parent.parent
 
 
-def report():
+def planted(word=""):
+    """Try the planted faults; print those that no test notices, and return whether there are any.
+
+    Each has a ``file``, a text ``old`` that occurs in it once, the text ``new`` in its place, and
+    the ``tests`` (arguments of pytest) that should notice.
+    """
+    faults = yaml.safe_load((ROOT / "tests" / "planted.yml").read_text(encoding="utf-8"))
+    faults = [fault for fault in faults if word in fault["file"]]
+    for fault in faults:
+        count = (ROOT / fault["file"]).read_text(encoding="utf-8").count(fault["old"])
+        if count != 1:
+            sys.exit(f"{fault['file']}: {fault['old']!r} occurs {count} times, not once")
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(JOBS) as pool:
+        copies = queue.SimpleQueue()
+        for n in range(JOBS):
+            copies.put(copy_tracked(Path(folder, str(n))))
+
+        def try_one(fault):
+            copy = copies.get()
+            code = run_with(fault, copy)
+            copies.put(copy)
+            return code
+
+        needed = " ".join(sorted({test for fault in faults for test in fault["tests"].split()}))
+        if try_one({"file": "README.md", "old": "", "new": "", "tests": needed}) != 0:
+            sys.exit("the tests fail without any fault")
+        codes = list(pool.map(try_one, faults))
+    missed = [fault for fault, code in zip(faults, codes, strict=True) if code not in NOTICED]
+    for fault in missed:
+        print(f"{fault['file']}\n- {fault['old']}\n+ {fault['new']}\n")
+    print(f"planted by hand: {len(faults) - len(missed)} of {len(faults)} noticed")
+    return bool(missed)
+
+
+def copy_tracked(folder):
+    """Copy the files that git tracks into a folder; return it."""
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def run_with(fault, copy):
+    """Run a fault's tests in a copy that has the fault; return pytest's exit code."""
+    path = copy / fault["file"]
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(fault["old"], fault["new"]) if fault["old"] else text, "utf-8")
+    tests = [sys.executable, "-m", "pytest", "-x", "-q", *fault["tests"].split()]
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    done = subprocess.run(tests, cwd=copy, env=environment, capture_output=True)
+    path.write_text(text, "utf-8")
+    return done.returncode
+
+
+def mutated():
+    """Run mutmut; print survivors and a table, and return whether a module falls short."""
+    from mutmut.__main__ import cli
+
+    cli(["run", *sys.argv[1:]], standalone_mode=False)
     counts = {}
     for path in sorted((ROOT / "mutants" / "deep_nb").rglob("*.meta")):
         codes = json.loads(path.read_text())["exit_code_by_key"]
         survivors = [name for name, code in codes.items() if code not in KILLED]
-        counts[f"`{path.stem}`"] = len(codes) - len(survivors), len(codes)
+        module = path.relative_to(ROOT / "mutants" / "deep_nb").with_suffix("")
+        counts[f"`{module}`"] = len(codes) - len(survivors), len(codes)
         for name in survivors:
             subprocess.run([Path(sys.executable).with_name("mutmut"), "show", name], check=True)
     counts["all"] = tuple(map(sum, zip(*counts.values(), strict=True)))
@@ -32,5 +110,6 @@ def report():
 
 
 if __name__ == "__main__":
-    cli(["run", *sys.argv[1:]], standalone_mode=False)
-    sys.exit(report())
+    if sys.argv[1:2] == ["--planted"]:
+        sys.exit(planted(*sys.argv[2:]))
+    sys.exit(planted() | mutated())
