@@ -38,7 +38,7 @@ class Output:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = None if folder == "" else as_path(folder, "folder")
+        self.folder = None if folder == "" else as_path(folder, "folder").absolute()
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
 
