@@ -126,7 +126,9 @@ class Model(Frozen):
     one_hot: Flag = Field(False, description="one output per class instead of one per label")
     rule: RuleName = Field(description="the learning rule, see `deep_nb.rules`")
     activation: Literal["hard_sigmoid", "sigmoid", "tanh"] = Field(
-        "hard_sigmoid", description="ρ, applied to the state after each Euler step"
+        "hard_sigmoid",
+        description="ρ, applied to the state after each Euler step; the last bits of sigmoid and tanh "
+        "depend on the machine",
     )
     hyper: Hyperparameters = Field(description="the model's published hyperparameters")
 

@@ -91,7 +91,9 @@ def train(
     progress : bool
         Show a progress bar.
     executor : concurrent.futures.Executor, optional
-        Trains blocks of networks on its processes or machines, with the same bits.
+        Trains blocks of networks on its processes or machines, with the same bits. Machines of
+        different kinds agree on every bit of small networks with the hard sigmoid, except with the
+        rule adjoint.
     checkpoint : path-like, optional
         Folder for finished blocks; interrupted training resumes from them.
     block : int

@@ -2,7 +2,8 @@
 
 A trajectory is one sample of one network. `LANES` of them move at a time; one that has come to
 rest, or made its last step, hands its lane to the next. A lane's arithmetic does not depend on its
-neighbours, so no bit of a result depends on the ensemble, the threads or their order.
+neighbours, so no bit of a result depends on the ensemble, the threads or their order. With the hard
+sigmoid, none depends on the machine either; tanh is that of the machine's C library.
 
 A trajectory rests when a step changes no bit of its state: the remaining steps change nothing. If
 β_0 = 0, they add nothing to the STDP sums either, and are skipped.
