@@ -127,8 +127,8 @@ class Model(Frozen):
     rule: RuleName = Field(description="the learning rule, see `deep_nb.rules`")
     activation: Literal["hard_sigmoid", "sigmoid", "tanh"] = Field(
         "hard_sigmoid",
-        description="ρ, applied to the state after each Euler step; the last bits of sigmoid and tanh "
-        "depend on the machine",
+        description="ρ, applied to the state after each Euler step; the last bits of sigmoid and "
+        "tanh depend on the machine",
     )
     hyper: Hyperparameters = Field(description="the model's published hyperparameters")
 
