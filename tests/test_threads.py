@@ -2,6 +2,8 @@
 
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -57,6 +59,19 @@ def test_blas_has_one_thread_until_the_last_call_ends(first_ends_first, rng, mon
     assert blas_threads() == {2}
     monkeypatch.undo()
     blas.relax(field, S, PHASE)
+    assert blas_threads() == {2}
+
+
+def test_two_calls_at_a_time_have_the_bits_of_one(rng):
+    """The short call ends while the long one, whose products BLAS would share, goes on."""
+    field, S = problem(rng, K=2, M=150, n=140)
+    short, long = replace(PHASE, T=2), replace(PHASE, T=300, stdp=(0.0, 1.0))
+    alone = blas.relax(field, S, long)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(blas.relax, field, S, phase) for phase in (short, long)]
+        at_once = both[1].result()
+    for name, array in alone.arrays().items():
+        assert array.tobytes() == getattr(at_once, name).tobytes(), name
     assert blas_threads() == {2}
 
 
