@@ -177,7 +177,14 @@ def test_targets_are_tried_before_the_work(monkeypatch):
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="broken"):
         kept("blocks", {}, lambda: made.append("block"))
+    with pytest.raises(OSError, match="broken"):
+        Output("results")
     assert "broken" in run("train", "DEEP", "xor", "-o", "run.nc").stderr
     assert "broken" in run(*words, "figures").stderr
     assert made == []
-    assert sorted(path.name for path in Path().rglob("*")) == ["blocks", "figures", "file"]
+    assert sorted(path.name for path in Path().rglob("*")) == [
+        "blocks",
+        "figures",
+        "file",
+        "results",
+    ]
