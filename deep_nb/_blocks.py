@@ -14,7 +14,9 @@ from typing import Any
 import xarray as xr
 from tqdm import tqdm
 
-from deep_nb._files import replacing, sha256
+from deep_nb._files import check_writable, replacing, sha256
+from deep_nb._netcdf import read_netcdf, write_netcdf
+from deep_nb._printing import stderr
 from deep_nb._provenance import code, differences
 
 
@@ -35,13 +37,14 @@ def kept(
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     for path in place.glob(f"{key}-*.nc"):
         if path.stem == f"{key}-{sha256(path)}":
-            return xr.load_dataset(path, engine="netcdf4")
+            return read_netcdf(path)
         path.unlink()  # truncated or changed on the disk
-    piece = make()
     place.mkdir(parents=True, exist_ok=True)
     fresh = place / f".{key}-{uuid.uuid4().hex}.nc"  # two processes may make the same piece
+    check_writable(fresh)
+    piece = make()
     with replacing(fresh) as partial:
-        piece.to_netcdf(partial, engine="netcdf4")
+        write_netcdf(piece, partial)
     fresh.replace(place / f"{key}-{sha256(fresh)}.nc")
     return piece
 
@@ -65,7 +68,7 @@ def fill_in(
     """Fill in a run block by block: `make` returns the run of some of its seeds."""
     seeds = run["seed"].values.tolist()
     blocks = {first: seeds[first : first + size] for first in range(0, len(seeds), size)}
-    bar = tqdm(total=len(blocks), desc="blocks", disable=not progress)
+    bar = tqdm(total=len(blocks), desc="blocks", disable=not progress, file=stderr())
     parts: Generator[tuple[int, xr.Dataset]]
     if executor is None:
         parts = ((first, make(block)) for first, block in blocks.items())

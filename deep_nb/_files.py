@@ -1,6 +1,7 @@
 """Files that are complete or absent: written next to the target, flushed to disk, then renamed."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import uuid
@@ -33,8 +34,12 @@ def _partial(target: Path) -> Path:
 def check_writable(target: Path) -> None:
     """Fail early with the error that `replacing` would raise later."""
     partial = _partial(target)
-    partial.touch(exist_ok=False)
-    partial.unlink()
+    try:
+        partial.touch(exist_ok=False)
+        flush(partial)
+        flush(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -51,6 +56,9 @@ def flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not every file system can flush
+            raise
     finally:
         os.close(descriptor)
 

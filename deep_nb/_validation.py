@@ -141,12 +141,18 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
 
 
 def as_path(value: Any, what: str) -> Path:
-    """Return a string or path-like as a path."""
+    """Return a string or path-like as a path; ``~`` at the start is a home folder."""
     given = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if isinstance(given, str) and given and "\0" not in given and len(given) <= LONGEST_PATH:
-        path = Path(given)
+        path = Path(os.path.expanduser(given))
+        if given.startswith("~") and path == Path(given):
+            raise ValueError(
+                f"{what} starts with the home folder of an unknown user, {short(path.parts[0])}; "
+                "for a file or folder of this name, put ./ before it"
+            )
         if all(len(part) <= LONGEST_PART for part in path.parts):
-            return path
+            # Path drops the ./ of "./~name", which must not become a home folder the next time.
+            return path.absolute() if str(path).startswith("~") else path
     raise _refuse(value, what, "a valid path (str or os.PathLike)")
 
 
@@ -159,9 +165,16 @@ def file_name(value: Any, what: str) -> str:
 
 
 def check_executor(value: Any) -> None:
-    """Refuse an executor without ``submit``."""
-    if value is not None and not callable(getattr(value, "submit", None)):
-        raise _refuse(value, "executor", "an object with submit(), as in concurrent.futures")
+    """Refuse an executor without ``submit``, a class, and a client of Dask."""
+    if value is None:
+        return
+    allowed = "an object with submit(), as in concurrent.futures"
+    if not callable(getattr(value, "submit", None)):
+        raise _refuse(value, "executor", allowed)
+    if isinstance(value, type):
+        raise _refuse(value, "executor", f"{allowed}: {value.__name__}(), not the class")
+    if hasattr(value, "get_executor"):  # Dask's client, with futures of its own
+        raise _refuse(value, "executor", f"{allowed}: client.get_executor(pure=False) of Dask")
 
 
 def real_array(value: Any, what: str) -> np.ndarray:
@@ -214,15 +227,24 @@ def table(value: Any, what: str, numbers: str, texts: str = "") -> Any:
     return value
 
 
-def select(candidates: list[T], key: str, only: str | None, what: str) -> list[T]:
-    """Return the candidates whose attribute `key` matches a shell pattern; all without one."""
-    pattern = "*" if only is None else text(only, "only")
-    chosen = [item for item in candidates if fnmatch.fnmatchcase(getattr(item, key), pattern)]
-    if not chosen:
-        names = [getattr(item, key) for item in candidates]
-        near = did_you_mean(only, names)
-        raise ValueError(f"no {what} matches {short(only)}{near}; there are: {', '.join(names)}")
-    return chosen
+def select(candidates: list[T], key: str, only: str | Sequence[str] | None, what: str) -> list[T]:
+    """Return the candidates whose attribute `key` matches a shell pattern, or one of several.
+
+    Without a pattern, all are returned.
+    """
+    if only is None:
+        return candidates
+    names = [getattr(item, key) for item in candidates]
+    chosen: set[str] = set()
+    for pattern in [only] if isinstance(only, str) else items(only, "only"):
+        matching = fnmatch.filter(names, text(pattern, "only"))
+        if not matching:
+            near = did_you_mean(pattern, names)
+            raise ValueError(
+                f"no {what} matches {short(pattern)}{near}; there are: {', '.join(names)}"
+            )
+        chosen.update(matching)
+    return [item for item, name in zip(candidates, names, strict=True) if name in chosen]
 
 
 class Frozen(BaseModel):

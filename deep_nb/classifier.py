@@ -82,7 +82,8 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     noise : float
         Standard deviation of Gaussian noise on the inputs, drawn anew for each batch.
     random_state : int, RandomState or None
-        Seeds initial weights, order of samples and noise. An int gives the same bits each time.
+        Seeds initial weights, order of samples and noise. An int gives the same bits each time on
+        one machine.
 
     Attributes
     ----------

@@ -15,7 +15,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from deep_nb import replication
-from deep_nb._validation import did_you_mean, select
+from deep_nb._files import check_writable
+from deep_nb._printing import lenient_output
+from deep_nb._validation import as_path, did_you_mean, select
 from deep_nb.analysis import network_table
 from deep_nb.claims import evaluate, measure_all, read_claims
 from deep_nb.engines import ENGINES
@@ -30,6 +32,11 @@ from deep_nb.training import train as train_networks
 
 class Group(click.Group):
     """A group whose commands report bad input in one clear message."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command to its end, whether or not its lines can be printed."""
+        with lenient_output():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Turn the package's own errors into messages without a traceback."""
@@ -48,6 +55,19 @@ class Word(click.Choice[str]):
         """Return the message of click with the nearest allowed word."""
         message = super().get_invalid_choice_message(value, ctx).rstrip(".")
         return message + did_you_mean(value, self.choices)
+
+
+class FilePath(click.Path):
+    """A path, checked as Python's functions check theirs."""
+
+    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> Path:
+        """Return the path, with ``~`` expanded."""
+        try:
+            path = as_path(value, "it")
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        super().convert(path, param, ctx)
+        return path
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,9 +125,7 @@ def _flag_options(command: Any) -> Any:
 @click.option(
     "--record", multiple=True, type=Word(list(RECORDS)), help="Also save these; repeatable."
 )
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="netCDF file."
-)
+@click.option("-o", "--output", type=FilePath(dir_okay=False), help="netCDF file.")
 def train(
     model: str,
     task: str,
@@ -133,17 +151,23 @@ def train(
         progress=sys.stderr.isatty(),
         **flags,
     )
+    saved = f"saved {save(run, output)}" if output else None
     click.echo(network_table(run).to_string(float_format="{:.4f}".format))
-    if output:
-        click.echo(f"saved {save(run, output)}")
+    if saved:
+        click.echo(saved)
 
 
 @main.command()
-@click.option("--only", metavar="PATTERN", help="Select claims by id, such as '1a' or '2*'.")
+@click.option(
+    "--only",
+    metavar="PATTERN",
+    multiple=True,
+    help="Claims by id, such as '1a' or '2*'; repeatable.",
+)
 @click.option("--seeds", default="0-99", show_default=True, help="One network per seed: 0-9,12.")
-def claims(only: str | None, seeds: str) -> None:
+def claims(only: tuple[str, ...], seeds: str) -> None:
     """Test the claims of the paper at its own settings, without the grid."""
-    chosen = select(read_claims(), "id", only, "claim")
+    chosen = select(read_claims(), "id", only or None, "claim")
     table = evaluate(chosen, measure_all(chosen, _seeds(seeds)))
     for _, row in table.iterrows():
         numbers = f"{row['bound']}{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
@@ -160,28 +184,29 @@ def _batch_options(command: Any) -> Any:
     """Add the options that select experiments and a profile."""
     experiments = click.option(
         "--experiments",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         default="experiments.yml",
         show_default=True,
         help="Experiments file.",
     )
     profile = click.option("--profile", type=Word(PROFILES), default="quick", show_default=True)
     only = click.option(
-        "--only", metavar="PATTERN", help="Select experiments by name, such as 'DEEP-*'."
+        "--only",
+        metavar="PATTERN",
+        multiple=True,
+        help="Experiments by name, such as 'DEEP-*'; repeatable.",
     )
     return experiments(profile(only(command)))
 
 
-_output = click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder.  [default: replication/PROFILE]"
-)
+_output = click.option("--output", type=FilePath(), help="Folder.  [default: replication/PROFILE]")
 
 
 @main.command("list")
 @_batch_options
-def list_experiments(experiments: Path, profile: str, only: str | None) -> None:
+def list_experiments(experiments: Path, profile: str, only: tuple[str, ...]) -> None:
     """List the experiments and their parameters."""
-    for job in replication.read_jobs(experiments, profile, only):
+    for job in replication.read_jobs(experiments, profile, only or None):
         parameters = " ".join(f"{name}={value}" for name, value in job.parameters.items())
         click.echo(f"{job.name:<16} {job.notebook.name:<28} {parameters}".rstrip())
 
@@ -191,11 +216,11 @@ def list_experiments(experiments: Path, profile: str, only: str | None) -> None:
 @_output
 @click.option("--why", is_flag=True, help="Also show the reasons: changes, damage, errors.")
 def status(
-    experiments: Path, profile: str, only: str | None, output: Path | None, why: bool
+    experiments: Path, profile: str, only: tuple[str, ...], output: Path | None, why: bool
 ) -> None:
     """Show whether each experiment is done, stale, failed or missing."""
     folder = output or Path("replication") / profile
-    for job in replication.read_jobs(experiments, profile, only):
+    for job in replication.read_jobs(experiments, profile, only or None):
         at = replication.state(job, folder / job.name)
         click.echo(f"{job.name:<16} {at.status}")
         for line in at.why if why else ():
@@ -209,12 +234,12 @@ def status(
     "--jobs", "processes", type=click.IntRange(1), help="Number at a time.  [default: cores]"
 )
 @click.option("--force", is_flag=True, help="Also run experiments that are done.")
-@click.option("--figures", type=click.Path(path_type=Path), help="Also copy all figures here.")
+@click.option("--figures", type=FilePath(), help="Also copy all figures here.")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on the workers of a Dask scheduler.")
 def replicate(
     experiments: Path,
     profile: str,
-    only: str | None,
+    only: tuple[str, ...],
     output: Path | None,
     processes: int | None,
     force: bool,
@@ -222,8 +247,11 @@ def replicate(
     scheduler: str | None,
 ) -> None:
     """Run the experiments that are not done through papermill; exit with 1 if one fails."""
-    jobs = replication.read_jobs(experiments, profile, only)
+    jobs = replication.read_jobs(experiments, profile, only or None)
     folder = output or Path("replication") / profile
+    if figures:
+        figures.mkdir(parents=True, exist_ok=True)
+        check_writable(figures / CHECKSUMS)
     outcomes = {}
     todo = sum(force or replication.state(job, folder / job.name).status != "done" for job in jobs)
     bar = tqdm(total=todo, unit="experiment", disable=not sys.stderr.isatty())
@@ -288,10 +316,8 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--against", type=click.Path(path_type=Path), help="Compare with this batch, by numbers."
-)
+@click.argument("folder", type=FilePath())
+@click.option("--against", type=FilePath(), help="Compare with this batch, by numbers.")
 @click.option("--rtol", type=float, default=1e-6, show_default=True, help="Relative tolerance.")
 @click.option("--atol", type=float, default=1e-9, show_default=True, help="Absolute tolerance.")
 def verify(folder: Path, against: Path | None, rtol: float, atol: float) -> None:
@@ -310,13 +336,11 @@ def verify(folder: Path, against: Path | None, rtol: float, atol: float) -> None
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Page.  [default: FOLDER/report.html]"
-)
+@click.argument("folder", type=FilePath())
+@click.option("-o", "--output", type=FilePath(), help="Page.  [default: FOLDER/report.html]")
 @click.option(
     "--readme",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FilePath(exists=True, dir_okay=False),
     help="Also update the claims table in this Markdown page.",
 )
 def report(folder: Path, output: Path | None, readme: Path | None) -> None:

@@ -34,6 +34,7 @@ MAX_SIZE = 10_000
 Count = Annotated[int, BeforeValidator(plain), Field(ge=1, le=MAX_COUNT)]
 Size = Annotated[int, BeforeValidator(plain), Field(ge=1, le=MAX_SIZE)]
 Real = Annotated[float, BeforeValidator(plain)]
+Flag = Annotated[bool, BeforeValidator(plain)]
 Positive = Annotated[Real, Field(gt=0)]
 NonNegative = Annotated[Real, Field(ge=0)]
 
@@ -119,13 +120,15 @@ class Model(Frozen):
     name: str
     leak: NonNegative = Field(description="λ, decay of each state")
     outflow: NonNegative = Field(description="γ, weight of the outgoing synapses in the decay")
-    absolute_outflow: bool = Field(False, description="outflow Σ|W| instead of Σ W")
-    bias_neuron: bool = Field(description="whether a last input, always 1, carries the biases")
-    learned_bias: bool = Field(description="whether each neuron has a learned bias b")
-    one_hot: bool = Field(False, description="one output per class instead of one per label")
+    absolute_outflow: Flag = Field(False, description="outflow Σ|W| instead of Σ W")
+    bias_neuron: Flag = Field(description="whether a last input, always 1, carries the biases")
+    learned_bias: Flag = Field(description="whether each neuron has a learned bias b")
+    one_hot: Flag = Field(False, description="one output per class instead of one per label")
     rule: RuleName = Field(description="the learning rule, see `deep_nb.rules`")
     activation: Literal["hard_sigmoid", "sigmoid", "tanh"] = Field(
-        "hard_sigmoid", description="ρ, applied to the state after each Euler step"
+        "hard_sigmoid",
+        description="ρ, applied to the state after each Euler step; the last bits of sigmoid and "
+        "tanh depend on the machine",
     )
     hyper: Hyperparameters = Field(description="the model's published hyperparameters")
 

@@ -13,7 +13,7 @@ from pydantic import Field as PydanticField
 from deep_nb import topology as topologies
 from deep_nb._validation import Frozen
 from deep_nb.dynamics import Field, Phase, free_field, nudged_field
-from deep_nb.models import Hyperparameters, Model, get_hyperparameters, get_model
+from deep_nb.models import Flag, Hyperparameters, Model, get_hyperparameters, get_model
 from deep_nb.tasks import Task, get_task, one_hot, predicted_labels
 from deep_nb.topology import Layout
 
@@ -37,11 +37,11 @@ class Flags(Frozen):
     Flags(regularized=False, sparse=True, stop_criterion=False, layered=False, sign=False)
     """
 
-    regularized: bool = PydanticField(False, description="L1: W loses reg_W sign(W) per epoch")
-    sparse: bool = PydanticField(False, description="prune weak synapses at random")
-    stop_criterion: bool = PydanticField(False, description="end a phase at Σ ds² ≤ stop")
-    layered: bool = PydanticField(False, description="connect neighbouring layers only")
-    sign: bool = PydanticField(False, description="replace ΔW and Δb by their signs")
+    regularized: Flag = PydanticField(False, description="L1: W loses reg_W sign(W) per epoch")
+    sparse: Flag = PydanticField(False, description="prune weak synapses at random")
+    stop_criterion: Flag = PydanticField(False, description="end a phase at Σ ds² ≤ stop")
+    layered: Flag = PydanticField(False, description="connect neighbouring layers only")
+    sign: Flag = PydanticField(False, description="replace ΔW and Δb by their signs")
 
 
 @dataclass(frozen=True, eq=False)

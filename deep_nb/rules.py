@@ -155,7 +155,8 @@ def adjoint(lesson: Lesson) -> Change:
     :math:`J^\top \delta = -(y - s^*)` on the outputs, over the neurons that are not saturated
     (δ = 0 for the others). Where J is singular, the rest point is not isolated and the gradient
     does not exist; δ is then the least-squares solution of least norm. ΔW as in `descent`. The
-    nudged phase runs only so that its states are recorded.
+    nudged phase runs only so that its states are recorded. The last bits depend on LAPACK, and with
+    it on the machine.
     """
     nudged = lesson.nudge(lesson.field, lesson.problem.hyper.beta)
     delta = adjoint_states(lesson.field, lesson.free.S, lesson.problem.Y)

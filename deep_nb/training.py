@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from tqdm import tqdm
 
 from deep_nb._blocks import check_worker, fill_in, kept
+from deep_nb._printing import stderr
 from deep_nb._provenance import code, provenance
 from deep_nb._validation import as_path, check_executor, flag, integer
 from deep_nb.dynamics import Relaxation
@@ -90,7 +91,9 @@ def train(
     progress : bool
         Show a progress bar.
     executor : concurrent.futures.Executor, optional
-        Trains blocks of networks on its processes or machines, with the same bits.
+        Trains blocks of networks on its processes or machines, with the same bits. Machines of
+        different kinds agree on every bit of small networks with the hard sigmoid, except with the
+        rule adjoint.
     checkpoint : path-like, optional
         Folder for finished blocks; interrupted training resumes from them.
     block : int
@@ -145,7 +148,7 @@ def train(
     seeds, record = check_seeds(seeds), check_record(record)
     progress, block = flag(progress, "progress"), integer(block, "block", 1)
     check_executor(executor)
-    folder = None if checkpoint is None else as_path(checkpoint, "checkpoint")
+    folder = None if checkpoint is None else as_path(checkpoint, "checkpoint").absolute()
     n, activation = problem.layout.n_free, problem.model.activation
     chosen = choose_engine(engine, n, activation)
     relax = get_engine(chosen, n, activation, threads)
@@ -214,7 +217,8 @@ def _train(run: xr.Dataset, problem: Problem, relax: Relax, progress: bool) -> N
     alive = np.arange(len(streams))
     if "W_epochs" in log:
         log["W_epochs"][:, 0], log["b_epochs"][:, 0] = W, b
-    for epoch in tqdm(range(hyper.n_epochs), desc="epochs", disable=not progress):
+    epochs = range(hyper.n_epochs)
+    for epoch in tqdm(epochs, desc="epochs", disable=not progress, file=stderr()):
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is detected and reported
             S = np.array([initial_states(streams[k], len(problem.X), layout) for k in alive])
             state = State(W[alive], b[alive], S)

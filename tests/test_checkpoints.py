@@ -222,3 +222,28 @@ def test_two_processes_can_make_the_same_piece_at_once(tmp_path):
         both = [pool.submit(kept, tmp_path, {"a": 1}, make) for _ in range(2)]
         assert all(future.result().identical(both[0].result()) for future in both)
     assert len(list(tmp_path.glob("*.nc"))) == 1
+
+
+class Client:
+    """As Dask's: its futures are of another kind."""
+
+    def submit(self):
+        raise AssertionError
+
+    get_executor = submit
+
+
+@pytest.mark.parametrize(
+    ("executor", "said"),
+    [
+        (ThreadPoolExecutor, r": ThreadPoolExecutor\(\), not the class, got <class"),
+        (Client(), r": client.get_executor\(pure=False\) of Dask, got <.*Client object"),
+        (Client, r": Client\(\), not the class"),
+        (print, "got <built-in function print>"),
+    ],
+)
+def test_the_error_for_an_executor_says_what_to_pass(executor, said):
+    with pytest.raises(ValueError, match="executor must be an object with .*" + said):
+        deep_nb.train(**WANTED, executor=executor)
+    with pytest.raises(ValueError, match=said):
+        deep_nb.replication.replicate([], "out", executor=executor)

@@ -1,4 +1,4 @@
-"""The compiled engine: its bits do not depend on ensemble, threads or processor."""
+"""The compiled engine: its bits do not depend on ensemble, threads or, without tanh, processor."""
 
 import os
 import signal

@@ -113,3 +113,27 @@ def test_missing_values_are_named():
 def test_unknown_model_suggests():
     with pytest.raises(ValueError, match=r"unknown model 'deep' \(did you mean 'DEEP'\?\)"):
         deep_nb.train("deep", "xor", seeds=0)
+
+
+FLAGS = ("regularized", "sparse", "stop_criterion", "layered", "sign")
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("value", [True, False])
+def test_flags_may_be_numpys(name, value):
+    hyper = {"n_epochs": 2, "T1": 5, "T2": 5}
+    runs = [
+        deep_nb.train("DEEP", "xor", seeds=0, hyper=hyper, **{name: kind(value)})
+        for kind in (bool, np.bool_)
+    ]
+    assert runs[0].equals(runs[1])
+    assert json.loads(runs[1].attrs["flags"])[name] is value
+    for bad in (1, 0.0, "true", None, np.array([value])):
+        with pytest.raises(ValueError, match=name):
+            deep_nb.train("DEEP", "xor", seeds=0, hyper=hyper, **{name: bad})
+
+
+@pytest.mark.parametrize("name", ["absolute_outflow", "bias_neuron", "learned_bias", "one_hot"])
+def test_flags_of_models_may_be_numpys(name):
+    value = getattr(DEEP.replace(**{name: np.bool_(True)}), name)
+    assert value is True

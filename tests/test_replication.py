@@ -49,6 +49,13 @@ def test_jobs_combine_matrix_and_profile(batch):
         ("n0", {"n": 0}), ("n7", {"n": 7}), ("last", {"n": 4}),
     ]  # fmt: skip
     assert [job.name for job in read_jobs(batch, only="n*")] == ["n0", "n7"]
+    assert [job.name for job in read_jobs(batch, only=["last", "n7"])] == ["n7", "last"]
+    assert len(read_jobs(batch, only=["*", "n7"])) == 3
+    with pytest.raises(ValueError, match=r"no experiment matches 'lost' \(did you mean 'last'\?\)"):
+        read_jobs(batch, only=["n*", "lost"])
+    for bad in ([], 3, [3]):
+        with pytest.raises(ValueError, match="only must be"):
+            read_jobs(batch, only=bad)
 
 
 def test_a_default_value_that_json_cannot_hold_is_kept_as_text(batch, tmp_path):
@@ -168,6 +175,17 @@ def test_list_shows_every_experiment(batch):
         "n7               tiny.ipynb                   n=7",
         "last             tiny.ipynb                   n=3",
     ]
+
+
+def test_only_may_be_repeated(batch):
+    words = ["list", "--experiments", batch, "--only"]
+    names = [line.split()[0] for line in run(*words, "n0", "--only", "l*").stdout.splitlines()]
+    assert names == ["n0", "last"]
+    assert "no experiment matches 'x'" in run(*words, "n0", "--only", "x").stderr
+    status = run("status", *words[1:], "n7", "--only", "n0", "--output", batch.parent / "out")
+    assert status.stdout.split() == ["n0", "missing", "n7", "missing"]
+    claims = run("claims", "--seeds", "0-1", "--only", "1a", "--only", "1b").stdout
+    assert [line.split()[0] for line in claims.splitlines() if line[0] != " "] == ["1a", "1b"]
 
 
 def test_the_train_command_equals_the_function(tmp_path):

@@ -226,7 +226,7 @@ def sweep(
         if len({*values}) < len(values):
             raise ValueError(f"{name} must contain distinct values, got {short(values)}")
     if checkpoint is not None:
-        checkpoint = as_path(checkpoint, "checkpoint")
+        checkpoint = as_path(checkpoint, "checkpoint").absolute()
     horizons = axes.pop("n_epochs")
     frames = []
     for model, task, hidden, b, factor in itertools.product(MODELS, TASKS, *axes.values()):

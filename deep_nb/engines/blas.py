@@ -1,12 +1,64 @@
 """The engine for large networks: one matrix product per step, into preallocated arrays."""
 
+import contextlib
 import functools
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from threadpoolctl import ThreadpoolController
 
 from deep_nb.dynamics import ACTIVATIONS, Field, Phase, Relaxation, join
+
+
+class _OneThread:
+    """Limits BLAS to one thread while at least one call needs that, from whichever thread.
+
+    The limit applies to the whole process, except in OpenBLAS built with OpenMP, where each thread
+    has its own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._before: list[int] = []
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Limit BLAS; the last call to end restores what the first one found."""
+        libraries = _libraries()
+        with self._lock:
+            own = [library.num_threads for library in libraries]
+            if self._calls == 0:
+                self._before = own
+            self._calls += 1
+            for library in libraries:
+                _set_threads(library, 1)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+                for library, mine, first in zip(libraries, own, self._before, strict=True):
+                    if library.internal_api == "openblas" and library.threading_layer == "openmp":
+                        _set_threads(library, mine)
+                    elif self._calls == 0:
+                        _set_threads(library, first)
+
+
+@functools.cache
+def _libraries() -> list[Any]:
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def _set_threads(library: Any, number: int) -> None:
+    """Set the number of threads; threadpoolctl 3.8 lets only one thread at a time do that."""
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(number)
+
+
+_one_thread = _OneThread()
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -17,14 +69,9 @@ def relax(field: Field, S: Float[np.ndarray, "K M n"], phase: Phase) -> Relaxati
     :math:`s \leftarrow \rho(s G + dt\, I)`. BLAS runs on one thread: with more, the order of its
     sums depends on their number.
     """
-    with _controller().limit(limits=1, user_api="blas"):
+    with _one_thread():
         networks = zip(field.W, field.drive, field.decay, S, strict=True)
         return join([_relax_one(*network, phase) for network in networks])
-
-
-@functools.cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _relax_one(

@@ -2,14 +2,14 @@
 
 A trajectory is one sample of one network. `LANES` of them move at a time; one that has come to
 rest, or made its last step, hands its lane to the next. A lane's arithmetic does not depend on its
-neighbours, so no bit of a result depends on the ensemble, the threads or their order.
+neighbours, so no bit of a result depends on the ensemble, the threads or their order. With the hard
+sigmoid, none depends on the machine either; tanh is that of the machine's C library.
 
 A trajectory rests when a step changes no bit of its state: the remaining steps change nothing. If
 β_0 = 0, they add nothing to the STDP sums either, and are skipped.
 """
 
 import contextlib
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,9 @@ import numba
 import numpy as np
 from jaxtyping import Float
 
+from deep_nb._printing import notice
 from deep_nb.dynamics import Field, Phase, Relaxation, join, join_samples
+from deep_nb.engines.cache import KernelCache
 from deep_nb.engines.lanes import LANES, clip, differing, fill, load, repeat, store
 
 #: Steps that lanes make together before STDP sums are updated and rest is looked for.
@@ -44,10 +46,10 @@ _inner = numba.njit(**_OPTIONS)
 
 def _kernel(function: Callable[..., Any]) -> Any:
     """Compile on first use; keep the machine code on disk where a folder can be written to."""
-    try:
-        return numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # Numba found no folder for its cache
-        return _inner(function)
+    kernel = _inner(function)
+    with contextlib.suppress(RuntimeError):  # Numba found no folder for its cache
+        kernel._cache = KernelCache(function)
+    return kernel
 
 
 def _block_functions(width: int) -> tuple[Any, Any]:
@@ -376,7 +378,7 @@ class Compiled:
         chunk = max(least, min(-(-size // self.threads), CHUNK // cost))
         halt = np.zeros(1, np.int64)
         if not kernel.overloads:
-            with _notice_of_compiling():
+            with _notice_of_compiling(kernel):
                 kernel(*head, 0, 0, halt, *tail)
         futures = [
             self._pool.submit(kernel, *(*head, first, min(first + chunk, size), halt, *tail))
@@ -393,10 +395,14 @@ class Compiled:
 
 
 @contextlib.contextmanager
-def _notice_of_compiling() -> Iterator[None]:
+def _notice_of_compiling(kernel: Any) -> Iterator[None]:
     """Say on stderr that a kernel is being compiled, if that takes more than two seconds."""
-    text = "deep_nb: compiling the numba engine; the machine code is kept for the next time"
-    timer = threading.Timer(2.0, print, [text], {"file": sys.stderr})
+
+    def say() -> None:
+        if not getattr(kernel._cache, "damaged", False):  # then the cache has said it
+            notice("compiling the numba engine; the machine code is kept for the next time")
+
+    timer = threading.Timer(2.0, say)
     timer.daemon = True
     timer.start()
     try:

@@ -3,9 +3,6 @@
 An array of rows has shape (rows, LANES). A vector of width w holds w consecutive rows, so that
 ``load(array, row, w)`` is one contiguous read; ``+``, ``-`` and ``*`` act on each element, rounded
 as IEEE 754 says, without contraction into fused multiply–adds. Lanes never mix.
-
-Numba keeps machine code on disk for as long as the file of a kernel stays the same, and does not
-look at this one: after a change here, remove `__pycache__`.
 """
 
 from __future__ import annotations

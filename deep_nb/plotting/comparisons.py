@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -25,7 +24,7 @@ from deep_nb._validation import (
 )
 from deep_nb.analysis.statistics import MAX_TOTAL, epochs_array, wilson
 from deep_nb.models import MAX_COUNT
-from deep_nb.plotting.style import STYLE, VERMILION
+from deep_nb.plotting.style import VERMILION, styled
 
 
 def plot_shares(
@@ -189,7 +188,7 @@ def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float,
     tasks = list(dict.fromkeys(of["task"]))
     pairs = of[["n_epochs", "N_H"]].drop_duplicates().sort_values(["n_epochs", "N_H"]).to_numpy()
     size = (1.25 * len(pairs) + 1.2, 1.15 * len(tasks) + 0.8)
-    with mpl.rc_context(STYLE):
+    with styled():
         figure, axes = plt.subplots(len(tasks), len(pairs), figsize=size, squeeze=False)
         for (row, column), ax in np.ndenumerate(axes):
             task, (n_epochs, N_H) = tasks[row], pairs[column]

@@ -6,6 +6,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
+from deep_nb._files import check_writable
 from deep_nb._validation import as_path, file_name, flag, instance, text
 from deep_nb.plotting.style import save_figure
 from deep_nb.run import save
@@ -38,9 +39,10 @@ class Output:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = None if folder == "" else as_path(folder, "folder")
+        self.folder = None if folder == "" else as_path(folder, "folder").absolute()
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
+            check_writable(self.folder / "figure")  # before the work that makes one
 
     def figure(self, figure: Figure, name: str, caption: str) -> None:
         """Keep a figure as ``name.svg`` and ``name.png``, with its caption."""

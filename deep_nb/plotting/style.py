@@ -1,6 +1,9 @@
 """Shared by all figures: colours, style, files, and the drawing of ensembles."""
 
+import contextlib
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,15 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "deep_nb",
     "svg.fonttype": "none",
 }
+
+_style_lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the style of every figure, one thread at a time: it is set for the whole process."""
+    with _style_lock, mpl.rc_context(STYLE):
+        yield
 
 
 def save_figure(
@@ -89,7 +101,7 @@ def save_figure(
     )
     target.mkdir(parents=True, exist_ok=True)
     files = [target / f"{name}.svg", target / f"{name}.png"]
-    with mpl.rc_context(STYLE):
+    with styled():
         figure.savefig(files[0], metadata={"Date": None, "Description": caption})
         figure.savefig(files[1], dpi=150, metadata={"Software": None, "Description": caption})
     for file in files:
@@ -135,7 +147,7 @@ def _axes(ax: Axes | None) -> Axes:
         return ax
     if ax is not None:
         raise ValueError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}")
-    with mpl.rc_context(STYLE):
+    with styled():
         return plt.subplots()[1]
 
 

@@ -95,7 +95,7 @@ def replicate(
     (0, [])
     """
     jobs = [instance(job, f"jobs[{i}]", Job) for i, job in enumerate(items(jobs, "jobs", 0))]
-    output = as_path(output, "output")
+    output = as_path(output, "output").absolute()  # the jobs may start in another folder
     processes = integer(processes, "processes", 1)
     check_executor(executor)
     force = flag(force, "force")

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def _value(source: str) -> Any:
 
 
 def read_jobs(
-    experiments: str | Path, profile: str = "quick", only: str | None = None
+    experiments: str | Path, profile: str = "quick", only: str | Sequence[str] | None = None
 ) -> list[Job]:
     """Read the experiments file and return its jobs, each checked against its notebook.
 
@@ -107,8 +107,8 @@ def read_jobs(
         (parameters of one profile), and ``timeout`` in seconds (default 7200).
     profile : str
         "quick" or "full".
-    only : str, optional
-        Shell pattern for the names, such as ``DEEP-*``.
+    only : str or sequence of str, optional
+        Shell patterns for the names, such as ``DEEP-*``.
 
     Returns
     -------

@@ -1,0 +1,32 @@
+"""netCDF files, also where HDF5 cannot open them, such as on file systems without locks."""
+
+import threading
+from pathlib import Path
+
+import netCDF4
+import xarray as xr
+from xarray.backends import NetCDF4DataStore
+
+#: Held while a netCDF file is open: HDF5 allows one thread at a time.
+NETCDF = threading.Lock()
+
+
+def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    """Write a dataset to a netCDF file, through memory if HDF5 cannot open the file."""
+    with NETCDF:
+        try:
+            dataset.to_netcdf(path, engine="netcdf4")
+        except (OSError, UnicodeEncodeError):  # any other reason fails again, with a clear error
+            file = netCDF4.Dataset("memory", "w", memory=dataset.nbytes)
+            dataset.dump_to_store(NetCDF4DataStore(file))
+            path.write_bytes(file.close())
+
+
+def read_netcdf(path: Path) -> xr.Dataset:
+    """Read a netCDF file, through memory if HDF5 cannot open it."""
+    with NETCDF:
+        try:
+            return xr.load_dataset(path, engine="netcdf4")
+        except (OSError, UnicodeEncodeError):
+            file = netCDF4.Dataset("memory", memory=path.read_bytes())
+            return xr.load_dataset(NetCDF4DataStore(file))

@@ -1,0 +1,154 @@
+"""Calls from several threads at a time: each gets its result, and the process stays as it was."""
+
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import deep_nb
+from deep_nb import plotting
+from deep_nb.dynamics import Phase
+from deep_nb.engines import blas
+from deep_nb.plotting.style import STYLE, styled
+
+from .test_engines import problem
+
+PHASE = Phase(dt=0.1, T=5, activation="hard_sigmoid")
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    with threadpool_limits(2, user_api="blas"):
+        yield
+
+
+@pytest.mark.parametrize("first_ends_first", [True, False])
+def test_blas_has_one_thread_until_the_last_call_ends(first_ends_first, rng, monkeypatch):
+    field, S = problem(rng, K=1)
+    begun = {name: threading.Event() for name in "ab"}
+    may_end = {name: threading.Event() for name in "ab"}
+    seen, relax_one = {}, blas._relax_one
+
+    def wait(*arguments):
+        name = threading.current_thread().name
+        assert blas_threads() == {1}
+        begun[name].set()
+        assert may_end[name].wait(10)
+        seen[name] = blas_threads()
+        return relax_one(*arguments)
+
+    monkeypatch.setattr(blas, "_relax_one", wait)
+    threads = {n: threading.Thread(target=blas.relax, args=(field, S, PHASE), name=n) for n in "ab"}
+    for name, thread in threads.items():
+        thread.start()
+        assert begun[name].wait(10)
+    for name in "ab" if first_ends_first else "ba":
+        assert blas_threads() == {1}
+        may_end[name].set()
+        threads[name].join()
+    assert seen == {"a": {1}, "b": {1}}
+    assert blas_threads() == {2}
+    monkeypatch.undo()
+    blas.relax(field, S, PHASE)
+    assert blas_threads() == {2}
+
+
+def test_two_calls_at_a_time_have_the_bits_of_one(rng):
+    """The short call ends while the long one, whose products BLAS would share, goes on."""
+    field, S = problem(rng, K=2, M=150, n=140)
+    short, long = replace(PHASE, T=2), replace(PHASE, T=300, stdp=(0.0, 1.0))
+    alone = blas.relax(field, S, long)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(blas.relax, field, S, phase) for phase in (short, long)]
+        at_once = both[1].result()
+    for name, array in alone.arrays().items():
+        assert array.tobytes() == getattr(at_once, name).tobytes(), name
+    assert blas_threads() == {2}
+
+
+def test_blas_has_its_threads_again_after_an_error(rng, monkeypatch):
+    monkeypatch.setattr(blas, "_relax_one", None)
+    with pytest.raises(TypeError, match="not callable"):
+        blas.relax(*problem(rng), PHASE)
+    assert blas_threads() == {2}
+
+
+class Library:
+    """A BLAS whose number of threads each thread has for itself, as OpenBLAS with OpenMP."""
+
+    internal_api, threading_layer = "openblas", "openmp"
+
+    def __init__(self):
+        self.local = threading.local()
+
+    @property
+    def num_threads(self):
+        return getattr(self.local, "number", 4)
+
+    def set_num_threads(self, number):
+        self.local.number = number
+
+
+def test_a_thread_may_have_its_own_number(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(blas, "_libraries", lambda: [library])
+    seen = []
+
+    def call():
+        with blas._one_thread():
+            seen.append(library.num_threads)
+        seen.append(library.num_threads)
+
+    with blas._one_thread():
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        seen.append(library.num_threads)
+    assert [*seen, library.num_threads] == [1, 4, 1, 4]
+
+
+def test_figures_have_their_style_and_leave_it(short_run):
+    before = dict(mpl.rcParams)
+    drawn = []
+    second = threading.Thread(target=lambda: drawn.append(plotting.plot_mse(short_run)))
+    with styled():
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+        assert mpl.rcParams["font.size"] == STYLE["font.size"] != before["font.size"]
+    second.join()
+    assert dict(mpl.rcParams) == before
+    assert drawn[0].figure.get_size_inches().tolist() == list(STYLE["figure.figsize"])
+
+
+@pytest.mark.parametrize("engine", ["reference", "blas", "numba"])
+def test_overflow_in_one_thread_leaves_the_errors_of_another(engine):
+    """Each thread has NumPy's settings and sees its own."""
+    seen = []
+    hyper = {"n_epochs": 3, "T1": 9, "T2": 9, "dt_W": 1.7e308, "reg_W": 1.7e308}
+    wanted = {"hyper": hyper, "sign": True, "regularized": True, "engine": engine}
+
+    def overflow():
+        with np.errstate(over="raise"):
+            deep_nb.train("DEEP", "xor", seeds=range(2), **wanted)
+            seen.append(np.geterr()["over"])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # networks diverged
+        filters = list(warnings.filters)
+        threads = [threading.Thread(target=overflow) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert list(warnings.filters) == filters
+    assert seen == ["raise", "raise"]
