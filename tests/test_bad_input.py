@@ -122,6 +122,7 @@ def table():
         "Hyperparameters": dict(deep_nb.DEEP.hyper),
         "Model": dict(deep_nb.DEEP),
         "Task": {"name": "x", "X": [[0], [1]], "Y": [[1], [0]]},
+        "concat": {"runs": [w.run, w.run.assign_coords(seed=[7, 8])]},
         "decision_map": {**run, "n": 3, "engine": "numba"},
         "load": {"path": "run.nc"},
         "predict": {**run, "X": [[0, 1]], "engine": "reference"},

@@ -1,5 +1,7 @@
 """Theorems as properties: hypothesis looks for a network that breaks one."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given
@@ -270,7 +272,9 @@ def test_the_report_says_what_it_holds(leaky_run):
     }  # fmt: skip
     for name, variable in whole.data_vars.items():
         assert variable.dims == ("seed", "mode")[: 1 + name.startswith("eigenvalue")]
-        assert variable.attrs["units"] == units.get(name, "1")
+        assert variable.attrs["units"] == "1"
+        match = re.search(r", in (1/τ|τ)(?=;|$)", variable.attrs["long_name"])
+        assert (match[1] if match else "1") == units.get(name, "1")
         assert variable.attrs["long_name"][0].islower()  # continues after the name
 
 

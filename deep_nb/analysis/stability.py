@@ -273,31 +273,32 @@ def _check_path(path: Any, run: xr.Dataset, problem: Problem) -> None:
     shape = (run.sizes["seed"], len(path["phase"]), len(problem.X), problem.layout.N)
     if path["S"].shape != shape or path["S"].dtype.kind != "f":
         raise ValueError(f"path must be of this run: S of shape {shape}, got {path['S'].shape}")
+    clamped = path["S"].values[..., : problem.layout.N_X]
+    labels = path["neuron"].values.tolist() if "neuron" in path.coords else None
+    if labels != problem.layout.labels or not (clamped == problem.X).all():
+        raise ValueError("path must be of this run, with its neurons and samples in their order")
     same = [path.attrs.get(name) == run.attrs[name] for name in ("model", "task", "hyper")]
     if not all(same) or not np.array_equal(path["seed"].values, run["seed"].values):
         raise ValueError("path must be of this run, with the same settings and seeds")
 
 
-#: Unit and meaning of each variable of a stability report.
+#: Meaning of each variable of a stability report.
 _VERDICTS = {
-    "spectral_abscissa": ("1/τ", "largest real part of an eigenvalue of J"),
-    "hurwitz": ("1", "whether J is Hurwitz, by its spectrum or a sufficient test"),
-    "negative_diagonal": ("1", "whether all J_jj are negative"),
-    "gershgorin_rows": ("1", "whether the row test passes"),
-    "gershgorin_columns": ("1", "whether the column test passes"),
-    "failing_rows": ("1", "row discs that fail"),
-    "failing_columns": ("1", "column discs that fail"),
-    "certified": ("1", "whether the comparison matrix gives a diagonal certificate"),
-    "contraction_rate": (
-        "1",
-        "contraction per Euler step in the certificate's norm; NaN without one",
-    ),
-    "max_stable_dt": ("τ", "largest stable Euler step, 0 if every step is unstable"),
-    "certifying_leak": ("1/τ", "smallest leak λ at which W would be certified"),
-    "at_rest": ("1", "whether a free phase of T1 steps with these weights ends at rest"),
-    "diverged": ("1", "whether the network diverged in training"),
-    "eigenvalue_real": ("1/τ", "real part of each eigenvalue"),
-    "eigenvalue_imag": ("1/τ", "imaginary part of each eigenvalue"),
+    "spectral_abscissa": "largest real part of an eigenvalue of J, in 1/τ",
+    "hurwitz": "whether J is Hurwitz, by its spectrum or a sufficient test",
+    "negative_diagonal": "whether all J_jj are negative",
+    "gershgorin_rows": "whether the row test passes",
+    "gershgorin_columns": "whether the column test passes",
+    "failing_rows": "number of row discs that fail",
+    "failing_columns": "number of column discs that fail",
+    "certified": "whether the comparison matrix gives a diagonal certificate",
+    "contraction_rate": "contraction per Euler step in the certificate's norm; NaN without one",
+    "max_stable_dt": "largest stable Euler step, in τ; 0 if every step is unstable",
+    "certifying_leak": "smallest leak λ at which W would be certified, in 1/τ",
+    "at_rest": "whether a free phase of T1 steps with these weights ends at rest",
+    "diverged": "whether the network diverged in training",
+    "eigenvalue_real": "real part of each eigenvalue, in 1/τ",
+    "eigenvalue_imag": "imaginary part of each eigenvalue, in 1/τ",
 }
 
 
@@ -314,7 +315,7 @@ def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Over ``seed``, with meanings and units in attrs. Diverged networks are judged by their last
+        Over ``seed``, with meanings in attrs. Diverged networks are judged by their last
         finite weights and marked in ``diverged``.
 
     Raises
@@ -360,8 +361,12 @@ def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
         "eigenvalue_imag": eigen.eigenvalues.imag,
     }
     variables = {
-        name: (("seed", "mode")[: values[name].ndim], values[name], {"units": u, "long_name": text})
-        for name, (u, text) in _VERDICTS.items()
+        name: (
+            ("seed", "mode")[: values[name].ndim],
+            values[name],
+            {"units": "1", "long_name": text},
+        )
+        for name, text in _VERDICTS.items()
     }
     attrs = {**run.attrs, "epochs_trained": epoch}
     return xr.Dataset(variables, coords={"seed": run["seed"].values}, attrs=attrs)

@@ -219,6 +219,6 @@ def learn_parity(bits: Sequence[int], num_net: int, n_epochs: int) -> pd.DataFra
         phases = {"N_H": [20], "n_epochs": n_epochs, "T1": 400, "T2": 400}
         hyper = {**gradients.CHOSEN[name], **phases}
         run = train(model, parity(n), seeds=range(num_net), hyper=hyper)
-        wrong = run["class_error_free"][:, -1].median().item()
+        wrong = float(run["class_error_free"][:, -1].median())
         rows.append([n, name, percent(learned_share(run), 4), wrong])
     return pd.DataFrame(rows, columns=["bits", "model", "learned", "misclassified"])

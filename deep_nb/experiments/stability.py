@@ -71,9 +71,9 @@ def residual_summary(run: xr.Dataset) -> dict[str, float]:
     states = free_states(run["S_free"])
     last = run[["residual_free", "projected_residual_free"]].isel(epoch=-1).median()
     return {
-        "saturated": states.isin([0, 1]).mean().item(),
-        "residual": last["residual_free"].item(),
-        "projected": last["projected_residual_free"].item(),
+        "saturated": float(states.isin([0, 1]).mean()),
+        "residual": float(last["residual_free"]),
+        "projected": float(last["projected_residual_free"]),
     }
 
 

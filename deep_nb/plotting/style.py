@@ -117,14 +117,14 @@ def network_axes(
     """Check a plot's arguments; return its axes, the run of one seed and that seed."""
     problem_of(run)
     seeds = run["seed"].values.tolist()
-    seed = seeds[0] if seed is None else plain(seed)
+    seed = seeds[0] if seed is None else plain(getattr(seed, "values", seed))
     if type(seed) is not int or seed not in seeds:
         raise ValueError(f"the run has no seed {short(seed)}; it has {seeds[:10]}")
     network = run.sel(seed=[seed])
-    if network["diverged"].item():
+    if network["diverged"].values[0]:
+        epoch = network["diverged_epoch"].values[0]
         raise ValueError(
-            f"the network of seed {seed} diverged in epoch {network['diverged_epoch'].item()}: "
-            "choose another seed"
+            f"the network of seed {seed} diverged in epoch {epoch}: choose another seed"
         )
     return _axes(ax), network, seed
 
