@@ -355,7 +355,7 @@ def concat(runs: Iterable[xr.Dataset]) -> xr.Dataset:
         names += [
             name
             for name in ("mask", "X", "Y")
-            if not part.variables[name].equals(first.variables[name])
+            if not np.array_equal(part[name].values, first[name].values)
         ]
         if names:
             what = ", ".join(names)

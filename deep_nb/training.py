@@ -79,8 +79,8 @@ def train(
         any other change, so that two engines may give different networks.
     topology : array_like of bool, shape (N, N), or networkx.DiGraph, optional
         Which synapses exist, from the first axis to the second. A graph's nodes, and the labels of
-        a DataFrame or DataArray, are neuron labels (``x0``, ``bias``, ``h0``, ``y0``, …) or indices,
-        in any order.
+        a DataFrame or DataArray, are neuron labels (``x0``, ``bias``, ``h0``, ``y0``, …) or
+        indices, in any order.
     engine : str
         "auto", "reference", "blas" or "numba".
     threads : int, optional

@@ -148,7 +148,7 @@ def test_matrices_with_contradicting_labels_are_refused(short_run):
             analysis.certifying_leak(changed)
     J = W.transpose("seed", "post", "pre") - np.eye(3)
     assert (analysis.gershgorin(J).centres == -1).all()
-    with pytest.raises(ValueError, match="^J must have the axes post and pre last"):
+    with pytest.raises(ValueError, match=r"^J must have the axes post and pre last"):
         analysis.spectrum(W - np.eye(3))
 
 
@@ -162,7 +162,9 @@ def test_a_trajectory_is_taken_only_in_its_order():
         path.isel(neuron=[0, 1, 2, 4, 3, 5, 6, 7, 8]),
         path.drop_vars("neuron"),
     ):
-        with pytest.raises(ValueError, match="^path must be of this run, with its neurons and sam"):
+        with pytest.raises(
+            ValueError, match=r"^path must be of this run, with its neurons and sam"
+        ):
             analysis.energy(changed, run)
 
 

@@ -171,7 +171,7 @@ def test_what_is_not_runs_is_not_put_together(runs, message, short_run):
 def test_a_run_put_together_by_xarray_is_answered_with_concat(short_run):
     other = short_run.assign_coords(seed=[7, 8, 9])
     joined = xr.concat([short_run, other], "seed", data_vars="all")
-    with pytest.raises(ValueError, match="to put runs together, use deep_nb.concat"):
+    with pytest.raises(ValueError, match=r"to put runs together, use deep_nb\.concat"):
         deep_nb.settings(joined)
     with pytest.raises(ValueError, match=r"use run\.isel\(seed=\[0\]\)"):
         deep_nb.settings(short_run.isel(seed=0))
