@@ -107,12 +107,15 @@ def table():
     return {
         "DEEPClassifier": {
             **small, "rule": "asymep", "beta": 1.0, "dt_W": 0.1, "batch_size": 4, "dt": 0.5,
-            "W_scale": 0.1, "noise": 0.1,
+            "W_scale": 0.1, "noise": 0.1, "class_weight": {0: 1.0}, "early_stopping": True,
+            "validation_fraction": 0.5, "n_iter_no_change": 2, "tol": 0.0,
         },
-        "DEEPClassifier.fit": {"self": fitted, "X": samples, "y": labels},
+        "DEEPClassifier.fit": {
+            "self": fitted, "X": samples, "y": labels, "sample_weight": [1.0, 2.0] * 4,
+        },
         "DEEPClassifier.partial_fit": {
             "self": fresh(lambda: deep_nb.DEEPClassifier(**small)),
-            "X": samples, "y": labels, "classes": [0, 1],
+            "X": samples, "y": labels, "classes": [0, 1], "sample_weight": [1.0, 2.0] * 4,
         },
         "DEEPClassifier.prune": {"self": fitted, "keep": 0.5},
         "DEEPClassifier.decision_function": {"self": fitted, "X": samples},
