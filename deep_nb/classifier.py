@@ -152,6 +152,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     """
 
     W_: Float[np.ndarray, "N N"]
+    b_: Float[np.ndarray, " N"]
     hyper_: Hyperparameters
     mask_: Bool[np.ndarray, "N N"]
     loss_curve_: list[float]
