@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from deep_nb import replication
 from deep_nb._validation import did_you_mean, select
-from deep_nb.analysis import network_table
-from deep_nb.claims import evaluate, measure_all, read_claims
+from deep_nb.analysis import network_table, step_is_stable
+from deep_nb.claims import evaluate, measure_all, read_claims, unstable_steps
 from deep_nb.engines import ENGINES
 from deep_nb.problem import Flags
 from deep_nb.replication.execution import Outcome
@@ -134,6 +134,12 @@ def train(
         **flags,
     )
     click.echo(network_table(run).to_string(float_format="{:.4f}".format))
+    unstable = run["seed"].values[~step_is_stable(run).values]
+    if unstable.size:
+        click.echo(
+            f"the Euler step is beyond its stable range in {unstable.size} of {run.sizes['seed']} "
+            f"networks, seeds {', '.join(map(str, unstable))}"
+        )
     if output:
         click.echo(f"saved {save(run, output)}")
 
@@ -144,7 +150,8 @@ def train(
 def claims(only: str | None, seeds: str) -> None:
     """Test the claims of the paper at its own settings, without the grid."""
     chosen = select(read_claims(), "id", only, "claim")
-    table = evaluate(chosen, measure_all(chosen, _seeds(seeds)))
+    networks = measure_all(chosen, _seeds(seeds))
+    table = evaluate(chosen, networks)
     for _, row in table.iterrows():
         numbers = f"{row['bound']}{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
         if pd.notna(row["p"]):
@@ -153,6 +160,12 @@ def claims(only: str | None, seeds: str) -> None:
             f"{row['id']:<3} {row['task']:<4} {row['statement']}\n"
             f"         {row['quantity']}: {numbers}, {row['networks']} networks\n"
             f"         reproduced if {row['rule']}: {row['verdict'].upper()}"
+        )
+    for _, row in unstable_steps(networks).iterrows():
+        pruned = " pruned" if row["pruned"] else ""
+        click.echo(
+            f"{row['model']}{pruned} on {row['task']}: the Euler step is beyond its stable range in "
+            f"{row['unstable']} of {row['networks']} networks, of which {row['learned']} learned"
         )
 
 

@@ -64,7 +64,7 @@ def world():
     w.J = analysis.jacobian(w.certified)
     w.claims = claims.read_claims()[:2]
     of_each = {"pruned": False, "n_epochs": 3, "learned": True, "epochs": 1.0, "seed": [0, 1]}
-    more = {"learned_after": True, "sparsity": 0.5, "gershgorin": False}
+    more = {"learned_after": True, "sparsity": 0.5, "gershgorin": False, "step_is_stable": True}
     w.networks = pd.concat(
         pd.DataFrame({"model": model, "task": "xor", **of_each, **more})
         for model in ("DEEP", "EP_asym")
@@ -166,6 +166,7 @@ def table():
             "run": w.certified, "epoch": -1, "phase": "nudged", "tolerance": 1e-6,
         },
         "analysis.stability_report": {**run, "epoch": 2},
+        "analysis.step_is_stable": {**run, "epoch": 2},
         "analysis.difference_of_medians": {"first": [1.0, 2.0], "second": [1.0, 3.0]},
         "analysis.difference_of_shares": {"first": (1, 2), "second": (1, 3)},
         "analysis.log_rank": {**epochs, "n_epochs": 3},
@@ -202,6 +203,7 @@ def table():
         "claims.best_settings": {"grid": w.grid},
         "claims.claims_table": {"table": w.table},
         "claims.verdict_table": {"table": w.table},
+        "claims.unstable_steps": {"networks": w.networks},
         "claims.evaluate": {"claims": w.claims, "networks": w.networks, "grid": w.grid},
         "claims.measure": {
             "model": "DEEP", "task": "xor", "seeds": [1], "pruned": True, "hyper": SHORT,

@@ -34,6 +34,9 @@ PHASES = ("free", "nudged")
 #: A phase ended at rest if the projected speed ‖Δs‖ / dt of its last step was below this.
 REST_SPEED = 1e-6
 
+#: A mode grows if its multiplier is above 1 by more than this.
+ROUNDING = 1e-12
+
 
 def weights_after(
     run: xr.Dataset, epoch: int = -1
@@ -109,6 +112,68 @@ def _jacobian(field: Field) -> Float[np.ndarray, "K n n"]:
     diagonal = np.arange(J.shape[1])
     J[:, diagonal, diagonal] -= field.decay
     return J
+
+
+def step_is_stable(run: xr.Dataset, epoch: int = -1) -> xr.DataArray:
+    r"""Return whether each network's Euler step dt is inside its stable range, in both phases.
+
+    Without the clip, a step multiplies each mode of J, with eigenvalue μ, by 1 + dt μ. The step is
+    inside the range if each mode either does not grow, :math:`|1 + dt\, \mu| \le 1`, or is one that
+    the step follows, :math:`dt\, |\mu| \le 1`. Growth alone is not a fault of the step: the flow of
+    DEEP has growing modes of its own, which the clip stops. Beyond the range, the states follow the
+    step size instead of the flow: such networks are numerical artefacts, whatever they answer.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        As returned by `deep_nb.train`, of a model with the hard sigmoid.
+    epoch : int
+        Number of epochs trained, −1 for all; others need ``record=("weights",)``.
+
+    Returns
+    -------
+    xarray.DataArray
+        Over ``seed``. Diverged networks are judged by their last finite weights.
+
+    Raises
+    ------
+    ValueError
+        If `run` is not such a run or has no weights of that epoch.
+
+    See Also
+    --------
+    max_stable_dt : The largest step at which no mode grows.
+    stability_report : This and other results for the networks of a run.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("EP_asym", "or", seeds=[0, 1], hyper={"n_epochs": 5})
+    >>> deep_nb.analysis.step_is_stable(run).values
+    array([ True,  True])
+    >>> coarse = deep_nb.train("EP_asym", "or", seeds=[0, 1], hyper={"n_epochs": 5, "dt": 2.5})
+    >>> deep_nb.analysis.step_is_stable(coarse).values
+    array([False, False])
+    """
+    dt = problem_of(run).hyper.dt
+    stable = np.all([_step_inside(jacobian(run, epoch, phase), dt) for phase in PHASES], axis=0)
+    text = _VERDICTS["step_is_stable"]
+    return xr.DataArray(
+        stable,
+        dims=("seed",),
+        coords={"seed": run["seed"].values},
+        attrs={"units": "1", "long_name": text},
+    )
+
+
+@np.errstate(over="ignore", invalid="ignore")  # overflow is beyond the range
+def _step_inside(J: Float[np.ndarray, "K n n"], dt: float) -> Bool[np.ndarray, " K"]:
+    """Return whether each mode does not grow, or is followed by the step."""
+    inside = dt * np.abs(J).sum(axis=2).max(axis=1) <= 1  # a bound of |μ|, without eigenvalues
+    z = dt * np.linalg.eigvals(J[~inside]).astype(complex)
+    followed, shrinks = np.abs(z) <= 1, np.abs(1 + z) <= 1 + ROUNDING
+    inside[~inside] = (followed | shrinks).all(axis=1)
+    return inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,6 +360,8 @@ _VERDICTS = {
     "contraction_rate": "contraction per Euler step in the certificate's norm; NaN without one",
     "max_stable_dt": "largest stable Euler step, in τ; 0 if every step is unstable",
     "certifying_leak": "smallest leak λ at which W would be certified, in 1/τ",
+    "step_radius": "spectral radius of the free phase's step without the clip, 1 + dt J",
+    "step_is_stable": "whether the Euler step is inside its stable range, in both phases",
     "at_rest": "whether a free phase of T1 steps with these weights ends at rest",
     "diverged": "whether the network diverged in training",
     "eigenvalue_real": "real part of each eigenvalue, in 1/τ",
@@ -355,6 +422,8 @@ def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
         "certifying_leak": certifying_leak(
             field.W, problem.model.outflow, problem.model.absolute_outflow
         ),
+        "step_radius": np.abs(1 + problem.hyper.dt * eigen.eigenvalues).max(axis=-1),
+        "step_is_stable": step_is_stable(run, epoch).values,
         "at_rest": _ends_at_rest(field, run["seed"].values, problem),
         "diverged": run["diverged"].values,
         "eigenvalue_real": eigen.eigenvalues.real,

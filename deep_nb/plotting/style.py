@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from deep_nb._provenance import provenance, stamp
 from deep_nb._validation import as_path, file_name, instance, plain, short, text
+from deep_nb.analysis.stability import step_is_stable
 from deep_nb.run import problem_of
 
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
@@ -100,14 +101,21 @@ def save_figure(
 def ensemble_axes(run: xr.Dataset, ax: Axes | None) -> tuple[Axes, xr.Dataset]:
     """Check a plot's arguments; return its axes and the networks that did not diverge.
 
-    The number of diverged networks is written on the axes.
+    The numbers of diverged networks, and of others whose Euler step is beyond its stable range, are
+    written on the axes.
     """
-    problem_of(run)
+    activation = problem_of(run).model.activation
     ax = _axes(ax)
     diverged = run["diverged"].values
+    notes = []
     if diverged.any():
-        note = f"{diverged.sum()} of {diverged.size} networks diverged"
-        ax.text(0.5, 0.5, note, transform=ax.transAxes, ha="center", color=VERMILION)
+        notes.append(f"{diverged.sum()} of {diverged.size} networks diverged")
+    if activation == "hard_sigmoid":
+        beyond = ~step_is_stable(run).values & ~diverged
+        if beyond.any():
+            notes.append(f"{beyond.sum()} of {beyond.size}: Euler step beyond its stable range")
+    if notes:
+        ax.text(0.5, 0.5, "\n".join(notes), transform=ax.transAxes, ha="center", color=VERMILION)
     return ax, run.isel(seed=~diverged)
 
 
