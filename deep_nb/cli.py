@@ -164,8 +164,8 @@ def claims(only: str | None, seeds: str) -> None:
     for _, row in unstable_steps(networks).iterrows():
         pruned = " pruned" if row["pruned"] else ""
         click.echo(
-            f"{row['model']}{pruned} on {row['task']}: the Euler step is beyond its stable range in "
-            f"{row['unstable']} of {row['networks']} networks, of which {row['learned']} learned"
+            f"{row['model']}{pruned} on {row['task']}: the Euler step is beyond its stable range "
+            f"in {row['unstable']} of {row['networks']} networks, of which {row['learned']} learned"
         )
 
 
