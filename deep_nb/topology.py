@@ -124,7 +124,7 @@ def _mask_of_graph(graph: nx.Graph, layout: Layout) -> np.ndarray:
         raise ValueError("topology must be a networkx.DiGraph, got an undirected graph")
     index: dict[object, int] = {label: i for i, label in enumerate(layout.labels)}
     index |= {i: i for i in range(layout.N)}
-    unknown = [node for node in graph if node not in index]
+    unknown = [node for node in graph if isinstance(node, bool) or node not in index]
     if unknown:
         near = did_you_mean(unknown[0], layout.labels)
         raise ValueError(

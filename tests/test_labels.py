@@ -64,6 +64,7 @@ def test_a_topology_is_taken_by_its_labels(of, mask):
         (lambda mask: mask.rename(post="to"), r"axes \('pre', 'to'\)"),
         (lambda mask: mask.to_pandas().iloc[:3], r"shape \(3, 6\)"),
         (lambda mask: mask.to_pandas().set_axis([True, False, 2, 3, 4, 5]), "pre labels"),
+        (lambda mask: nx.DiGraph([(False, True), (2, 3)]), "has unknown neurons"),
     ],
 )
 def test_a_topology_with_other_labels_is_refused(of, message, mask):
