@@ -555,6 +555,12 @@ def test_a_step_is_stable_where_modes_shrink_or_are_followed(W, leak, stable):
     assert step_is_stable(run).dtype == bool
 
 
+@pytest.mark.parametrize("size", [1e160, 1.7e308])
+def test_a_step_that_overflows_is_beyond_its_range(size):
+    run = network(np.full((3, 3), size) * (1 - np.eye(3)), 1.0, outflow=1.0)
+    assert step_is_stable(run).values.tolist() == [False]
+
+
 def test_steps_are_judged_after_each_number_of_epochs():
     hyper = {"n_epochs": 200}
     run = deep_nb.train("DEEP_oh", "xor", seeds=[4, 5], hyper=hyper, record=("weights",))

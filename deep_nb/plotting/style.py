@@ -107,16 +107,16 @@ def ensemble_axes(run: xr.Dataset, ax: Axes | None) -> tuple[Axes, xr.Dataset]:
     activation = problem_of(run).model.activation
     ax = _axes(ax)
     diverged = run["diverged"].values
-    notes = []
+    alive, notes = run.isel(seed=~diverged), []
     if diverged.any():
         notes.append(f"{diverged.sum()} of {diverged.size} networks diverged")
-    if activation == "hard_sigmoid":
-        beyond = ~step_is_stable(run).values & ~diverged
-        if beyond.any():
-            notes.append(f"{beyond.sum()} of {beyond.size}: Euler step beyond its stable range")
+    if activation == "hard_sigmoid" and alive.sizes["seed"]:
+        beyond = (~step_is_stable(alive).values).sum()
+        if beyond:
+            notes.append(f"{beyond} of {diverged.size}: Euler step beyond its stable range")
     if notes:
         ax.text(0.5, 0.5, "\n".join(notes), transform=ax.transAxes, ha="center", color=VERMILION)
-    return ax, run.isel(seed=~diverged)
+    return ax, alive
 
 
 def network_axes(
