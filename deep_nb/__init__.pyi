@@ -4,7 +4,7 @@ from .inference import decision_map, predict, trajectory
 from .models import DEEP, MODELS, DEEP_oh, EP_asym, Hyperparameters, Model
 from .problem import Flags
 from .report import write_report
-from .run import load, save, settings
+from .run import concat, load, save, settings
 from .tasks import TASKS, Task
 from .training import train
 
@@ -21,6 +21,7 @@ __all__ = [
     "Task",
     "analysis",
     "claims",
+    "concat",
     "decision_map",
     "load",
     "plotting",

@@ -189,6 +189,92 @@ def real_array(value: Any, what: str) -> np.ndarray:
     return given
 
 
+def in_order(value: Any, what: str, **axes: list[str] | str | None) -> Any:
+    """Return an array without its labels, with its axes and their labels in the order given.
+
+    A DataFrame, DataArray or the like may have them in another order. `axes` names the axes, and
+    holds the labels of each; or the letter that they begin with, and then other names will do, too;
+    or None if any will do. Labels may also be indices 0, 1, …
+    """
+    dims, labels = _labels(value)
+    if len(dims) != len(axes):  # not labelled, or refused for its shape later
+        return value
+    if set(dims) & set(axes):
+        if set(dims) != set(axes):
+            raise ValueError(f"{what} has the axes {dims}, expected {tuple(axes)}")
+        value = value.transpose(*axes)
+        labels = [labels[dims.index(name)] for name in axes]
+    array = np.asarray(value)
+    for axis, (name, allowed) in enumerate(axes.items()):
+        given = labels[axis]
+        if given is None or allowed is None:
+            continue
+        names = allowed
+        if isinstance(names, str):
+            names = [f"{allowed}{i}" for i in range(len(given))]
+        indices = list(range(len(names)))
+        order = next((known for known in (names, indices) if _permuted(given, known)), None)
+        if order is not None:
+            array = array.take([given.index(label) for label in order], axis=axis)
+        elif len(given) == len(names) and (allowed is names or {*map(str, given)} & {*names}):
+            raise ValueError(
+                f"{what} has the {name} labels {short(given)}, expected {short(names)} in any "
+                "order; convert it to a NumPy array to ignore its labels"
+            )
+    return array
+
+
+def check_same_rows(first: Any, second: Any, what: str, axis: str = "") -> None:
+    """Refuse two labelled arrays whose rows have different labels, or another order of them.
+
+    Rows are the axis of that name or, without one, the first.
+    """
+    one, other = (
+        labels[dims.index(axis) if axis in dims else 0] if labels else None
+        for dims, labels in map(_labels, (first, second))
+    )
+    if one is not None and other is not None and one != other:
+        raise ValueError(
+            f"{what} have different row labels, {short(one)} and {short(other)}: convert them to "
+            "NumPy arrays to ignore the labels"
+        )
+
+
+def check_square(value: Any, what: str, rows: str, columns: str) -> None:
+    """Refuse labelled matrices that are transposed, or whose rows and columns differ in order.
+
+    `rows` and `columns` are the names of the last two axes, where they have any of these.
+    """
+    dims, labels = _labels(value)
+    if len(dims) < 2:
+        return
+    if {*dims} & {rows, columns} and dims[-2:] != (rows, columns):
+        raise ValueError(f"{what} must have the axes {rows} and {columns} last, got {dims}")
+    if None not in labels[-2:] and labels[-2] != labels[-1]:
+        raise ValueError(
+            f"{what} must have the same labels in rows and columns, got {short(labels[-2])} and "
+            f"{short(labels[-1])}"
+        )
+
+
+def _labels(value: Any) -> tuple[tuple[Any, ...], list[list[Any] | None]]:
+    """Return the names of a labelled array's axes, and the labels of each; both empty without."""
+    if not hasattr(value, "to_numpy") or isinstance(value, type):
+        return (), []
+    if hasattr(value, "dims"):  # xarray
+        dims, indexes = tuple(value.dims), getattr(value, "indexes", {})
+        return dims, [list(indexes[dim]) if dim in indexes else None for dim in dims]
+    rows = list(value.index) if hasattr(value, "index") else None
+    return ((0, 1), [rows, list(value.columns)]) if hasattr(value, "columns") else ((0,), [rows])
+
+
+def _permuted(given: list[Any], known: list[Any]) -> bool:
+    """Return whether labels are the known ones in some order; True and False are not indices."""
+    return len(given) == len(known) and all(
+        label in given and not isinstance(given[given.index(label)], bool) for label in known
+    )
+
+
 def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
     """Return a new read-only float array of finite numbers, with `ndim` axes if given."""
     array = np.array(real_array(value, what), dtype=float)

@@ -7,18 +7,20 @@ cosine, and optional noise on the inputs.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import ArrayLike
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deep_nb._validation import LARGEST, Frozen, number, short
+from deep_nb._validation import LARGEST, Frozen, finite_array, number, plain, short
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import Relax, get_engine
 from deep_nb.models import (
@@ -31,7 +33,7 @@ from deep_nb.models import (
 )
 from deep_nb.problem import Problem
 from deep_nb.rules import State, learn
-from deep_nb.tasks import Task
+from deep_nb.tasks import Task, mean_squared_error
 from deep_nb.topology import complete
 
 #: Maximum length of scikit-learn's messages about bad samples.
@@ -41,12 +43,16 @@ LONGEST_MESSAGE = 1000
 START = 0.05
 
 
-class Batches(Frozen):
+class Settings(Frozen):
     """The classifier's settings that are not hyperparameters of the model."""
 
     batch_size: Count
     W_scale: Positive
     noise: NonNegative = Field(description="standard deviation, in units of the inputs")
+    early_stopping: Annotated[bool, BeforeValidator(plain)]
+    validation_fraction: Annotated[Positive, Field(lt=1)]
+    n_iter_no_change: Count
+    tol: NonNegative
 
 
 class DEEPClassifier(ClassifierMixin, BaseEstimator):
@@ -82,8 +88,20 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     noise : float
         Standard deviation of Gaussian noise on the inputs, drawn anew for each batch.
     random_state : int, RandomState or None
-        Seeds initial weights, order of samples and noise. An int gives the same bits each time on
-        one machine.
+        Seeds initial weights, order of samples, noise and the validation part. An int gives the
+        same bits each time on one machine.
+    class_weight : dict, "balanced" or None
+        Weight of each class, 1 where a dict has none; "balanced": inversely proportional to its
+        number of samples. Multiplies the weights of the samples.
+    early_stopping : bool
+        Whether `fit` sets a part of the samples aside, ends when the accuracy on it no longer
+        improves, and returns to the weights of the best pass. Without it, `fit` makes all passes.
+    validation_fraction : float
+        Share of the samples set aside, the same of each class, between 0 and 1.
+    n_iter_no_change : int
+        Number of passes without an improvement after which one more ends `fit`.
+    tol : float
+        Smallest improvement of the accuracy that counts.
 
     Attributes
     ----------
@@ -95,6 +113,13 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         Those of the last pass; answers use its T1 and dt.
     n_iter_ : int
         Passes made.
+    loss_curve_ : list of float
+        The loss :math:`\tfrac12 \lVert y - s \rVert^2` of each pass: the weighted mean over
+        samples, each with the network before the change that it takes part in.
+    validation_scores_ : list of float or None
+        Accuracy on the samples set aside after each pass; None without early stopping.
+    best_validation_score_ : float or None
+        The largest of these.
     layout_ : Layout
         Order and names of the neurons.
     W_ : ndarray, shape (N, N)
@@ -127,8 +152,12 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     """
 
     W_: Float[np.ndarray, "N N"]
+    b_: Float[np.ndarray, " N"]
     hyper_: Hyperparameters
     mask_: Bool[np.ndarray, "N N"]
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
 
     def __init__(
         self,
@@ -145,6 +174,11 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         W_scale: float = 0.05,
         noise: float = 0.0,
         random_state: Any = None,
+        class_weight: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
     ) -> None:
         self.model = model
         self.rule = rule
@@ -159,48 +193,91 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self.W_scale = W_scale
         self.noise = noise
         self.random_state = random_state
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn from new weights for `n_epochs` passes.
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn from new weights for `n_epochs` passes, or fewer with early stopping.
+
+        `sample_weight` has one number ≥ 0 per sample. A sample counts in each change in proportion
+        to its weight over the mean weight: one of weight 0 is left out, and in a single batch of
+        all samples one of weight 2 counts like the same sample twice. In smaller batches this holds
+        on average.
 
         Raises
         ------
         ValueError, TypeError
-            If a parameter is out of range, `X` is not a finite matrix, or `y` does not have one
-            label per row.
+            If a parameter is out of range, `X` is not a finite matrix, or `y` or `sample_weight`
+            does not have one label or weight per row.
         FloatingPointError
             If weights stop being finite: dt_W or the features are too large.
         """
-        model, hyper, batches = self._settings()
+        model, hyper, settings = self._settings()
         if hasattr(self, "W_"):
             del self.W_  # if fitting fails, nothing is fitted
         samples, labels = self._validated(X, y=y)
         _check_labels(labels, "y")
         classes = np.unique(labels)
         problem = _problem(samples, labels, classes, model, hyper)
-        self._start(problem, classes, batches)
-        per_epoch = -(-len(samples) // batches.batch_size)
-        total = hyper.n_epochs * per_epoch
-        for epoch in range(hyper.n_epochs):
-            done = epoch * per_epoch + np.arange(per_epoch)
-            rates = hyper.dt_W * ((1 + np.cos(np.pi * done / total)) / 2)
-            self._pass(problem, batches, rates)
+        given = _sample_weights(sample_weight, len(samples))
+        weights = given * self._class_weights(classes, labels)
+        part, stream = _counting(weights), check_random_state(self.random_state)
+        if settings.early_stopping:
+            share, among = settings.validation_fraction, labels[part]
+            part, aside = train_test_split(
+                part, test_size=share, stratify=among, random_state=stream
+            )
+        self._start(problem, classes, settings, stream)
+        if not settings.early_stopping:
+            for rates in _cosine(hyper, len(part), settings.batch_size):
+                self._pass(problem.select(part), settings, rates, weights[part])
+            return self
+        scores: list[float] = []
+        highest, best, waited = -np.inf, (self.W_, self.b_), 0
+        for rates in _cosine(hyper, len(part), settings.batch_size):
+            self._pass(problem.select(part), settings, rates, weights[part])
+            score = self._accuracy(problem.select(aside), given[aside])
+            scores.append(score)
+            waited = waited + 1 if score < highest + settings.tol else 0
+            if score > highest:
+                highest, best = score, (self.W_, self.b_)
+            if waited > settings.n_iter_no_change:
+                break
+        self.W_, self.b_ = best
+        self.validation_scores_, self.best_validation_score_ = scores, highest
         return self
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Learn for one more pass, at the full learning rate.
 
-        The first call needs `classes`, all classes that will ever occur.
+        The first call needs `classes`, all classes that will ever occur. `sample_weight` is as in
+        `fit`, over the mean weight of this call.
 
         Raises
         ------
         ValueError, TypeError
             As `fit`, or if `classes` is missing in the first call, contains None or NaN, or
-            changes.
+            changes, or with early stopping or balanced classes, which need all samples.
         FloatingPointError
             As `fit`.
         """
-        model, hyper, batches = self._settings()
+        model, hyper, settings = self._settings()
+        if settings.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"partial_fit does not support class_weight {short(self.class_weight)}: it needs "
+                "all samples; give a dict"
+            )
         first = not hasattr(self, "W_")
         samples, labels = self._validated(X, y=y, reset=first)
         _check_labels(labels, "y")
@@ -215,14 +292,18 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         if unknown:
             raise ValueError(f"y holds {short(unknown)}, which is not among the classes")
         problem = _problem(samples, labels, known, model, hyper)
+        weights = _sample_weights(sample_weight, len(samples))
+        weights = weights * self._class_weights(known, labels)
+        counting = _counting(weights)
         if first:
-            self._start(problem, known, batches)
+            self._start(problem, known, settings, check_random_state(self.random_state))
         elif (model, hyper.N_H) != (self.model_, self.layout_.N_H):
             raise ValueError(
                 "model, rule and N_H cannot change after the first pass; call fit to start again"
             )
-        n_batches = -(-len(samples) // batches.batch_size)
-        self._pass(problem, batches, np.full(n_batches, hyper.dt_W))
+        n_batches = -(-len(counting) // settings.batch_size)
+        rates = np.full(n_batches, hyper.dt_W)
+        self._pass(problem.select(counting), settings, rates, weights[counting])
         return self
 
     def prune(self, keep: float) -> Self:
@@ -298,7 +379,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"X must hold numbers: {text:.200}") from None
             raise
 
-    def _settings(self) -> tuple[Model, Hyperparameters, Batches]:
+    def _settings(self) -> tuple[Model, Hyperparameters, Settings]:
         """Return the parameters, checked."""
         model = get_model(self.model).replace(rule=self.rule, one_hot=True)
         hyper = model.hyper.replace(
@@ -310,37 +391,54 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             T2=self.T2,
             dt=self.dt,
         )
-        batches = Batches(batch_size=self.batch_size, W_scale=self.W_scale, noise=self.noise)
-        return model, hyper, batches
+        own = {name: getattr(self, name) for name in Settings.model_fields}
+        return model, hyper, Settings(**own)
 
-    def _start(self, problem: Problem, classes: np.ndarray, batches: Batches) -> None:
+    def _class_weights(self, classes: np.ndarray, labels: np.ndarray) -> Float[np.ndarray, " M"]:
+        """Return the weight of each sample's class."""
+        of_each = compute_class_weight(self.class_weight, classes=classes, y=labels)
+        return _not_negative(of_each, "class_weight")[np.searchsorted(classes, labels)]
+
+    def _start(
+        self,
+        problem: Problem,
+        classes: np.ndarray,
+        settings: Settings,
+        stream: np.random.RandomState,
+    ) -> None:
         """Draw new weights."""
         self.classes_ = classes
         self.model_, self.layout_, self.mask_ = problem.model, problem.layout, problem.mask
-        self._stream = check_random_state(self.random_state)
+        self._stream = stream
         N = self.layout_.N
-        drawn = self._stream.normal(0, batches.W_scale, (N, N))
+        drawn = self._stream.normal(0, settings.W_scale, (N, N))
         self.W_ = np.where(self.mask_, drawn, 0.0)
         self.b_ = np.zeros(N)
         self.n_iter_ = 0
+        self.loss_curve_ = []
+        self.validation_scores_ = self.best_validation_score_ = None
 
     @np.errstate(over="ignore", invalid="ignore")  # divergence is detected and reported
     def _pass(
-        self, problem: Problem, batches: Batches, rates: Float[np.ndarray, " batches"]
+        self,
+        problem: Problem,
+        settings: Settings,
+        rates: Float[np.ndarray, " batches"],
+        weights: Float[np.ndarray, " M"],
     ) -> None:
         """Learn from every sample once; one learning rate per batch."""
         problem = replace(problem, mask=self.mask_)
-        relax, n_inputs = self._relax(problem.model), self.layout_.n_inputs
-        order = self._order(len(problem.X), batches.batch_size)
-        for chosen, rate in zip(order, rates, strict=True):
+        n_inputs, loss, M = self.layout_.n_inputs, 0.0, len(problem.X)
+        equal = (weights == weights[0]).all()
+        weights = np.ones(M) if equal else weights / weights.mean()
+        for chosen, rate in zip(self._order(M, settings.batch_size), rates, strict=True):
             X, Y = problem.X[chosen], problem.Y[chosen]
-            if batches.noise:
-                X[:, :n_inputs] += self._stream.normal(0, batches.noise, (len(chosen), n_inputs))
-            start = np.full((1, len(chosen), self.layout_.n_free), START)
-            state = State(self.W_[None], self.b_[None], start)
-            _, change = learn(problem.batch(X, Y), state, relax)
-            self.W_ = self.W_ + rate * change.dW[0]
-            self.b_ = self.b_ + rate * change.db[0]
+            if settings.noise:
+                X[:, :n_inputs] += self._stream.normal(0, settings.noise, (len(chosen), n_inputs))
+            dW, db, of_batch = self._change(problem.batch(X, Y), weights[chosen])
+            loss += of_batch * len(chosen) / M
+            self.W_ = self.W_ + rate * dW
+            self.b_ = self.b_ + rate * db
             if not (np.isfinite(self.W_).all() and np.isfinite(self.b_).all()):
                 del self.W_  # the estimator is no longer fitted
                 raise FloatingPointError(
@@ -348,7 +446,36 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
                     f"lower dt_W (now {self.dt_W}) or scale the features"
                 )
         self.n_iter_ += 1
+        self.loss_curve_.append(float(loss))
         self.hyper_ = problem.hyper
+
+    def _change(
+        self, problem: Problem, weights: Float[np.ndarray, " M"]
+    ) -> tuple[Float[np.ndarray, "N N"], Float[np.ndarray, " N"], float]:
+        """Return ΔW, Δb and the loss of a batch: weighted sums over its samples, divided by M.
+
+        A rule gives means over samples, so samples of equal weight learn together.
+        """
+        relax, M = self._relax(problem.model), len(weights)
+        total: list[Any] = []
+        for weight in np.unique(weights):
+            part = problem.select(np.flatnonzero(weights == weight))
+            start = np.full((1, len(part.X), self.layout_.n_free), START)
+            free, change = learn(part, State(self.W_[None], self.b_[None], start), relax)
+            loss = mean_squared_error(free.S[..., -self.layout_.N_Y :], part.Y)[0]
+            share = weight * len(part.X) / M
+            terms = [share * term for term in (change.dW[0], change.db[0], loss)]
+            total = [a + b for a, b in zip(total, terms, strict=True)] if total else terms
+        return total[0], total[1], total[2]
+
+    def _accuracy(self, problem: Problem, weights: Float[np.ndarray, " M"]) -> float:
+        """Return the weighted share of samples classified correctly, while fitting."""
+        try:
+            answers = self._relaxed(problem.X, problem.hyper).argmax(axis=1)
+        except FloatingPointError:
+            del self.W_  # the estimator is no longer fitted
+            raise
+        return float(np.average(answers == problem.Y.argmax(axis=1), weights=weights))
 
     def _order(self, M: int, size: int) -> Iterator[np.ndarray]:
         order = self._stream.permutation(M)
@@ -357,12 +484,16 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def _relax(self, model: Model) -> Relax:
         return get_engine("blas", self.layout_.n_free, model.activation)
 
-    @np.errstate(over="ignore", invalid="ignore")  # overflow is detected and reported
     def _outputs(self, X: ArrayLike) -> Float[np.ndarray, "M classes"]:
         """Return the outputs after a free phase, shape (M, classes)."""
         check_is_fitted(self, "W_")
-        hyper = self.hyper_
-        clamped = self.layout_.clamp(self._validated(X, reset=False))
+        return self._relaxed(self.layout_.clamp(self._validated(X, reset=False)), self.hyper_)
+
+    @np.errstate(over="ignore", invalid="ignore")  # overflow is detected and reported
+    def _relaxed(
+        self, clamped: Float[np.ndarray, "M N_X"], hyper: Hyperparameters
+    ) -> Float[np.ndarray, "M classes"]:
+        """Return the outputs of clamped states after a free phase."""
         relaxation = self._relax(self.model_)(
             free_field(self.W_[None], self.b_[None], clamped, self.model_),
             np.full((1, len(clamped), self.layout_.n_free), START),
@@ -384,6 +515,41 @@ def _problem(
         )
     targets = np.eye(len(classes))[np.searchsorted(classes, y)]
     return Problem.of(model, Task("classification", X, targets), hyper)
+
+
+def _cosine(
+    hyper: Hyperparameters, M: int, batch_size: int
+) -> Iterator[Float[np.ndarray, " batches"]]:
+    """Yield the learning rates of the batches of each pass, along a half cosine."""
+    per_epoch = -(-M // batch_size)
+    total = hyper.n_epochs * per_epoch
+    for epoch in range(hyper.n_epochs):
+        done = epoch * per_epoch + np.arange(per_epoch)
+        yield hyper.dt_W * ((1 + np.cos(np.pi * done / total)) / 2)
+
+
+def _sample_weights(given: ArrayLike | None, M: int) -> Float[np.ndarray, " M"]:
+    """Return one weight per sample, 1 by default."""
+    if given is None:
+        return np.ones(M)
+    weights = _not_negative(given, "sample_weight")
+    if len(weights) != M:
+        raise ValueError(f"sample_weight must have one number per sample, {M}, got {len(weights)}")
+    return weights
+
+
+def _not_negative(values: ArrayLike, what: str) -> Float[np.ndarray, " M"]:
+    weights = finite_array(values, what, 1)
+    if (weights < 0).any():
+        raise ValueError(f"{what} must not be negative, got {weights.min():g}")
+    return weights
+
+
+def _counting(weights: Float[np.ndarray, " M"]) -> Int[np.ndarray, " counting"]:
+    """Return the indices of the samples of a positive weight."""
+    if not weights.any():
+        raise ValueError("at least one sample must have a weight other than zero")
+    return np.flatnonzero(weights)
 
 
 def _check_labels(labels: np.ndarray, what: str) -> None:

@@ -18,8 +18,8 @@ from deep_nb import replication
 from deep_nb._files import check_writable
 from deep_nb._printing import lenient_output
 from deep_nb._validation import as_path, did_you_mean, select
-from deep_nb.analysis import network_table
-from deep_nb.claims import evaluate, measure_all, read_claims
+from deep_nb.analysis import network_table, step_is_stable
+from deep_nb.claims import evaluate, measure_all, read_claims, unstable_steps
 from deep_nb.engines import ENGINES
 from deep_nb.problem import Flags
 from deep_nb.replication.execution import Outcome
@@ -153,6 +153,12 @@ def train(
     )
     saved = f"saved {save(run, output)}" if output else None
     click.echo(network_table(run).to_string(float_format="{:.4f}".format))
+    unstable = run["seed"].values[~step_is_stable(run).values]
+    if unstable.size:
+        click.echo(
+            f"the Euler step is beyond its stable range in {unstable.size} of {run.sizes['seed']} "
+            f"networks, seeds {', '.join(map(str, unstable))}"
+        )
     if saved:
         click.echo(saved)
 
@@ -168,7 +174,8 @@ def train(
 def claims(only: tuple[str, ...], seeds: str) -> None:
     """Test the claims of the paper at its own settings, without the grid."""
     chosen = select(read_claims(), "id", only or None, "claim")
-    table = evaluate(chosen, measure_all(chosen, _seeds(seeds)))
+    networks = measure_all(chosen, _seeds(seeds))
+    table = evaluate(chosen, networks)
     for _, row in table.iterrows():
         numbers = f"{row['bound']}{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
         if pd.notna(row["p"]):
@@ -177,6 +184,12 @@ def claims(only: tuple[str, ...], seeds: str) -> None:
             f"{row['id']:<3} {row['task']:<4} {row['statement']}\n"
             f"         {row['quantity']}: {numbers}, {row['networks']} networks\n"
             f"         reproduced if {row['rule']}: {row['verdict'].upper()}"
+        )
+    for _, row in unstable_steps(networks).iterrows():
+        pruned = " pruned" if row["pruned"] else ""
+        click.echo(
+            f"{row['model']}{pruned} on {row['task']}: the Euler step is beyond its stable range "
+            f"in {row['unstable']} of {row['networks']} networks, of which {row['learned']} learned"
         )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from deep_nb._validation import finite_array, integer
+from deep_nb._validation import finite_array, in_order, integer
 from deep_nb.dynamics import Field, Phase, Relaxation, free_field, vector_field
 from deep_nb.engines import get_engine
 from deep_nb.problem import Problem
@@ -31,7 +31,8 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     run : xarray.Dataset
         As from `deep_nb.train`.
     X : array_like, shape (M, n_inputs)
-        Inputs without the bias neuron.
+        Inputs without the bias neuron. The columns of a DataFrame or DataArray may be named
+        ``x0``, ``x1``, … and are then taken by name.
     engine : str
         As in `deep_nb.train`.
 
@@ -45,8 +46,8 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     Raises
     ------
     ValueError
-        If `run` is not a run, `engine` is unknown, or `X` is not finite or does not have one column
-        per input of the task.
+        If `run` is not a run, `engine` is unknown, or `X` is not finite, does not have one column
+        per input of the task, or has columns of other names.
 
     Warns
     -----
@@ -66,8 +67,9 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     array([0, 1])
     """
     problem = problem_of(run)
-    X = finite_array(X, "X (M, n_inputs)", 2)
     layout, activation = problem.layout, problem.model.activation
+    X = in_order(X, "X", sample=None, input=layout.labels[: layout.n_inputs])
+    X = finite_array(X, "X (M, n_inputs)", 2)
     if X.shape[1] != layout.n_inputs:
         raise ValueError(
             f"X must have {layout.n_inputs} columns, one per input of the task, got shape {X.shape}"
@@ -108,8 +110,8 @@ def predict(run: xr.Dataset, X: Any, engine: str = "auto") -> xr.Dataset:
     )
 
 
-def _attrs(long_name: str, units: str = "1") -> dict[str, str]:
-    return {"long_name": long_name, "units": units}
+def _attrs(long_name: str) -> dict[str, str]:
+    return {"long_name": long_name, "units": "1"}
 
 
 def decision_map(run: xr.Dataset, n: int = 100, engine: str = "auto") -> xr.Dataset:
@@ -261,8 +263,8 @@ def trajectory(run: xr.Dataset, engine: str = "auto") -> xr.Dataset:
 
 
 _STEP_METRICS = {
-    "residual": _attrs("Σ (ds/dt)² / M", "1/τ²"),
-    "projected_residual": _attrs("Σ (Δs / dt)² / M", "1/τ²"),
+    "residual": _attrs("Σ (ds/dt)² / M, in 1/τ²"),
+    "projected_residual": _attrs("Σ (Δs / dt)² / M, in 1/τ²"),
     "mse": _attrs("MSE, Σ (s − y)² / 2 / M"),
 }
 

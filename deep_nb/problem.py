@@ -99,6 +99,10 @@ class Problem:
         """Return the same problem with other samples."""
         return dataclasses.replace(self, X=X, Y=Y)
 
+    def select(self, samples: Int[np.ndarray, " m"]) -> "Problem":
+        """Return the same problem with some of its samples."""
+        return self.batch(self.X[samples], self.Y[samples])
+
     @cached_property
     def labels(self) -> Int[np.ndarray, "M n_labels"]:
         """True labels."""

@@ -24,10 +24,14 @@ MAX_NETWORKS = 10_000_000
 
 
 def check_seeds(seeds: Any) -> list[int]:
-    """Return an int, or a sequence of distinct ints in [0, 2³² − 1], as a list."""
-    given = plain(seeds)
-    if isinstance(given, range | Sequence) and _length(given) > MAX_NETWORKS:
+    """Return an int, or a sequence of distinct ints in [0, 2³² − 1], as a list.
+
+    Indexes, series and arrays of pandas and xarray count as sequences.
+    """
+    if _length(seeds) > MAX_NETWORKS:
         raise ValueError(f"at most {MAX_NETWORKS} seeds are allowed, got {short(seeds)}")
+    labelled = hasattr(seeds, "to_numpy") and not isinstance(seeds, type)
+    given = plain(seeds.to_numpy() if labelled else seeds)
     values = [plain(seed) for seed in given] if isinstance(given, Sequence) else [given]
     if not values:
         raise ValueError(
@@ -42,9 +46,12 @@ def check_seeds(seeds: Any) -> list[int]:
     return values
 
 
-def _length(values: Sequence[Any]) -> int:
+def _length(values: Any) -> int:
+    """Return the number of seeds, 1 for a single one."""
     try:
         return len(values)
+    except TypeError:
+        return 1
     except OverflowError:  # a range longer than any list
         return sys.maxsize
 

@@ -1,9 +1,14 @@
-"""The run: the `xarray.Dataset` that `train` returns. Its variables, their units, and its file."""
+"""The run: the `xarray.Dataset` that `train` returns. Its variables, their units, and its file.
 
+Time is measured in τ, the neurons' time constant. All variables are therefore numbers without a
+unit (``units`` is "1", as UDUNITS writes it); ``long_name`` says which of them are in powers of τ.
+"""
+
+import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,52 +32,58 @@ _EPOCH = ("seed", "epoch")
 _STATE = ("seed", "sample", "neuron")
 
 
-def _of_both_phases(name: str, fill: Any, units: str, meaning: str) -> dict[str, Any]:
+def _of_both_phases(name: str, fill: Any, meaning: str) -> dict[str, Any]:
     """Return one variable for each phase, whose name goes into the meaning."""
     return {
-        f"{name}_{phase}": (_EPOCH, fill, units, meaning.format(f"{phase} phase"))
+        f"{name}_{phase}": (_EPOCH, fill, meaning.format(f"{phase} phase"))
         for phase in ("free", "nudged")
     }
 
 
 _BEFORE = ", before the epoch's weight change"
 
-#: Dimensions, fill value, unit and meaning of each variable. τ is the neurons' time constant.
-VARIABLES: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
-    **_of_both_phases("mse", np.nan, "1", "MSE Σ (s − y)² / 2 / M at the end of the {}" + _BEFORE),
+#: Dimensions, fill value and meaning of each variable.
+VARIABLES: dict[str, tuple[tuple[str, ...], Any, str]] = {
+    **_of_both_phases("mse", np.nan, "MSE Σ (s − y)² / 2 / M at the end of the {}" + _BEFORE),
     **_of_both_phases(
-        "class_error", np.nan, "1", "share of samples misclassified after the {}" + _BEFORE
+        "class_error", np.nan, "share of samples misclassified after the {}" + _BEFORE
     ),
     **_of_both_phases(
-        "residual", np.nan, "1/τ²", "Σ (ds/dt)² / M at the last step of the {}" + _BEFORE
+        "residual", np.nan, "Σ (ds/dt)² / M at the last step of the {}" + _BEFORE + ", in 1/τ²"
     ),
     **_of_both_phases(
         "projected_residual",
         np.nan,
-        "1/τ²",
-        "Σ ((s(t+1) − s(t)) / dt)² / M at the last step of the {}" + _BEFORE,
+        "Σ ((s(t+1) − s(t)) / dt)² / M at the last step of the {}" + _BEFORE + ", in 1/τ²",
     ),
-    **_of_both_phases("steps", 0, "step", "Euler steps performed in the {}"),
-    "dW_norm": (_EPOCH, np.nan, "1", "‖ΔW‖₁, the rule's change of weights before dt_W"),
-    "db_norm": (_EPOCH, np.nan, "1", "‖Δb‖₁, the rule's change of biases before dt_W"),
-    "n_connections": (_EPOCH, 0, "synapse", "synapses with W ≠ 0 after the epoch"),
-    "W": (("seed", "pre", "post"), 0.0, "1/τ", "weights after training, from pre to post"),
-    "b": (("seed", "post"), 0.0, "1/τ", "biases b after training; 0 in models that learn none"),
-    "S_free": (_STATE, np.nan, "1", "states after the last epoch's free phase"),
-    "S_nudged": (_STATE, np.nan, "1", "states after the last epoch's nudged phase"),
-    "diverged": (("seed",), False, "1", "whether weights or states stopped being finite"),
-    "diverged_epoch": (("seed",), -1, "epoch", "epoch in which the network diverged, or −1"),
-    "W_epochs": (("seed", "snapshot", "pre", "post"), np.nan, "1/τ", "weights, by epochs trained"),
-    "b_epochs": (("seed", "snapshot", "post"), np.nan, "1/τ", "biases, by epochs trained"),
+    **_of_both_phases("steps", 0, "number of Euler steps performed in the {}"),
+    "dW_norm": (
+        _EPOCH,
+        np.nan,
+        "‖ΔW‖₁, the rule's change of weights before dt_W, in τ (a plain number for stdp and sign)",
+    ),
+    "db_norm": (
+        _EPOCH,
+        np.nan,
+        "‖Δb‖₁, the rule's change of biases before dt_W, in τ (a plain number for stdp and sign)",
+    ),
+    "n_connections": (_EPOCH, 0, "number of synapses with W ≠ 0 after the epoch"),
+    "W": (("seed", "pre", "post"), 0.0, "weights after training, from pre to post, in 1/τ"),
+    "b": (("seed", "post"), 0.0, "biases b after training, in 1/τ; 0 in models that learn none"),
+    "S_free": (_STATE, np.nan, "states after the last epoch's free phase"),
+    "S_nudged": (_STATE, np.nan, "states after the last epoch's nudged phase"),
+    "diverged": (("seed",), False, "whether weights or states stopped being finite"),
+    "diverged_epoch": (("seed",), -1, "number of the epoch in which the network diverged, or −1"),
+    "W_epochs": (("seed", "snapshot", "pre", "post"), np.nan, "weights, by epochs trained, in 1/τ"),
+    "b_epochs": (("seed", "snapshot", "post"), np.nan, "biases, by epochs trained, in 1/τ"),
     "S_epochs": (
         ("seed", "epoch", "step", "sample", "neuron"),
         np.nan,
-        "1",
         "states: step 0 the start, then T1 free steps, then T2 nudged ones; NaN if not performed",
     ),
-    "mask": (("pre", "post"), False, "1", "which synapses exist"),
-    "X": (("sample", "input"), np.nan, "1", "inputs of the task"),
-    "Y": (("sample", "target"), np.nan, "1", "targets of the task"),
+    "mask": (("pre", "post"), False, "which synapses exist"),
+    "X": (("sample", "input"), np.nan, "inputs of the task"),
+    "Y": (("sample", "target"), np.nan, "targets of the task"),
 }
 
 #: Meaning of each coordinate.
@@ -100,18 +111,7 @@ def empty_run(
     problem: Problem, seeds: list[int], record: tuple[str, ...], engine: str
 ) -> xr.Dataset:
     """Return a run with its coordinates and attributes, and variables to be filled in."""
-    hyper, layout = problem.hyper, problem.layout
-    coords: dict[str, Any] = {
-        "seed": seeds,
-        "epoch": np.arange(hyper.n_epochs),
-        "pre": layout.labels,
-        "post": layout.labels,
-        "neuron": layout.labels,
-        "sample": np.arange(len(problem.X)),
-        "input": layout.labels[: layout.n_inputs],
-        "snapshot": np.arange(hyper.n_epochs + 1),
-        "step": np.arange(hyper.T1 + hyper.T2 + 1),
-    }
+    coords = {"seed": seeds, **_coordinates(problem)}
     sizes = {name: len(values) for name, values in coords.items()}
     sizes["target"] = problem.task.Y.shape[1]
     names = _variables(record)
@@ -119,14 +119,15 @@ def empty_run(
     given = {"mask": problem.mask, "X": problem.task.X, "Y": problem.task.Y}
     variables: dict[str, Any] = {}
     for name in names:
-        dims, fill, units, long_name = VARIABLES[name]
+        dims, fill, long_name = VARIABLES[name]
         array = np.full([sizes[dim] for dim in dims], fill) if name not in given else given[name]
-        variables[name] = (dims, array, {"units": units, "long_name": long_name})
+        variables[name] = (dims, array, {"units": "1", "long_name": long_name})
     used = {dim for name in names for dim in VARIABLES[name][0]}
     attrs = {
+        "Conventions": "CF-1.11",
         "model": problem.model.model_dump_json(),
         "task": json.dumps({"name": problem.task.name}),
-        "hyper": hyper.model_dump_json(),
+        "hyper": problem.hyper.model_dump_json(),
         "flags": problem.flags.model_dump_json(),
         "custom_topology": json.dumps(problem.custom_topology),
         "record": json.dumps(record),
@@ -137,7 +138,38 @@ def empty_run(
         for name, values in coords.items()
         if name in used
     }
-    return xr.Dataset(variables, coords=labelled, attrs=attrs)
+    return sealed(xr.Dataset(variables, coords=labelled, attrs=attrs))
+
+
+def _coordinates(problem: Problem) -> dict[str, Any]:
+    """Return the labels of every dimension but the networks' own."""
+    hyper, layout = problem.hyper, problem.layout
+    return {
+        "epoch": np.arange(hyper.n_epochs),
+        "pre": layout.labels,
+        "post": layout.labels,
+        "neuron": layout.labels,
+        "sample": np.arange(len(problem.X)),
+        "input": layout.labels[: layout.n_inputs],
+        "snapshot": np.arange(hyper.n_epochs + 1),
+        "step": np.arange(hyper.T1 + hyper.T2 + 1),
+    }
+
+
+def sealed(run: xr.Dataset) -> xr.Dataset:
+    """Return a run whose fingerprint belongs to its settings, whether or not they were changed."""
+    return run.assign_attrs(fingerprint=_fingerprint(run))
+
+
+def _fingerprint(run: xr.Dataset) -> str:
+    """Return the SHA-256 of everything but the seeds that decides what training gives."""
+    digest = hashlib.sha256()
+    for name in ("model", "task", "hyper", "flags", "custom_topology", "engine"):
+        digest.update(f"{name}={run.attrs[name]}\n".encode())
+    for name in ("mask", "X", "Y"):
+        digest.update(f"{name}={run[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(run[name].values).tobytes())
+    return digest.hexdigest()
 
 
 def _variables(record: Sequence[str]) -> list[str]:
@@ -164,8 +196,9 @@ def settings(run: xr.Dataset) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If `run` is not a run, as from `deep_nb.train` or `deep_nb.load`: something is missing,
-        malformed, or does not fit together.
+        If `run` is not a whole run, as from `deep_nb.train`, `deep_nb.load` or `deep_nb.concat`:
+        something is missing, malformed, selected along another dimension than ``seed``, changed
+        after training, or does not fit together.
 
     See Also
     --------
@@ -181,6 +214,18 @@ def settings(run: xr.Dataset) -> dict[str, Any]:
     >>> deep_nb.train(**arguments).equals(run)
     True
     """
+    given, _ = _read(run)
+    return given
+
+
+def problem_of(run: xr.Dataset) -> Problem:
+    """Return the problem that a run was made with, after checking the run against it."""
+    _, problem = _read(run)
+    return problem
+
+
+def _read(run: Any) -> tuple[dict[str, Any], Problem]:
+    """Return a run's settings and its problem, after checking that everything fits together."""
     if not isinstance(run, xr.Dataset):
         raise ValueError(f"expected a run, as from deep_nb.train, got {type(run).__name__}")
     if "mse_weak" in run:
@@ -195,7 +240,7 @@ def settings(run: xr.Dataset) -> dict[str, Any]:
         record = check_record(attrs["record"])
         for name in _variables(record):
             _check_variable(run, name)
-        return {
+        given = {
             "model": Model(**attrs["model"]),
             "task": Task(attrs["task"]["name"], run["X"].values, run["Y"].values),
             "seeds": check_seeds(run.coords["seed"].values.tolist()),
@@ -205,42 +250,143 @@ def settings(run: xr.Dataset) -> dict[str, Any]:
             "engine": one_of(run.attrs["engine"], get_args(EngineName), "engine"),
             "record": record,
         }
+        fingerprint = run.attrs["fingerprint"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         what = f"{type(error).__name__}: {error}"
         raise ValueError(f"this dataset is not a run of deep_nb.train: {what}") from None
+    flags = Flags(**{name: given[name] for name in Flags.model_fields})
+    problem = Problem.of(given["model"], given["task"], given["hyper"], flags, given["topology"])
+    _check_consistency(run, problem, record)
+    if fingerprint != _fingerprint(run):
+        raise ValueError(
+            "this run's model, task, hyper, flags, custom_topology, engine, X, Y or mask were "
+            "changed, or samples left out, after training: train again with what you have now"
+        )
+    return given, problem
 
 
 def _check_variable(run: xr.Dataset, name: str) -> None:
     dims, fill = VARIABLES[name][:2]
     kind = np.asarray(fill).dtype.kind
-    if run[name].dims != dims or run[name].dtype.kind != kind:
-        raise ValueError(
-            f"{name} has dimensions {run[name].dims} and type {run[name].dtype}, expected {dims} "
-            f"and a type of kind {kind!r}; to select one network, use run.isel(seed=[0])"
-        )
+    found = run[name]
+    if found.dims != dims:
+        hint = ""
+        if set(dims) - set(found.dims) == {"seed"}:
+            hint = "; to select one network, use run.isel(seed=[0])"
+        elif set(found.dims) - set(dims) == {"seed"}:
+            hint = "; to put runs together, use deep_nb.concat"
+        raise ValueError(f"{name} has dimensions {found.dims}, expected {dims}{hint}")
+    if found.dtype.kind != kind:
+        raise ValueError(f"{name} is of type {found.dtype}, expected one of kind {kind!r}")
 
 
-def problem_of(run: xr.Dataset) -> Problem:
-    """Return the problem that a run was made with, after checking the run against it."""
-    given = settings(run)
-    flags = Flags(**{name: given[name] for name in Flags.model_fields})
-    problem = Problem.of(given["model"], given["task"], given["hyper"], flags, given["topology"])
-    for dim in ("pre", "post", "neuron"):
-        if run[dim].values.tolist() != problem.layout.labels:
-            raise ValueError(f"this run's {dim} neurons are not {problem.layout.labels}")
-    for dim, size in (("epoch", problem.hyper.n_epochs), ("snapshot", problem.hyper.n_epochs + 1)):
-        if dim in run.coords and not np.array_equal(run[dim].values, np.arange(size)):
+def _check_consistency(run: xr.Dataset, problem: Problem, record: tuple[str, ...]) -> None:
+    """Refuse a run whose labels, sizes or numbers contradict its problem."""
+    used = {dim for name in _variables(record) for dim in VARIABLES[name][0]}
+    for dim, values in _coordinates(problem).items():
+        if dim not in used:
+            continue
+        if dim not in run.coords:
+            raise ValueError(f"this run has no labels of the dimension {dim}")
+        if isinstance(values, list):
+            if run[dim].values.tolist() != values:
+                raise ValueError(f"this run must have every {dim} in the order {values}")
+        elif not np.array_equal(run[dim].values, values):
             raise ValueError(
-                f"this run must have every {dim} from 0 to {size - 1}: analyse the whole run, then "
-                "choose epochs"
+                f"this run must have every {dim} from 0 to {len(values) - 1}: analyse the whole "
+                f"run, then select along {dim}"
             )
+    extra = set(VARIABLES) & set(run.variables) - set(_variables(record))
+    if extra:
+        raise ValueError(f"this run contains {min(extra)}, but did not record it")
     if not np.array_equal(run["mask"].values, problem.mask):
         raise ValueError("this run's mask does not match its topology")
     if run["W"].values[:, ~problem.mask].any():
         raise ValueError("this run's W is not 0 where its topology has no synapse")
     if not (np.isfinite(run["W"]).all() and np.isfinite(run["b"]).all()):
         raise ValueError("this run contains W or b that are not finite")
-    return problem
+
+
+def concat(runs: Iterable[xr.Dataset]) -> xr.Dataset:
+    """Return runs of the same settings and different seeds as one run.
+
+    Parameters
+    ----------
+    runs : iterable of xarray.Dataset
+        As from `deep_nb.train`, of the same model, task, hyperparameters, flags, topology, engine
+        and records.
+
+    Returns
+    -------
+    xarray.Dataset
+        The networks in the order of the runs: what `deep_nb.train` gives for all seeds. In
+        ``run.attrs``, ``provenance`` is a list of those of the runs.
+
+    Raises
+    ------
+    ValueError
+        If `runs` are not one or more runs, their settings or variables differ, or they share a
+        seed.
+
+    See Also
+    --------
+    settings : What must be equal.
+    train : Makes a run.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> first, second = (
+    ...     deep_nb.train("DEEP", "id", seeds=seeds, hyper={"n_epochs": 5})
+    ...     for seeds in ([0, 1], [7])
+    ... )
+    >>> run = deep_nb.concat([first, second])
+    >>> run.equals(deep_nb.train("DEEP", "id", seeds=[0, 1, 7], hyper={"n_epochs": 5}))
+    True
+    """
+    if isinstance(runs, xr.Dataset) or not isinstance(runs, Iterable):
+        raise ValueError(f"runs must be a sequence of runs, got {short(runs)}")
+    parts = list(runs)
+    if not parts:
+        raise ValueError("runs must contain one or more runs, got none")
+    seeds = [seed for part in parts for seed in settings(part)["seeds"]]
+    first = parts[0]
+    for number, part in enumerate(parts[1:], start=1):
+        names = [name for name in (*_SETTINGS, "engine") if part.attrs[name] != first.attrs[name]]
+        names += [
+            name
+            for name in ("mask", "X", "Y")
+            if not np.array_equal(part[name].values, first[name].values)
+        ]
+        if names:
+            what = ", ".join(names)
+            raise ValueError(f"runs must have the same settings: 0 and {number} differ in {what}")
+        if set(part.variables) != set(first.variables):
+            name = min(map(str, set(part.variables) ^ set(first.variables)))
+            raise ValueError(f"runs must have the same variables: only some of them have {name}")
+    check_seeds(seeds)
+    run = xr.concat(
+        parts,
+        "seed",
+        data_vars="minimal",
+        coords="minimal",
+        compat="equals",
+        join="exact",
+        combine_attrs="override",
+    )
+    return run.assign_attrs(provenance=json.dumps(_origins(parts)))
+
+
+def _origins(runs: list[xr.Dataset]) -> list[Any]:
+    """Return the provenances of all runs, those of runs that were put together before included."""
+    origins: list[Any] = []
+    for run in runs:
+        try:
+            origin = json.loads(run.attrs["provenance"])
+        except (KeyError, TypeError, ValueError, RecursionError):
+            raise ValueError("a run's provenance is missing or is not JSON") from None
+        origins += origin if isinstance(origin, list) else [origin]
+    return origins
 
 
 def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
@@ -251,7 +397,8 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ValueError
-        If `run` is not a run, or `path` is not a path to a file.
+        If `run` is not a run, `path` is not a path to a file, or netCDF has no type for an
+        attribute or a variable that was added to the run.
     OSError
         If the file cannot be written.
 
@@ -271,7 +418,10 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     problem_of(run)
     target = check_target(path)
     with replacing(target) as partial:
-        write_netcdf(run, partial)
+        try:
+            write_netcdf(run, partial)
+        except (TypeError, ValueError, AttributeError) as error:  # about what was added to it
+            raise ValueError(f"this run cannot be written as netCDF: {error}") from None
     return target
 
 

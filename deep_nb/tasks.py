@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from deep_nb._validation import finite_array, one_of, text
+from deep_nb._validation import check_same_rows, finite_array, in_order, one_of, text
 
 #: Maximum number of classes of a one-hot task.
 MAX_CLASSES = 10_000
@@ -28,10 +28,13 @@ class Task:
         Targets; the hard sigmoid reaches those in [0, 1]. A one-hot model takes either one column
         of class numbers 0, 1, … or one column of 0 and 1 per class.
 
+    Columns of a DataFrame or DataArray that are named as the neurons (``x0``, …; ``y0``, …) are
+    taken by name, others in their order.
+
     Raises
     ------
     ValueError
-        If `X` or `Y` is not a finite matrix, or their numbers of rows differ.
+        If `X` or `Y` is not a finite matrix, or their numbers or labels of rows differ.
 
     See Also
     --------
@@ -52,8 +55,11 @@ class Task:
 
     def __post_init__(self) -> None:
         text(self.name, "a task's name")
-        object.__setattr__(self, "X", finite_array(self.X, "X (M, n_inputs)", 2))
-        object.__setattr__(self, "Y", finite_array(self.Y, "Y (M, N_Y)", 2))
+        check_same_rows(self.X, self.Y, "X and Y", "sample")
+        X = in_order(self.X, "X", sample=None, input="x")
+        Y = in_order(self.Y, "Y", sample=None, target="y")
+        object.__setattr__(self, "X", finite_array(X, "X (M, n_inputs)", 2))
+        object.__setattr__(self, "Y", finite_array(Y, "Y (M, N_Y)", 2))
         if len(self.X) != len(self.Y):
             raise ValueError(
                 f"X and Y must have one row per sample: X has {len(self.X)}, Y has {len(self.Y)}"

@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from deep_nb._validation import did_you_mean, short
+from deep_nb._validation import did_you_mean, in_order, short
 
 #: Maximum number of neuron names in an error message.
 SHOWN = 20
@@ -88,12 +88,15 @@ def layered(layout: Layout) -> Bool[np.ndarray, "N N"]:
 def custom(topology: Any, layout: Layout) -> Bool[np.ndarray, "N N"]:
     """Return the mask that a boolean matrix or a directed graph describes, checked.
 
+    A labelled matrix may have its neurons in any order, and, with dimensions named ``pre`` and
+    ``post``, its axes too.
     A graph's nodes are neuron labels (``x0``, ``bias``, ``h0``, ``y0``, …) or indices; neurons that
     it does not name have no synapses.
     """
     if isinstance(topology, nx.Graph):
         mask = _mask_of_graph(topology, layout)
     else:
+        topology = in_order(topology, "topology", pre=layout.labels, post=layout.labels)
         try:
             mask = np.asarray(topology)
         except (TypeError, ValueError, OverflowError) as error:
@@ -121,7 +124,7 @@ def _mask_of_graph(graph: nx.Graph, layout: Layout) -> np.ndarray:
         raise ValueError("topology must be a networkx.DiGraph, got an undirected graph")
     index: dict[object, int] = {label: i for i, label in enumerate(layout.labels)}
     index |= {i: i for i in range(layout.N)}
-    unknown = [node for node in graph if node not in index]
+    unknown = [node for node in graph if isinstance(node, bool) or node not in index]
     if unknown:
         near = did_you_mean(unknown[0], layout.labels)
         raise ValueError(

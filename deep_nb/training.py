@@ -64,7 +64,7 @@ def train(
         A name in `deep_nb.TASKS` or a task of your own.
     seeds : int or sequence of int
         One network per seed (the published ``num_net`` is their number): distinct integers from 0
-        to 2³² − 1.
+        to 2³² − 1, in a list, range, array, index or series.
     hyper : mapping or Hyperparameters, optional
         Replace some of the model's published hyperparameters.
     regularized : bool
@@ -79,8 +79,9 @@ def train(
         Replace ΔW and Δb by their signs (published for DEEP). Rounding noise in ΔW then counts like
         any other change, so that two engines may give different networks.
     topology : array_like of bool, shape (N, N), or networkx.DiGraph, optional
-        Which synapses exist, from the first axis to the second. A graph's nodes are neuron labels
-        (``x0``, ``bias``, ``h0``, ``y0``, …) or indices.
+        Which synapses exist, from the first axis to the second. A graph's nodes, and the labels of
+        a DataFrame or DataArray, are neuron labels (``x0``, ``bias``, ``h0``, ``y0``, …) or
+        indices, in any order.
     engine : str
         "auto", "reference", "blas" or "numba".
     threads : int, optional

@@ -1,9 +1,9 @@
 """Break the package in small ways, and count what the tests notice.
 
-First the faults of `planted.yml`, planted by hand where mutmut cannot change anything: machine code,
-decorated functions, notebooks, templates, processes. Then those of mutmut, with the diff of each
-survivor. ``python tests/mutants.py --planted WORD`` tries only planted faults in files whose path
-contains WORD.
+First the faults of `planted.yml`, planted by hand where mutmut cannot change anything: machine
+code, decorated functions, notebooks, templates, processes. Then those of mutmut, with the diff of
+each survivor. ``python tests/mutants.py --planted WORD`` tries only planted faults in files whose
+path contains WORD.
 """
 
 import json

@@ -64,7 +64,7 @@ def world():
     w.J = analysis.jacobian(w.certified)
     w.claims = claims.read_claims()[:2]
     of_each = {"pruned": False, "n_epochs": 3, "learned": True, "epochs": 1.0, "seed": [0, 1]}
-    more = {"learned_after": True, "sparsity": 0.5, "gershgorin": False}
+    more = {"learned_after": True, "sparsity": 0.5, "gershgorin": False, "step_is_stable": True}
     w.networks = pd.concat(
         pd.DataFrame({"model": model, "task": "xor", **of_each, **more})
         for model in ("DEEP", "EP_asym")
@@ -107,12 +107,15 @@ def table():
     return {
         "DEEPClassifier": {
             **small, "rule": "asymep", "beta": 1.0, "dt_W": 0.1, "batch_size": 4, "dt": 0.5,
-            "W_scale": 0.1, "noise": 0.1,
+            "W_scale": 0.1, "noise": 0.1, "class_weight": {0: 1.0}, "early_stopping": True,
+            "validation_fraction": 0.5, "n_iter_no_change": 2, "tol": 0.0,
         },
-        "DEEPClassifier.fit": {"self": fitted, "X": samples, "y": labels},
+        "DEEPClassifier.fit": {
+            "self": fitted, "X": samples, "y": labels, "sample_weight": [1.0, 2.0] * 4,
+        },
         "DEEPClassifier.partial_fit": {
             "self": fresh(lambda: deep_nb.DEEPClassifier(**small)),
-            "X": samples, "y": labels, "classes": [0, 1],
+            "X": samples, "y": labels, "classes": [0, 1], "sample_weight": [1.0, 2.0] * 4,
         },
         "DEEPClassifier.prune": {"self": fitted, "keep": 0.5},
         "DEEPClassifier.decision_function": {"self": fitted, "X": samples},
@@ -122,6 +125,7 @@ def table():
         "Hyperparameters": dict(deep_nb.DEEP.hyper),
         "Model": dict(deep_nb.DEEP),
         "Task": {"name": "x", "X": [[0], [1]], "Y": [[1], [0]]},
+        "concat": {"runs": [w.run, w.run.assign_coords(seed=[7, 8])]},
         "decision_map": {**run, "n": 3, "engine": "numba"},
         "load": {"path": "run.nc"},
         "predict": {**run, "X": [[0, 1]], "engine": "reference"},
@@ -162,6 +166,7 @@ def table():
             "run": w.certified, "epoch": -1, "phase": "nudged", "tolerance": 1e-6,
         },
         "analysis.stability_report": {**run, "epoch": 2},
+        "analysis.step_is_stable": {**run, "epoch": 2},
         "analysis.difference_of_medians": {"first": [1.0, 2.0], "second": [1.0, 3.0]},
         "analysis.difference_of_shares": {"first": (1, 2), "second": (1, 3)},
         "analysis.log_rank": {**epochs, "n_epochs": 3},
@@ -198,6 +203,7 @@ def table():
         "claims.best_settings": {"grid": w.grid},
         "claims.claims_table": {"table": w.table},
         "claims.verdict_table": {"table": w.table},
+        "claims.unstable_steps": {"networks": w.networks},
         "claims.evaluate": {"claims": w.claims, "networks": w.networks, "grid": w.grid},
         "claims.measure": {
             "model": "DEEP", "task": "xor", "seeds": [1], "pruned": True, "hyper": SHORT,

@@ -276,4 +276,6 @@ def test_the_tables_shown_are_what_the_stored_networks_say():
 def test_stored_networks_are_what_training_gives():
     stored = pd.read_csv(FIGURES / "claims" / "networks.csv").query("pruned and task == 'id'")
     again = claims.measure("DEEP", "id", range(5), pruned=True)
-    pd.testing.assert_frame_equal(stored.head(5).reset_index(drop=True), again, rtol=1e-9)
+    pd.testing.assert_frame_equal(
+        stored.head(5).reset_index(drop=True), again[stored.columns], rtol=1e-9
+    )

@@ -23,6 +23,7 @@ from deep_nb.experiments import (
     sparsity,
     stability,
 )
+from deep_nb.run import sealed
 
 BRIEF = {"T1": 40, "T2": 30}
 
@@ -486,9 +487,8 @@ def test_energies_are_distances_to_the_rest_point_summed_over_samples(leaky):
     path = deep_nb.trajectory(leaky)
     D = analysis.diagonal_certificate(analysis.jacobian(leaky))
     free = free_neurons(leaky)
-    long = leaky.assign_attrs(
-        hyper=deep_nb.settings(leaky)["hyper"].replace(T1=9000).model_dump_json()
-    )
+    hyper = deep_nb.settings(leaky)["hyper"].replace(T1=9000)
+    long = sealed(leaky.assign_attrs(hyper=hyper.model_dump_json()))
     rest = deep_nb.predict(long, leaky["X"].values)["S"].values[..., free]
     for k, step in itertools.product(range(4), (0, 7, 300)):
         away = path["S"].values[k, step][:, free] - rest[k]

@@ -1,12 +1,17 @@
 """Theorems as properties: hypothesis looks for a network that breaks one."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import deep_nb
+from deep_nb import claims, plotting
 from deep_nb.analysis import stability
 from deep_nb.analysis.matrices import (
     certifying_leak,
@@ -25,7 +30,9 @@ from deep_nb.analysis.stability import (
     rest_point,
     settle,
     stability_report,
+    step_is_stable,
 )
+from deep_nb.cli import main
 from deep_nb.dynamics import Field, hard_sigmoid, vector_field
 
 from .conftest import SHORT
@@ -270,7 +277,9 @@ def test_the_report_says_what_it_holds(leaky_run):
     }  # fmt: skip
     for name, variable in whole.data_vars.items():
         assert variable.dims == ("seed", "mode")[: 1 + name.startswith("eigenvalue")]
-        assert variable.attrs["units"] == units.get(name, "1")
+        assert variable.attrs["units"] == "1"
+        match = re.search(r", in (1/τ|τ)(?=;|$)", variable.attrs["long_name"])
+        assert (match[1] if match else "1") == units.get(name, "1")
         assert variable.attrs["long_name"][0].islower()  # continues after the name
 
 
@@ -505,3 +514,97 @@ def test_an_unknown_phase_is_answered_with_the_nearest():
     said = r"^unknown phase 'nuged' \(did you mean 'nudged'\?\); allowed: free, nudged$"
     with pytest.raises(ValueError, match=said):
         jacobian(run, phase="nuged")
+
+
+def test_published_one_hot_networks_run_away_on_xor():
+    """Their weights follow the step, not the flow; all other published networks are inside."""
+    for name, seeds in (("DEEP_oh", [4, 9, 10, 18, 28, 29, 37, 49, 55, 56, 70, 74, 83]),
+                        ("DEEP", []), ("EP_asym", [])):  # fmt: skip
+        run = deep_nb.train(name, "xor", seeds=range(100))
+        stable = step_is_stable(run)
+        assert stable["seed"].values[~stable.values].tolist() == seeds
+        size = np.abs(run["W"].values).max(axis=(1, 2))
+        assert (~stable.values == (size > 20)).all()
+        report = stability_report(run)
+        assert (report["step_is_stable"] == stable).all()
+        steps = np.eye(jacobian(run).shape[1]) + 0.05 * jacobian(run)
+        radius = np.abs(np.linalg.eigvals(steps)).max(axis=1)
+        np.testing.assert_allclose(report["step_radius"], radius, rtol=1e-9)
+        assert ((radius > 2) == ~stable.values).all()
+
+
+@pytest.mark.parametrize(
+    ("W", "leak", "stable"),
+    [
+        ((0, 0), 29.9, True),  # the output's μ in the nudged phase, −39.9, times 0.05 is −1.995
+        ((0, 0), 30.1, False),
+        ((19, 19), 0, True),  # μ = ±19: growth that the step follows
+        ((21, 21), 0, False),
+        ((-19, 19), 0, True),  # μ = ±19i
+        ((-21, 21), 0, False),
+        ((-19, 19), 19, True),  # outside |z| ≤ 1, inside |1 + z| ≤ 1
+        ((-25, 25), 19, False),  # outside both, though the flow decays
+        ((15, -15), 29, True),
+    ],
+)
+def test_a_step_is_stable_where_modes_shrink_or_are_followed(W, leak, stable):
+    (first, second), free = W, np.zeros((3, 3))
+    free[0, 1], free[1, 0] = first, second
+    run = network(free, float(leak), outflow=0.0)
+    assert step_is_stable(run).values.tolist() == [stable]
+    assert step_is_stable(run).dtype == bool
+
+
+@pytest.mark.parametrize("size", [1e160, 1.7e308])
+def test_a_step_that_overflows_is_beyond_its_range(size):
+    run = network(np.full((3, 3), size) * (1 - np.eye(3)), 1.0, outflow=1.0)
+    assert step_is_stable(run).values.tolist() == [False]
+
+
+def test_steps_are_judged_after_each_number_of_epochs():
+    hyper = {"n_epochs": 200}
+    run = deep_nb.train("DEEP_oh", "xor", seeds=[4, 5], hyper=hyper, record=("weights",))
+    assert step_is_stable(run, 0).values.tolist() == [True, True]
+    assert step_is_stable(run).values.tolist() == [False, True]
+    assert step_is_stable(run, 200).values.tolist() == [False, True]
+    with pytest.raises(ValueError, match="epoch must be"):
+        step_is_stable(run, 201)
+    tanh = deep_nb.DEEP.replace(name="tanh", activation="tanh")
+    run = deep_nb.train(tanh, "xor", seeds=0, hyper=SHORT)
+    with pytest.raises(ValueError, match="needs the activation 'hard_sigmoid'"):
+        step_is_stable(run)
+
+
+def test_runaway_networks_are_counted_apart():
+    run = deep_nb.train("DEEP_oh", "xor", seeds=range(11))
+    for plot in (plotting.plot_mse, plotting.plot_survivors, plotting.plot_residual):
+        assert [text.get_text() for text in plot(run).texts if "step" in text.get_text()] == [
+            "3 of 11: Euler step beyond its stable range"
+        ]
+    alone = run.isel(seed=[0, 1])
+    assert not plotting.plot_mse(alone).texts
+    networks = claims.measure("DEEP_oh", "xor", range(11))
+    assert networks["step_is_stable"].tolist() == step_is_stable(run).values.tolist()
+    more = claims.measure("DEEP", "id", range(3), hyper={"n_epochs": 20})
+    both = pd.concat([more, networks])
+    expected = {"model": "DEEP_oh", "task": "xor", "pruned": False, "networks": 11}
+    expected |= {"unstable": 3, "learned": 0}
+    assert claims.unstable_steps(both).to_dict("records") == [expected]
+    assert claims.unstable_steps(more).empty
+    more["step_is_stable"] = [True, False, False]
+    more["learned"] = [True, True, False]
+    counts = claims.unstable_steps(more).iloc[0]
+    assert (counts["networks"], counts["unstable"], counts["learned"]) == (3, 2, 1)
+
+
+def test_the_command_line_tells_of_runaway_networks(monkeypatch):
+    line = "the Euler step is beyond its stable range in {} of {} networks, {}"
+    for seeds, text in (("3-5", line.format(1, 3, "seeds 4")), ("5-6", None)):
+        result = CliRunner().invoke(main, ["train", "DEEP_oh", "xor", "--seeds", seeds])
+        assert result.exit_code == 0
+        assert (text in result.output) if text else ("stable" not in result.output)
+    (claim,) = (claim for claim in claims.read_claims() if claim.id == "3")
+    monkeypatch.setattr("deep_nb.cli.read_claims", lambda: [claim.replace(tasks=["xor"])])
+    result = CliRunner().invoke(main, ["claims", "--seeds", "3-5"])
+    assert f"DEEP_oh on xor: {line.format(1, 3, 'of which 0 learned')}\n" in result.output
+    assert result.output.count("stable range") == 1

@@ -104,4 +104,4 @@ def test_turnover_counts_what_is_removed_and_what_grows_back(short_run):
     assert counts["removed"].values.tolist() == [[0, 1, 0, 0]]
     assert counts["regrown"].values.tolist() == [[0, 0, 0, 1]]
     with pytest.raises(ValueError, match="weights"):
-        turnover(run.drop_vars("W_epochs").assign_attrs(record="[]"))
+        turnover(run.drop_vars(["W_epochs", "b_epochs"]).assign_attrs(record="[]"))

@@ -9,7 +9,7 @@ from .matrices import (
     max_stable_dt,
     spectrum,
 )
-from .stability import energy, jacobian, rest_point, stability_report
+from .stability import energy, jacobian, rest_point, stability_report, step_is_stable
 from .statistics import (
     difference_of_medians,
     difference_of_shares,
@@ -40,5 +40,6 @@ __all__ = [
     "share",
     "spectrum",
     "stability_report",
+    "step_is_stable",
     "turnover",
 ]

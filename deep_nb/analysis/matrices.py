@@ -19,7 +19,7 @@ import scipy.linalg
 from jaxtyping import Bool, Complex, Float, Int
 from numpy.typing import ArrayLike
 
-from deep_nb._validation import LARGEST, flag, number, real_array, short
+from deep_nb._validation import LARGEST, check_square, flag, number, real_array, short
 
 
 @dataclass(frozen=True, eq=False)
@@ -428,7 +428,7 @@ def certifying_leak(
     >>> round(float(leak), 6)
     1.0
     """
-    W = _square_matrices(W, "W")
+    W = _square_matrices(W, "W", "pre", "post")
     n = W.shape[-1]
     if np.diagonal(W, axis1=-2, axis2=-1).any():
         raise ValueError("W must not contain self-loops: its diagonal must be 0")
@@ -453,8 +453,11 @@ def certifying_leak(
     return high
 
 
-def _square_matrices(value: ArrayLike, what: str) -> Float[np.ndarray, "*stack n n"]:
+def _square_matrices(
+    value: ArrayLike, what: str, rows: str = "post", columns: str = "pre"
+) -> Float[np.ndarray, "*stack n n"]:
     """Return finite square matrices as a new float array."""
+    check_square(value, what, rows, columns)
     array = np.array(real_array(value, what), dtype=float)
     if array.ndim < 2 or array.shape[-1] != array.shape[-2]:
         raise ValueError(f"{what} must be square matrices, got shape {array.shape}")

@@ -34,6 +34,9 @@ PHASES = ("free", "nudged")
 #: A phase ended at rest if the projected speed ‖Δs‖ / dt of its last step was below this.
 REST_SPEED = 1e-6
 
+#: A mode grows if its multiplier is above 1 by more than this.
+ROUNDING = 1e-12
+
 
 def weights_after(
     run: xr.Dataset, epoch: int = -1
@@ -109,6 +112,69 @@ def _jacobian(field: Field) -> Float[np.ndarray, "K n n"]:
     diagonal = np.arange(J.shape[1])
     J[:, diagonal, diagonal] -= field.decay
     return J
+
+
+@np.errstate(over="ignore", invalid="ignore")  # overflow is beyond the range
+def step_is_stable(run: xr.Dataset, epoch: int = -1) -> xr.DataArray:
+    r"""Return whether each network's Euler step dt is inside its stable range, in both phases.
+
+    Without the clip, a step multiplies each mode of J, with eigenvalue μ, by 1 + dt μ. The step is
+    inside the range if each mode either does not grow, :math:`|1 + dt\, \mu| \le 1`, or is one that
+    the step follows, :math:`dt\, |\mu| \le 1`. Growth alone is not a fault of the step: the flow of
+    DEEP has growing modes of its own, which the clip stops. Beyond the range, the states follow the
+    step size instead of the flow: such networks are numerical artefacts, whatever they answer.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        As returned by `deep_nb.train`, of a model with the hard sigmoid.
+    epoch : int
+        Number of epochs trained, −1 for all; others need ``record=("weights",)``.
+
+    Returns
+    -------
+    xarray.DataArray
+        Over ``seed``. Diverged networks are judged by their last finite weights.
+
+    Raises
+    ------
+    ValueError
+        If `run` is not such a run or has no weights of that epoch.
+
+    See Also
+    --------
+    max_stable_dt : The largest step at which no mode grows.
+    stability_report : This and other results for the networks of a run.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("EP_asym", "or", seeds=[0, 1], hyper={"n_epochs": 5})
+    >>> deep_nb.analysis.step_is_stable(run).values
+    array([ True,  True])
+    >>> coarse = deep_nb.train("EP_asym", "or", seeds=[0, 1], hyper={"n_epochs": 5, "dt": 2.5})
+    >>> deep_nb.analysis.step_is_stable(coarse).values
+    array([False, False])
+    """
+    dt = problem_of(run).hyper.dt
+    stable = np.all([_step_inside(jacobian(run, epoch, phase), dt) for phase in PHASES], axis=0)
+    text = _VERDICTS["step_is_stable"]
+    return xr.DataArray(
+        stable,
+        dims=("seed",),
+        coords={"seed": run["seed"].values},
+        attrs={"units": "1", "long_name": text},
+    )
+
+
+def _step_inside(J: Float[np.ndarray, "K n n"], dt: float) -> Bool[np.ndarray, " K"]:
+    """Return whether each mode does not grow, or is followed by the step."""
+    inside = dt * np.abs(J).sum(axis=2).max(axis=1) <= 1  # a bound of |μ|, without eigenvalues
+    unsure = ~inside & np.isfinite(J).all(axis=(1, 2))
+    z = dt * np.linalg.eigvals(J[unsure]).astype(complex)
+    followed, shrinks = np.abs(z) <= 1, np.abs(1 + z) <= 1 + ROUNDING
+    inside[unsure] = (followed | shrinks).all(axis=1)
+    return inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,31 +339,34 @@ def _check_path(path: Any, run: xr.Dataset, problem: Problem) -> None:
     shape = (run.sizes["seed"], len(path["phase"]), len(problem.X), problem.layout.N)
     if path["S"].shape != shape or path["S"].dtype.kind != "f":
         raise ValueError(f"path must be of this run: S of shape {shape}, got {path['S'].shape}")
+    clamped = path["S"].values[..., : problem.layout.N_X]
+    labels = path["neuron"].values.tolist() if "neuron" in path.coords else None
+    if labels != problem.layout.labels or not (clamped == problem.X).all():
+        raise ValueError("path must be of this run, with its neurons and samples in their order")
     same = [path.attrs.get(name) == run.attrs[name] for name in ("model", "task", "hyper")]
     if not all(same) or not np.array_equal(path["seed"].values, run["seed"].values):
         raise ValueError("path must be of this run, with the same settings and seeds")
 
 
-#: Unit and meaning of each variable of a stability report.
+#: Meaning of each variable of a stability report.
 _VERDICTS = {
-    "spectral_abscissa": ("1/τ", "largest real part of an eigenvalue of J"),
-    "hurwitz": ("1", "whether J is Hurwitz, by its spectrum or a sufficient test"),
-    "negative_diagonal": ("1", "whether all J_jj are negative"),
-    "gershgorin_rows": ("1", "whether the row test passes"),
-    "gershgorin_columns": ("1", "whether the column test passes"),
-    "failing_rows": ("1", "row discs that fail"),
-    "failing_columns": ("1", "column discs that fail"),
-    "certified": ("1", "whether the comparison matrix gives a diagonal certificate"),
-    "contraction_rate": (
-        "1",
-        "contraction per Euler step in the certificate's norm; NaN without one",
-    ),
-    "max_stable_dt": ("τ", "largest stable Euler step, 0 if every step is unstable"),
-    "certifying_leak": ("1/τ", "smallest leak λ at which W would be certified"),
-    "at_rest": ("1", "whether a free phase of T1 steps with these weights ends at rest"),
-    "diverged": ("1", "whether the network diverged in training"),
-    "eigenvalue_real": ("1/τ", "real part of each eigenvalue"),
-    "eigenvalue_imag": ("1/τ", "imaginary part of each eigenvalue"),
+    "spectral_abscissa": "largest real part of an eigenvalue of J, in 1/τ",
+    "hurwitz": "whether J is Hurwitz, by its spectrum or a sufficient test",
+    "negative_diagonal": "whether all J_jj are negative",
+    "gershgorin_rows": "whether the row test passes",
+    "gershgorin_columns": "whether the column test passes",
+    "failing_rows": "number of row discs that fail",
+    "failing_columns": "number of column discs that fail",
+    "certified": "whether the comparison matrix gives a diagonal certificate",
+    "contraction_rate": "contraction per Euler step in the certificate's norm; NaN without one",
+    "max_stable_dt": "largest stable Euler step, in τ; 0 if every step is unstable",
+    "certifying_leak": "smallest leak λ at which W would be certified, in 1/τ",
+    "step_radius": "spectral radius of the free phase's step without the clip, 1 + dt J",
+    "step_is_stable": "whether the Euler step is inside its stable range, in both phases",
+    "at_rest": "whether a free phase of T1 steps with these weights ends at rest",
+    "diverged": "whether the network diverged in training",
+    "eigenvalue_real": "real part of each eigenvalue, in 1/τ",
+    "eigenvalue_imag": "imaginary part of each eigenvalue, in 1/τ",
 }
 
 
@@ -314,7 +383,7 @@ def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Over ``seed``, with meanings and units in attrs. Diverged networks are judged by their last
+        Over ``seed``, with meanings in attrs. Diverged networks are judged by their last
         finite weights and marked in ``diverged``.
 
     Raises
@@ -354,14 +423,20 @@ def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
         "certifying_leak": certifying_leak(
             field.W, problem.model.outflow, problem.model.absolute_outflow
         ),
+        "step_radius": np.abs(1 + problem.hyper.dt * eigen.eigenvalues).max(axis=-1),
+        "step_is_stable": step_is_stable(run, epoch).values,
         "at_rest": _ends_at_rest(field, run["seed"].values, problem),
         "diverged": run["diverged"].values,
         "eigenvalue_real": eigen.eigenvalues.real,
         "eigenvalue_imag": eigen.eigenvalues.imag,
     }
     variables = {
-        name: (("seed", "mode")[: values[name].ndim], values[name], {"units": u, "long_name": text})
-        for name, (u, text) in _VERDICTS.items()
+        name: (
+            ("seed", "mode")[: values[name].ndim],
+            values[name],
+            {"units": "1", "long_name": text},
+        )
+        for name, text in _VERDICTS.items()
     }
     attrs = {**run.attrs, "epochs_trained": epoch}
     return xr.Dataset(variables, coords={"seed": run["seed"].values}, attrs=attrs)

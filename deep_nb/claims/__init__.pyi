@@ -1,5 +1,5 @@
 from .claim import Claim, read_claims
-from .ensembles import best_settings, measure, measure_all, sweep
+from .ensembles import best_settings, measure, measure_all, sweep, unstable_steps
 from .evaluation import evaluate
 from .table import claims_table, verdict_table
 
@@ -12,5 +12,6 @@ __all__ = [
     "measure_all",
     "read_claims",
     "sweep",
+    "unstable_steps",
     "verdict_table",
 ]

@@ -55,7 +55,8 @@ def measure(
         One row per network: model, task, pruned, seed, n_epochs; ``learned`` in the last epoch;
         ``epochs`` to the criterion, NaN if censored; ``learned_after`` with the final weights, as
         in `deep_nb.analysis.network_table`; ``mse`` of the last epoch's free phase; ``sparsity`` of
-        the final weights; ``gershgorin``, whether the row or the column test passes; ``diverged``.
+        the final weights; ``gershgorin``, whether the row or the column test passes; ``diverged``;
+        ``step_is_stable``, as in `deep_nb.analysis.step_is_stable`, with the final weights.
 
     Raises
     ------
@@ -99,8 +100,53 @@ def measure(
             "sparsity": 1 - run["n_connections"].values[:, -1] / possible,
             "gershgorin": (report["gershgorin_rows"] | report["gershgorin_columns"]).values,
             "diverged": run["diverged"].values,
+            "step_is_stable": report["step_is_stable"].values,
         }
     )
+
+
+def unstable_steps(networks: pd.DataFrame) -> pd.DataFrame:
+    """Count the networks whose Euler step is beyond its stable range, and those that learned.
+
+    Claims count them like all others. What they answer is due to the step, not to the model.
+
+    Parameters
+    ----------
+    networks : pandas.DataFrame
+        As returned by `measure_all`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model, task and ``pruned`` with such networks: the number of ``networks``, of
+        those that are ``unstable``, and of those among these that have ``learned``.
+
+    Raises
+    ------
+    ValueError
+        If `networks` is not such a table.
+
+    See Also
+    --------
+    measure_all : Makes the table.
+    deep_nb.analysis.step_is_stable : What the stable range is.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> networks = deep_nb.claims.measure("DEEP_oh", "xor", range(10))
+    >>> deep_nb.claims.unstable_steps(networks)[["networks", "unstable", "learned"]].values
+    array([[10,  2,  0]])
+    """
+    networks = table(networks, "networks", "pruned learned step_is_stable", "model task")
+    unstable = ~networks["step_is_stable"].astype(bool)
+    groups = networks.assign(
+        unstable=unstable, learned=networks["learned"].astype(bool) & unstable
+    ).groupby(["model", "task", "pruned"], sort=False)
+    counts = groups.agg(
+        networks=("unstable", "size"), unstable=("unstable", "sum"), learned=("learned", "sum")
+    )
+    return counts[counts["unstable"] > 0].reset_index()
 
 
 def measure_all(claims: Iterable[Claim], seeds: int | Sequence[int]) -> pd.DataFrame:

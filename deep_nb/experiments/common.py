@@ -1,14 +1,41 @@
 """Shared by several experiments: the share of networks that learned, and the free neurons."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import xarray as xr
 
+from deep_nb._validation import integer, items, one_of
 from deep_nb.analysis import learned, share
 from deep_nb.analysis.statistics import Estimate
+from deep_nb.models import MAX_COUNT
+from deep_nb.randomness import MAX_NETWORKS
+from deep_nb.tasks import TASKS
 
 #: What `train` takes as hyperparameters.
 Hyper = Mapping[str, object]
+
+
+def check_counts(low: int = 1, **parameters: Any) -> None:
+    """Refuse a notebook's parameters, given by their names, that are not integers from `low` on."""
+    for name, value in parameters.items():
+        integer(value, name, low, MAX_COUNT)
+
+
+def check_seeds(first_seed: Any, num_net: Any) -> None:
+    """Refuse a notebook's seeds that are not `num_net` integers below 2³², from `first_seed` on."""
+    integer(first_seed, "first_seed", 0, 2**32 - integer(num_net, "num_net", 1, MAX_NETWORKS))
+
+
+def entries(value: Any, name: str) -> list[Any]:
+    """Return the entries of a notebook's parameter, a list that may be empty."""
+    return [] if isinstance(value, list | tuple) and not value else list(items(value, name))
+
+
+def check_tasks(name: str, tasks: Any) -> None:
+    """Refuse a notebook's parameter that is not a list of names of published tasks."""
+    for task in items(tasks, name):
+        one_of(task, TASKS, f"task in {name}")
 
 
 def learned_count(run: xr.Dataset) -> int:

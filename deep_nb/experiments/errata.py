@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from deep_nb.analysis import jacobian
 from deep_nb.inference import decision_map, trajectory
 from deep_nb.plotting import BLUE, VERMILION
-from deep_nb.run import problem_of
+from deep_nb.run import problem_of, sealed
 from deep_nb.training import train
 
 #: A network is at rest if its projected residual is below this.
@@ -64,7 +64,7 @@ def effect_of_double_step(run: xr.Dataset, n: int = 20) -> xr.Dataset:
     label is ``flipped``.
     """
     hyper = problem_of(run).hyper
-    doubled = run.assign_attrs(hyper=hyper.replace(dt=2 * hyper.dt).model_dump_json())
+    doubled = sealed(run.assign_attrs(hyper=hyper.replace(dt=2 * hyper.dt).model_dump_json()))
     once, twice = decision_map(run, n), decision_map(doubled, n)
     difference = abs(once["score"] - twice["score"]).max(["x0", "x1"])
     flipped = (once["label"] != twice["label"]).mean(["x0", "x1"])

@@ -3,14 +3,23 @@
 import itertools
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
+from deep_nb._validation import integer, items, number
 from deep_nb.analysis import angle_to_gradient, epochs_to_criterion, median, rule_change
-from deep_nb.experiments.common import Hyper, learned_count, learned_share, percent
+from deep_nb.experiments.common import (
+    Hyper,
+    check_counts,
+    check_tasks,
+    learned_count,
+    learned_share,
+    percent,
+)
 from deep_nb.models import DEEP, EP_asym, Model
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION
 from deep_nb.training import train
@@ -35,8 +44,42 @@ GRIDS = {
     "leaky DEEP": ((0.25, 0.5, 1.0), (1.0, 2.0, 3.0, 4.0, 6.0), (0.3, 0.5, 0.7, 1.0, 1.4)),
     "EP dynamics": ((1.0,), (2.0, 3.0, 4.0, 6.0, 8.0), (1.7, 2.4, 3.5, 5.0, 7.0)),
 }
+#: Maximum leak λ of the notebook.
+MAX_LEAK = 100.0
+#: Last epoch whose weights the notebook makes symmetric.
+LAST_LOOK = 20
 #: `choose` accepts settings whose median network needs fewer epochs than this.
 FAST = 100
+
+
+def check(
+    num_net: int,
+    n_epochs: int,
+    leak: Any,
+    betas: Any,
+    align_tasks: Any,
+    align_epochs: Any,
+    tasks: Any,
+    search_num_net: int,
+) -> None:
+    """Refuse parameters of the notebook that cannot work, before any network is trained.
+
+    A bootstrap needs two networks.
+    """
+    check_counts(2, num_net=num_net)
+    check_counts(n_epochs=n_epochs)
+    check_counts(0, search_num_net=search_num_net)
+    number(leak, "leak", 0, MAX_LEAK)
+    check_tasks("tasks", tasks)
+    for beta in items(betas, "betas"):
+        number(beta, "each entry of betas", above=0)
+    check_tasks("align_tasks", align_tasks)
+    epochs = [integer(n, "each entry of align_epochs") for n in items(align_epochs, "align_epochs")]
+    if max(epochs, default=0) < LAST_LOOK:
+        raise ValueError(
+            f"align_epochs must reach epoch {LAST_LOOK}, at which asymmetry is measured, "
+            f"got {align_epochs}"
+        )
 
 
 def models(leak: float) -> dict[str, Model]:
@@ -50,12 +93,13 @@ def models(leak: float) -> dict[str, Model]:
 def gradient_error(run: xr.Dataset, betas: Sequence[float], epoch: int = 10) -> xr.DataArray:
     """Return each local rule's relative error ‖ΔW − g‖ / ‖g‖ against the gradient g, over β.
 
-    The median over the networks that have a gradient after `epoch` epochs, over (rule, beta).
+    The median over the networks that have a gradient after `epoch` epochs, over (rule, beta); NaN
+    without any.
     Updates of `stdp` and `contrastive` are scaled to the length of g: only their direction counts.
     """
     gradient = _updates(run, "adjoint", epoch, LONG)
     size = np.linalg.norm(gradient, axis=1)
-    errors = np.empty((len(LOCAL), len(betas)))
+    errors = np.full((len(LOCAL), len(betas)), np.nan)
     for (row, rule), (column, beta) in itertools.product(enumerate(LOCAL), enumerate(betas)):
         change = _updates(run, rule, epoch, {**LONG, "beta": beta})
         if rule in ("stdp", "contrastive"):
@@ -63,7 +107,8 @@ def gradient_error(run: xr.Dataset, betas: Sequence[float], epoch: int = 10) -> 
             scale = np.divide(size, length, out=np.zeros_like(size), where=length > 0)
             change = change * scale[:, None]
         distance = np.linalg.norm(change - gradient, axis=1)
-        errors[row, column] = np.median(distance[size > 0] / size[size > 0])
+        if (size > 0).any():
+            errors[row, column] = np.median(distance[size > 0] / size[size > 0])
     coords = {"rule": list(LOCAL), "beta": list(betas)}
     return xr.DataArray(errors, dims=("rule", "beta"), coords=coords)
 

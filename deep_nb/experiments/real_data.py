@@ -21,9 +21,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
+from deep_nb._validation import flag, integer, number
 from deep_nb.classifier import DEEPClassifier
 from deep_nb.experiments import gradients
-from deep_nb.experiments.common import learned_share, percent
+from deep_nb.experiments.common import check_counts, entries, learned_share, percent
 from deep_nb.plotting import BLUE, VERMILION
 from deep_nb.tasks import Task
 from deep_nb.training import train
@@ -38,6 +39,8 @@ LOADERS = {
 PICTURES = ("Digits", "MNIST")
 #: Names of the networks without and with noise on the inputs.
 PLAIN, NOISY = "DEEPClassifier", "DEEPClassifier, noise"
+#: Maximum standard deviation of the noise, and maximum number of bits of a parity.
+MAX_NOISE, MAX_BITS = 100.0, 10
 #: Shares of synapses that are left after each cut.
 LEFT = (1.0, 0.7, 0.4, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
 #: Ways to learn after a cut, with their colour and line.
@@ -45,6 +48,16 @@ WAYS = {"learning on after each cut": (BLUE, "-"), "one cut": (VERMILION, "--")}
 
 Samples = tuple[np.ndarray, np.ndarray]
 Fitted = dict[tuple[str, str, int], Pipeline]
+
+
+def check(prune_epochs: int, noise: float, parity_bits: Any, mnist: bool, **counts: int) -> None:
+    """Refuse parameters of the notebook that cannot work, before anything is learned."""
+    check_counts(**counts)
+    check_counts(0, prune_epochs=prune_epochs)
+    number(noise, "noise", 0, MAX_NOISE)
+    for bits in entries(parity_bits, "parity_bits"):
+        integer(bits, "each entry of parity_bits", 1, MAX_BITS)
+    flag(mnist, "mnist")
 
 
 def load_data(mnist: bool) -> dict[str, Samples]:
@@ -97,13 +110,18 @@ def fit_all(
 
 
 def accuracy_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean accuracy over seeds of each data set and model, with its 95 % t-interval."""
+    """Return the mean accuracy over seeds of each data set and model, with its 95 % t-interval.
+
+    The interval is NaN with a single seed.
+    """
     rows = []
     for (name, kind), of in scores.groupby(["data", "model"], sort=False):
         values = of["accuracy"].to_numpy()
         mean, n = np.mean(values), len(values)
-        half = stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)
-        rows.append([name, kind, mean, mean - half, min(1.0, mean + half)])
+        half = np.nan
+        if n > 1:
+            half = stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)
+        rows.append([name, kind, mean, mean - half, np.minimum(1.0, mean + half)])
     return pd.DataFrame(rows, columns=["data", "model", "accuracy", "low", "high"])
 
 
@@ -219,6 +237,6 @@ def learn_parity(bits: Sequence[int], num_net: int, n_epochs: int) -> pd.DataFra
         phases = {"N_H": [20], "n_epochs": n_epochs, "T1": 400, "T2": 400}
         hyper = {**gradients.CHOSEN[name], **phases}
         run = train(model, parity(n), seeds=range(num_net), hyper=hyper)
-        wrong = run["class_error_free"][:, -1].median().item()
+        wrong = float(run["class_error_free"][:, -1].median())
         rows.append([n, name, percent(learned_share(run), 4), wrong])
     return pd.DataFrame(rows, columns=["bits", "model", "learned", "misclassified"])

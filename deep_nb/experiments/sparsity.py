@@ -9,8 +9,10 @@ import xarray as xr
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from deep_nb._validation import one_of
 from deep_nb.analysis import median
-from deep_nb.experiments.common import learned_share
+from deep_nb.experiments.common import check_counts, check_tasks, entries, learned_share
+from deep_nb.models import MODELS
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION
 from deep_nb.pruning import prune, pruning_probabilities
 from deep_nb.training import train
@@ -37,6 +39,20 @@ GROUPS = {
     "hidden to output": ("h", "y"),
     "output to hidden": ("y", "h"),
 }
+
+
+def check(model: str, tasks: Any, varied: Mapping[str, Any], num_net: int, **counts: int) -> None:
+    """Refuse parameters of the notebook that cannot work, before any network is trained.
+
+    A bootstrap needs two networks.
+    """
+    check_counts(2, num_net=num_net)
+    one_of(model, MODELS, "model")
+    check_tasks("tasks", tasks)
+    check_counts(**counts)
+    for name, values in varied.items():
+        for value in entries(values, name):
+            MODELS[model].hyper.replace(**{name: value})
 
 
 def draw_connections(runs: Mapping[str, xr.Dataset], ax: Axes) -> None:
@@ -116,12 +132,17 @@ def draw_trade_off(table: pd.DataFrame, upper: Axes, lower: Axes) -> None:
 
 
 def kept_by_group(run: xr.Dataset) -> pd.Series:
-    """Return the share of synapses that are left after training, for each of the `GROUPS`."""
+    """Return the share of synapses that are left after training, for each group in `GROUPS`.
+
+    Groups without any synapse, such as those of a bias that the model does not have, are left out.
+    """
     kept = (run["W"] != 0).mean("seed").where(run["mask"])
     shares = {}
     for name, (pre, post) in GROUPS.items():
         rows, columns = kept["pre"].str.startswith(pre), kept["post"].str.startswith(post)
-        shares[name] = float(np.nanmean(kept.sel(pre=rows, post=columns)))
+        group = kept.sel(pre=rows, post=columns)
+        if group.notnull().any():
+            shares[name] = float(np.nanmean(group))
     return pd.Series(shares)
 
 

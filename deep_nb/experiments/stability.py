@@ -1,12 +1,14 @@
 """Stability: energy decay, residuals, verdicts over training, drift, and the cost of a leak."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
+from deep_nb._validation import items, number, one_of
 from deep_nb.analysis import (
     contraction_rate,
     diagonal_certificate,
@@ -16,11 +18,16 @@ from deep_nb.analysis import (
     stability_report,
 )
 from deep_nb.analysis.stability import field_after
-from deep_nb.experiments.common import free_states, learned_count
+from deep_nb.experiments.common import (
+    check_counts,
+    free_states,
+    learned_count,
+)
 from deep_nb.inference import trajectory
 from deep_nb.models import DEEP
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION, plot_shares
 from deep_nb.run import problem_of
+from deep_nb.tasks import TASKS
 from deep_nb.training import train
 
 STYLES = {
@@ -36,8 +43,20 @@ VERDICTS = {
     "certified": "certified",
     "at_rest": "at rest",
 }
+#: Maximum leak λ of the notebook.
+MAX_LEAK = 100.0
 #: Energies that differ by less are equal up to rounding.
 ROUNDING = 1e-20
+
+
+def check(leak: Any, leaks: Any, task: str, shares_task: str, **counts: int) -> None:
+    """Refuse parameters of the notebook that cannot work, before any network is trained."""
+    check_counts(**counts)
+    number(leak, "leak", 0, MAX_LEAK)
+    for value in items(leaks, "leaks"):
+        number(value, "each entry of leaks", 0, MAX_LEAK)
+    one_of(task, TASKS, "task")
+    one_of(shares_task, TASKS, "shares_task")
 
 
 def total_energy(run: xr.Dataset) -> xr.DataArray:
@@ -71,9 +90,9 @@ def residual_summary(run: xr.Dataset) -> dict[str, float]:
     states = free_states(run["S_free"])
     last = run[["residual_free", "projected_residual_free"]].isel(epoch=-1).median()
     return {
-        "saturated": states.isin([0, 1]).mean().item(),
-        "residual": last["residual_free"].item(),
-        "projected": last["projected_residual_free"].item(),
+        "saturated": float(states.isin([0, 1]).mean()),
+        "residual": float(last["residual_free"]),
+        "projected": float(last["projected_residual_free"]),
     }
 
 

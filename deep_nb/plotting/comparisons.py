@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from deep_nb._validation import (
+    check_same_rows,
     finite_array,
     instance,
     integer,
@@ -52,7 +53,7 @@ def plot_shares(
     ------
     ValueError
         If an argument is out of range or of the wrong type, or `x` and `successes` differ in
-        length.
+        length or in the labels of their rows.
 
     See Also
     --------
@@ -68,6 +69,7 @@ def plot_shares(
     array([0.  , 0.22])
     """
     _check_curve(ax, colour, line, label)
+    check_same_rows(x, successes, "x and successes")
     places = finite_array(x, "x", 1)
     total = integer(total, "total", 1, MAX_TOTAL)
     counts = finite_array(successes, "successes", 1)

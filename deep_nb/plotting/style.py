@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from deep_nb._provenance import provenance, stamp
 from deep_nb._validation import as_path, file_name, instance, plain, short, text
+from deep_nb.analysis.stability import step_is_stable
 from deep_nb.run import problem_of
 
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
@@ -112,15 +113,22 @@ def save_figure(
 def ensemble_axes(run: xr.Dataset, ax: Axes | None) -> tuple[Axes, xr.Dataset]:
     """Check a plot's arguments; return its axes and the networks that did not diverge.
 
-    The number of diverged networks is written on the axes.
+    The numbers of diverged networks, and of others whose Euler step is beyond its stable range, are
+    written on the axes.
     """
-    problem_of(run)
+    activation = problem_of(run).model.activation
     ax = _axes(ax)
     diverged = run["diverged"].values
+    alive, notes = run.isel(seed=~diverged), []
     if diverged.any():
-        note = f"{diverged.sum()} of {diverged.size} networks diverged"
-        ax.text(0.5, 0.5, note, transform=ax.transAxes, ha="center", color=VERMILION)
-    return ax, run.isel(seed=~diverged)
+        notes.append(f"{diverged.sum()} of {diverged.size} networks diverged")
+    if activation == "hard_sigmoid" and alive.sizes["seed"]:
+        beyond = (~step_is_stable(alive).values).sum()
+        if beyond:
+            notes.append(f"{beyond} of {diverged.size}: Euler step beyond its stable range")
+    if notes:
+        ax.text(0.5, 0.5, "\n".join(notes), transform=ax.transAxes, ha="center", color=VERMILION)
+    return ax, alive
 
 
 def network_axes(
@@ -129,14 +137,14 @@ def network_axes(
     """Check a plot's arguments; return its axes, the run of one seed and that seed."""
     problem_of(run)
     seeds = run["seed"].values.tolist()
-    seed = seeds[0] if seed is None else plain(seed)
+    seed = seeds[0] if seed is None else plain(getattr(seed, "values", seed))
     if type(seed) is not int or seed not in seeds:
         raise ValueError(f"the run has no seed {short(seed)}; it has {seeds[:10]}")
     network = run.sel(seed=[seed])
-    if network["diverged"].item():
+    if network["diverged"].values[0]:
+        epoch = network["diverged_epoch"].values[0]
         raise ValueError(
-            f"the network of seed {seed} diverged in epoch {network['diverged_epoch'].item()}: "
-            "choose another seed"
+            f"the network of seed {seed} diverged in epoch {epoch}: choose another seed"
         )
     return _axes(ax), network, seed
 

@@ -1,0 +1,247 @@
+"""Runs that contradict themselves are refused; runs of the same settings are put together."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import deep_nb
+from deep_nb import analysis, plotting
+from deep_nb.engines.reference import relax
+from deep_nb.models import MODELS
+from deep_nb.problem import Problem
+from deep_nb.rules import RULES, State, learn
+from deep_nb.run import sealed
+
+from .conftest import SHORT
+
+
+def of_hyper(run, **changes):
+    hyper = {**json.loads(run.attrs["hyper"]), **changes}
+    return run.assign_attrs(hyper=json.dumps(hyper))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run: run.isel(sample=[0, 1]), "samples left out"),
+        (lambda run: run.isel(sample=[1, 0, 2, 3]), "every sample from 0 to 3"),
+        (lambda run: run.isel(epoch=slice(0, 2)), "every epoch from 0 to 3"),
+        (lambda run: run.isel(epoch=slice(None, None, -1)), "every epoch from 0 to 3"),
+        (lambda run: run.isel(snapshot=[0, 4]), "every snapshot from 0 to 4"),
+        (lambda run: run.isel(input=[1, 0]), r"every input in the order \['x0', 'x1'\]"),
+        (lambda run: run.isel(neuron=slice(None, None, -1)), "every neuron in the order"),
+        (lambda run: run.drop_vars("epoch"), "no labels of the dimension epoch"),
+        (lambda run: run.drop_vars("neuron"), "no labels of the dimension neuron"),
+        (lambda run: run.drop_vars("W_epochs"), "W_epochs"),
+        (lambda run: run.assign_attrs(record="[]"), "contains W_epochs, but did not record it"),
+        (lambda run: run.assign_attrs(engine="reference"), "engine, X, Y or mask were changed"),
+        (lambda run: run.assign_attrs(task='{"name": "or"}'), "changed"),
+        (lambda run: of_hyper(run, dt=0.1), "changed"),
+        (lambda run: of_hyper(run, n_epochs=5), "every epoch from 0 to 4"),
+        (lambda run: of_hyper(run, N_H=[4]), "neurons|order"),
+        (lambda run: run.assign(Y=1 - run["Y"]), "changed"),
+        (lambda run: run.assign(X=run["X"] / 2), "changed"),
+        (lambda run: run.drop_attrs(deep=False), "not a run"),
+    ],
+)
+def test_runs_that_contradict_themselves_are_refused_everywhere(
+    change, message, short_run, tmp_path
+):
+    changed = change(short_run)
+    for use in (
+        deep_nb.settings,
+        lambda run: deep_nb.save(run, tmp_path / "run.nc"),
+        lambda run: deep_nb.concat([run]),
+        analysis.learned,
+        lambda run: analysis.stability_report(run, 1),
+        plotting.plot_mse,
+    ):
+        with pytest.raises(ValueError, match=message):
+            use(changed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_some_networks_in_another_order_are_a_run():
+    run = deep_nb.train("DEEP", "xor", seeds=[4, 9, 2], hyper=SHORT)
+    chosen = run.isel(seed=[2, 0])
+    assert deep_nb.train(**deep_nb.settings(chosen)).equals(chosen)
+
+
+def test_records_may_be_dropped_together_with_their_name(short_run):
+    less = short_run.drop_vars(["W_epochs", "b_epochs", "snapshot"]).assign_attrs(record="[]")
+    assert deep_nb.train(**deep_nb.settings(less)).equals(less)
+
+
+def test_a_sealed_run_is_answered_with_its_new_settings(short_run):
+    longer = sealed(of_hyper(short_run, T1=41))
+    once = deep_nb.predict(short_run, [[0, 1]])["S"]
+    assert (deep_nb.predict(longer, [[0, 1]])["S"] != once).any()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": 1},
+        None,
+        True,
+        np.True_,
+        10**30,
+        1j,
+        Path("x"),
+        "\ud800",
+        np.eye(2),
+        np.datetime64(0, "s"),
+    ],
+)
+def test_attributes_that_netcdf_cannot_hold_are_named(value, short_run, tmp_path):
+    for run in (
+        short_run.assign_attrs(note=value),
+        short_run.assign(W=short_run["W"].assign_attrs(note=value)),
+    ):
+        message = "^this run cannot be written as netCDF: "
+        with pytest.raises(ValueError, match=message) as caught:
+            deep_nb.save(run, tmp_path / "run.nc")
+        assert re.search("note|surrogates|multi-dimensional", str(caught.value))
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_attributes_and_variables_of_other_kinds_are_saved(short_run, tmp_path):
+    run = short_run.assign(score=("seed", [1.0, 2.0, 3.0])).assign_attrs(note=[1.5, 2.0], by="me")
+    loaded = deep_nb.load(deep_nb.save(run, tmp_path / "run.nc"))
+    assert loaded["score"].values.tolist() == [1, 2, 3]
+    assert loaded.attrs["note"].tolist() == [1.5, 2.0]
+    assert loaded.attrs["by"] == "me"
+
+
+def test_runs_are_put_together_in_their_order():
+    given = {"hyper": SHORT, "record": ("weights", "trajectories"), "sparse": True}
+    parts = [deep_nb.train("EP_asym", "or", seeds=seeds, **given) for seeds in ([3, 1], [0], [8])]
+    run = deep_nb.concat(parts)
+    whole = deep_nb.train("EP_asym", "or", seeds=[3, 1, 0, 8], **given)
+    xr.testing.assert_identical(run.assign_attrs(provenance=""), whole.assign_attrs(provenance=""))
+    assert all(run[name].dtype == whole[name].dtype for name in run.variables)
+    origins = [json.loads(part.attrs["provenance"]) for part in parts]
+    assert json.loads(run.attrs["provenance"]) == origins
+    again = deep_nb.concat(iter([deep_nb.concat(parts[:2]), parts[2]]))
+    xr.testing.assert_identical(again, run)
+    assert deep_nb.settings(run)["seeds"] == [3, 1, 0, 8]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"seeds": [1, 5]}, "seeds must be distinct, got 1 more than once"),
+        ({"task": "and"}, "0 and 1 differ in task, Y"),
+        ({"hyper": {**SHORT, "dt": 0.06}}, "differ in hyper"),
+        ({"sparse": True}, "differ in flags"),
+        ({"engine": "reference"}, "differ in engine"),
+        ({"record": ("weights",)}, "differ in record"),
+        ({"model": deep_nb.DEEP.replace(leak=0.1)}, "differ in model"),
+    ],
+)
+def test_runs_of_other_settings_are_not_put_together(other, message):
+    given = {"model": "DEEP", "task": "or", "hyper": SHORT}
+    first = deep_nb.train(**given, seeds=[0, 1])
+    second = deep_nb.train(**{**given, "seeds": [7], **other})
+    with pytest.raises(ValueError, match=message):
+        deep_nb.concat([first, second])
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        (lambda run: run, "must be a sequence of runs"),
+        (lambda run: 3, "must be a sequence of runs"),
+        (lambda run: [], "one or more runs"),
+        (lambda run: [run, 3], "expected a run"),
+        (lambda run: [run, run.assign_coords(seed=[7, 8, 9], z=1)], "only some of them have z"),
+        (lambda run: [run.assign_attrs(provenance="{")], "provenance is missing or is not JSON"),
+        (lambda run: [run.drop_vars("seed")], "seed"),
+    ],
+)
+def test_what_is_not_runs_is_not_put_together(runs, message, short_run):
+    with pytest.raises(ValueError, match=message):
+        deep_nb.concat(runs(short_run))
+
+
+def test_a_run_put_together_by_xarray_is_answered_with_concat(short_run):
+    other = short_run.assign_coords(seed=[7, 8, 9])
+    joined = xr.concat([short_run, other], "seed", data_vars="all")
+    with pytest.raises(ValueError, match=r"to put runs together, use deep_nb\.concat"):
+        deep_nb.settings(joined)
+    with pytest.raises(ValueError, match=r"use run\.isel\(seed=\[0\]\)"):
+        deep_nb.settings(short_run.isel(seed=0))
+
+
+def test_chunked_runs_are_runs(short_run, tmp_path):
+    chunked = short_run.chunk({"seed": 1})
+    for plot in (
+        plotting.plot_weights,
+        plotting.plot_network,
+        plotting.plot_discs,
+        plotting.plot_mse,
+        plotting.plot_survivors,
+    ):
+        axes = plot(chunked)
+        assert axes.get_title() == plot(short_run).get_title()
+    assert plotting.plot_decision_map(chunked, n=3).get_title() == "Decision map, seed 0"
+    table = analysis.network_table(chunked)
+    assert table.equals(analysis.network_table(short_run))
+    xr.testing.assert_identical(deep_nb.load(deep_nb.save(chunked, tmp_path / "r.nc")), short_run)
+
+
+# Units, as CF and UDUNITS have them: time is in τ, so everything is a number.
+
+#: Power of τ that the end of a long name says.
+POWERS = {"1/τ²": -2, "1/τ": -1, "τ": 1}
+
+
+def power(variable):
+    match = re.search(r", in (1/τ²|1/τ|τ)\b", variable.attrs["long_name"] + " ")
+    match = match or re.search(r", in (1/τ²)", variable.attrs["long_name"])
+    return POWERS[match[1]] if match else 0
+
+
+def test_saved_runs_follow_the_conventions(short_run, tmp_path):
+    loaded = deep_nb.load(deep_nb.save(short_run, tmp_path / "run.nc"))
+    assert loaded.attrs["Conventions"] == "CF-1.11"
+    for data in (
+        loaded, deep_nb.predict(loaded, [[0, 1]]), deep_nb.trajectory(loaded),
+        deep_nb.decision_map(loaded, 2), analysis.stability_report(loaded),
+    ):  # fmt: skip
+        for variable in data.data_vars.values():
+            assert variable.attrs["units"] == "1"
+            assert variable.attrs["long_name"]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_powers_of_the_time_constant_are_those_of_the_equations(name, short_run, rng):
+    """With time in other units, the same network has W, b, β and λ divided, and dt multiplied."""
+    model = MODELS["EP_asym"].replace(rule=name, outflow=0.5)
+    factor, hyper = 4.0, {"beta": 0.5, "T1": 30, "T2": 20, "dt": 0.05}
+    here = Problem.of(model, "or", hyper)
+    other = Problem.of(
+        model.replace(leak=model.leak / factor),
+        "or",
+        {**hyper, "beta": 0.5 / factor, "dt": 0.05 * factor},
+    )
+    W = np.where(here.mask, rng.normal(0, 0.5, (2, *here.mask.shape)), 0)
+    b, S = rng.normal(0, 0.5, W.shape[:2]), rng.uniform(size=(2, 4, here.layout.n_free))
+    free, change = learn(here, State(W, b, S), relax)
+    free_other, change_other = learn(other, State(W / factor, b / factor, S), relax)
+    np.testing.assert_allclose(free_other.S, free.S, atol=1e-12)
+    assert power(short_run["W"]) == power(short_run["b"]) == power(short_run["W_epochs"]) == -1
+    assert power(short_run["S_free"]) == power(short_run["mse_free"]) == 0
+    for field in ("residual", "projected_residual"):
+        for phase in ("free", "nudged"):
+            assert power(short_run[f"{field}_{phase}"]) == -2
+        scaled = getattr(free, field) * factor ** power(short_run[f"{field}_free"])
+        np.testing.assert_allclose(getattr(free_other, field), scaled, rtol=1e-9)
+    exponent = 0 if name == "stdp" else power(short_run["dW_norm"])
+    assert power(short_run["dW_norm"]) == power(short_run["db_norm"]) == 1
+    np.testing.assert_allclose(change_other.dW, change.dW * factor**exponent, atol=1e-9)
+    np.testing.assert_allclose(change_other.db, change.db * factor**exponent, atol=1e-9)
