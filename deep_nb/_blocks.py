@@ -14,7 +14,7 @@ from typing import Any
 import xarray as xr
 from tqdm import tqdm
 
-from deep_nb._files import replacing, sha256
+from deep_nb._files import NETCDF, replacing, sha256
 from deep_nb._provenance import code, differences
 
 
@@ -35,12 +35,13 @@ def kept(
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     for path in place.glob(f"{key}-*.nc"):
         if path.stem == f"{key}-{sha256(path)}":
-            return xr.load_dataset(path, engine="netcdf4")
+            with NETCDF:
+                return xr.load_dataset(path, engine="netcdf4")
         path.unlink()  # truncated or changed on the disk
     piece = make()
     place.mkdir(parents=True, exist_ok=True)
     fresh = place / f".{key}-{uuid.uuid4().hex}.nc"  # two processes may make the same piece
-    with replacing(fresh) as partial:
+    with NETCDF, replacing(fresh) as partial:
         piece.to_netcdf(partial, engine="netcdf4")
     fresh.replace(place / f"{key}-{sha256(fresh)}.nc")
     return piece

@@ -3,9 +3,14 @@
 import contextlib
 import hashlib
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+#: Held while a netCDF file is open: HDF5 allows one thread at a time, and xarray's own lock does
+#: not cover everything.
+NETCDF = threading.Lock()
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import psutil
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from deep_nb._files import replacing, sha256
+from deep_nb._files import NETCDF, replacing, sha256
 
 #: Libraries whose versions can change a result.
 LIBRARIES = (
@@ -107,7 +107,7 @@ def stamp(path: Path, origin: dict[str, Any]) -> None:
     """
     text = _json(origin)
     if path.suffix == ".nc":
-        with netCDF4.Dataset(path, "a") as dataset:
+        with NETCDF, netCDF4.Dataset(path, "a") as dataset:
             dataset.setncattr("provenance", text)
     elif path.suffix == ".png":
         with Image.open(path) as image, replacing(path) as partial:

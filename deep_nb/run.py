@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from deep_nb._files import check_writable, replacing
+from deep_nb._files import NETCDF, check_writable, replacing
 from deep_nb._validation import as_path, one_of, short
 from deep_nb.dynamics import EngineName
 from deep_nb.models import Hyperparameters, Model
@@ -269,7 +269,7 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """
     problem_of(run)
     target = check_target(path)
-    with replacing(target) as partial:
+    with NETCDF, replacing(target) as partial:
         run.to_netcdf(partial, engine="netcdf4")
     return target
 
@@ -311,7 +311,8 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     if not source.is_file():
         raise FileNotFoundError(f"no such file: {source}")
     try:
-        run = xr.load_dataset(source, engine="netcdf4")
+        with NETCDF:
+            run = xr.load_dataset(source, engine="netcdf4")
     except Exception as error:  # xarray trusts what it reads, so any kind of error can occur
         raise ValueError(f"{source} is not a readable netCDF file: {error}") from None
     problem_of(run)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deep_nb._files import sha256, write_text
+from deep_nb._files import NETCDF, sha256, write_text
 from deep_nb._provenance import differences
 from deep_nb._validation import as_path, mapping, number
 from deep_nb.replication.notebooks import read_notebook
@@ -245,11 +245,12 @@ def _reader(path: Path) -> Callable[[Path], Pieces] | None:
 
 def _netcdf(path: Path) -> Pieces:
     try:
-        with xr.open_dataset(path, engine="netcdf4") as dataset:
-            for name in dataset.variables:
-                yield str(name), np.asarray(dataset[name].values)
+        with NETCDF:
+            dataset = xr.load_dataset(path, engine="netcdf4")
+        pieces = {str(name): np.asarray(dataset[name].values) for name in dataset.variables}
     except Exception as error:  # of any type: xarray trusts what it reads
         raise ValueError(f"{path} is not a readable netCDF file: {error}") from None
+    yield from pieces.items()
 
 
 def _table(path: Path) -> Pieces:
