@@ -3,6 +3,7 @@
 import functools
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import subprocess
@@ -43,8 +44,9 @@ def provenance() -> dict[str, Any]:
     -------
     dict
         ``deep_nb``: the version; ``commit``: of the git checkout that holds the package, followed
-        by "+" if tracked files differ from it, or "" outside a checkout; ``python``; ``versions``
-        of the libraries; ``platform``; ``cpu``; ``cores``.
+        by "+" if tracked files differ from it, "unknown: " and the reason if git cannot tell, or ""
+        outside a checkout; ``python``; ``versions`` of the libraries; ``platform``; ``cpu``;
+        ``cores``.
     """
     return {
         "deep_nb": importlib.metadata.version("deep-nb"),
@@ -135,18 +137,26 @@ def _stamped_svg(svg: str, text: str) -> str:
 def _commit(root: Path) -> str:
     if not (root / ".git").exists():
         return ""
-    commit = _git(root, "rev-parse", "HEAD")
-    return commit + ("+" if commit and _git(root, "status", "--porcelain", "-uno") else "")
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit + ("+" if _git(root, "status", "--porcelain", "-uno") else "")
+    except subprocess.CalledProcessError as error:
+        return "unknown: " + " ".join(error.stderr.split())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"unknown: {error}"
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Return the output of git, or an empty string if git is missing or fails."""
-    command = ["git", "-C", str(root), *arguments]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+    """Return the output of git about the checkout in this folder, and no other."""
+    # Trusts a checkout of another owner: this process runs its code already.
+    command = ["git", "-C", str(root), "-c", "safe.directory=*", *arguments]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment |= {"GIT_CEILING_DIRECTORIES": str(root.resolve().parent)}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0"}  # leaves the index to other programs
+    answer = subprocess.run(
+        command, capture_output=True, errors="replace", check=True, timeout=30, env=environment
+    )
+    return answer.stdout.strip()
 
 
 def _cpu() -> str:
