@@ -26,10 +26,11 @@ from deep_nb.replication.execution import (
     CHECKPOINTS,
     WORKING,
     Outcome,
+    contents,
     described,
     execute,
+    is_own,
     joined,
-    left_in,
 )
 from deep_nb.replication.jobs import Job
 from deep_nb.replication.records import PENDING, RECORD, Record, read_record, state, write_record
@@ -189,10 +190,11 @@ def _run(
 
 def _store(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Outcome:
     """Move an experiment's files into place, then write its record, which completes it."""
-    made = outcome.folder
-    files = {path.relative_to(made).as_posix(): path for path in left_in(made)} if made else {}
-    for path in files.values():
-        flush(path)
+    files = {}
+    if outcome.folder:
+        for path in filter(is_own, contents(outcome.folder)):
+            flush(path)
+            files[path.relative_to(outcome.folder).as_posix()] = path
     record = Record(
         error=outcome.error,
         origin=outcome.origin,
@@ -235,7 +237,7 @@ def _remove_earlier(folder: Path) -> None:
     with contextlib.suppress(ValueError):  # a damaged record
         record = read_record(folder, PENDING)
         recorded = record.files if record else {}
-    for path in left_in(folder):
+    for path in contents(folder):
         name = path.relative_to(folder)
         if name.as_posix() in recorded or (path.parent == folder and path.suffix in OUTPUTS):
             path.unlink()

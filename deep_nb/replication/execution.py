@@ -234,17 +234,16 @@ def _answer(scratch: Path, status: int) -> str:
 def _tidy(folder: Path, job: Job, inputs: dict[str, str]) -> None:
     """Remove from the working folder what the experiment did not make or must not leave.
 
-    It may leave regular files of its own. A link leads to a file of somebody else.
+    It may leave regular files of its own. A link leads to somebody else's file.
     """
     reserved = {RECORD, PENDING, job.notebook.name, f"{job.notebook.stem}.html"}
     wrong = []
     _open_up(folder)
-    for path in left_in(folder):
+    for path in contents(folder):
         name = path.relative_to(folder).as_posix()
-        status = path.lstat()
-        own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        own = is_own(path)
         if own:
-            path.chmod(status.st_mode | 0o600)
+            path.chmod(path.stat().st_mode | 0o600)
         if own and name in inputs and sha256(path) == inputs[name]:
             path.unlink()
         elif not own or not name.isprintable() or name in reserved or name in inputs:
@@ -268,13 +267,19 @@ def _open_up(folder: Path) -> None:
                 path.chmod(0o700)
 
 
-def left_in(folder: Path) -> list[Path]:
+def contents(folder: Path) -> list[Path]:
     """Return everything in a folder and its subfolders except folders, sorted."""
     return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
 
 
+def is_own(path: Path) -> bool:
+    """Return whether a path is a regular file without other names, and not a link."""
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
 def _stamp(folder: Path, origin: dict[str, Any]) -> None:
-    for path in left_in(folder):
+    for path in filter(is_own, contents(folder)):
         stamp(path, origin)
 
 
@@ -294,11 +299,11 @@ def _write_notebook(folder: Path, executed: Path, job: Job, origin: dict[str, An
         "input_path": job.notebook.name,
         "output_path": notebook.name,
     }
-    nbformat.write(content, notebook)
+    write_text(notebook, nbformat.writes(content) + "\n")
     page, _ = nbconvert.HTMLExporter().from_notebook_node(content)
     source = html.escape(json.dumps(origin, ensure_ascii=False))
     page = page.replace("<head>", f'<head><meta name="source" content="{source}">', 1)
-    notebook.with_suffix(".html").write_text(page, encoding="utf-8")
+    write_text(notebook.with_suffix(".html"), page)
 
 
 def main(scratch: Path) -> None:

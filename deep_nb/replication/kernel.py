@@ -22,6 +22,11 @@ class Kernel(IPKernelApp):
     def load_config_file(self, *_: Any, **__: Any) -> None:
         """Leave out the files of IPython's profiles."""
 
+    def init_path(self) -> None:
+        """Let the notebook import the modules beside it, before installed ones, as in Jupyter."""
+        installed = [i for i, path in enumerate(sys.path) if path.endswith("-packages")]
+        sys.path.insert(installed[0] if installed else 0, "")
+
     def init_code(self) -> None:
         """Leave out IPython's start-up files and PYTHONSTARTUP."""
 
