@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import threading
 import uuid
 from collections.abc import Iterator
@@ -33,6 +34,13 @@ def _partial(target: Path) -> Path:
     if target.exists() and not target.is_file():
         raise FileExistsError(f"{target} exists and is not a regular file")
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what interrupted processes have left of `replacing` in a folder and its subfolders."""
+    for path in folder.rglob(".*.partial"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{32}\.partial", path.name):
+            path.unlink()
 
 
 def check_writable(target: Path) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-import deep_nb
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import PACKAGE, code, provenance
 from deep_nb.replication import kernel, read_jobs, state, verify
@@ -221,7 +220,12 @@ def test_a_stopped_experiment_leaves_no_temporary_files(tmp_path, job, monkeypat
 def test_a_process_without_its_parent_removes_its_temporary_files(tmp_path):
     scratch = tmp_path / "scratch"
     (scratch / "ipython").mkdir(parents=True)
-    code = f"from deep_nb.replication import execution as e; e._end_with_parent(e.Path({str(scratch)!r}))"
-    result = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL)
+    lines = [
+        "import pathlib",
+        "from deep_nb.replication.execution import _end_with_parent",
+        f"_end_with_parent(pathlib.Path({str(scratch)!r}))",
+    ]
+    words = [sys.executable, "-c", "\n".join(lines)]
+    result = subprocess.run(words, stdin=subprocess.DEVNULL)
     assert result.returncode == 1
     assert not scratch.exists()

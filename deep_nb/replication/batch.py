@@ -19,7 +19,7 @@ from typing import Any
 
 import filelock
 
-from deep_nb._files import flush, replacing, sha256
+from deep_nb._files import flush, remove_partials, replacing, sha256
 from deep_nb._provenance import provenance
 from deep_nb._validation import as_path, check_executor, file_name, flag, instance, integer, items
 from deep_nb.replication.execution import (
@@ -128,6 +128,7 @@ def _replicate(
             shutil.rmtree(output / WORKING)
         (output / WORKING).mkdir()
         try:
+            remove_partials(output)
             write_checksums(output)  # a killed batch may have left them out of date
             wanted = [
                 job for job in jobs if force or state(job, output / job.name).status != "done"
@@ -232,18 +233,22 @@ def _place(
 
 
 def _remove_earlier(folder: Path) -> None:
-    """Remove the files of earlier runs: those in the record, and those of the batch's suffixes."""
+    """Remove the files of earlier runs: those in the record, and those of the batch's suffixes.
+
+    Remove what an interruption while writing has left, too.
+    """
+    remove_partials(folder)
     recorded = {}
     with contextlib.suppress(ValueError):  # a damaged record
         record = read_record(folder, PENDING)
         recorded = record.files if record else {}
     for path in contents(folder):
-        name = path.relative_to(folder)
-        if name.as_posix() in recorded or (path.parent == folder and path.suffix in OUTPUTS):
+        name = path.relative_to(folder).as_posix()
+        if name in recorded or (path.parent == folder and path.suffix in OUTPUTS):
             path.unlink()
-            for parent in name.parents[:-1]:
-                with contextlib.suppress(OSError):  # it contains other files
-                    (folder / parent).rmdir()
+    for place, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # it contains other files
+            os.rmdir(place)
 
 
 def collect_figures(names: Sequence[str], source: str | Path, target: str | Path) -> list[Path]:
@@ -304,6 +309,7 @@ def collect_figures(names: Sequence[str], source: str | Path, target: str | Path
         if not target.exists() or not target.samefile(source):
             _place(record, files, target / name, _copy)
     if not target.exists() or not target.samefile(source):
+        remove_partials(target)
         write_checksums(target, FIGURES)
     return copies
 
