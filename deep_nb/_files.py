@@ -54,7 +54,7 @@ def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 text file as `replacing` does; create its folder if necessary."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def flush(path: Path) -> None:

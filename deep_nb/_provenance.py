@@ -120,7 +120,8 @@ def stamp(path: Path, origin: dict[str, Any]) -> None:
             image.save(partial, format="png", pnginfo=info, dpi=image.info.get("dpi"))
     elif path.suffix == ".svg":
         with replacing(path) as partial:
-            partial.write_text(_stamped_svg(path.read_text(encoding="utf-8"), text), "utf-8")
+            stamped = _stamped_svg(path.read_text(encoding="utf-8"), text)
+            partial.write_text(stamped, encoding="utf-8", newline="\n")
 
 
 def _stamped_svg(svg: str, text: str) -> str:

@@ -18,9 +18,9 @@ import pytest
 
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import PACKAGE, code, provenance
-from deep_nb.replication import kernel, read_jobs, state, verify
+from deep_nb.replication import execution, kernel, read_jobs, state, verify
 from deep_nb.replication.batch import WORKING
-from deep_nb.replication.execution import execute
+from deep_nb.replication.execution import _environment, execute
 from deep_nb.replication.records import read_record
 from deep_nb.replication.scratch import CONNECTION, ORIGIN, REQUEST
 
@@ -217,15 +217,29 @@ def test_a_stopped_experiment_leaves_no_temporary_files(tmp_path, job, monkeypat
     assert sorted(p.name for p in outcome.folder.iterdir()) == ["tiny.html", "tiny.ipynb"]
 
 
-def test_a_process_without_its_parent_removes_its_temporary_files(tmp_path):
+def test_a_process_without_its_parent_ends_its_kernel_and_removes_its_temporary_files(
+    tmp_path, monkeypatch
+):
+    ended = []
+    monkeypatch.setattr(execution, "_kill_children", ended.append)
+    monkeypatch.setattr(os, "_exit", ended.append)
     scratch = tmp_path / "scratch"
     (scratch / "ipython").mkdir(parents=True)
-    lines = [
-        "import pathlib",
-        "from deep_nb.replication.execution import _end_with_parent",
-        f"_end_with_parent(pathlib.Path({str(scratch)!r}))",
-    ]
-    words = [sys.executable, "-c", "\n".join(lines)]
-    result = subprocess.run(words, stdin=subprocess.DEVNULL)
-    assert result.returncode == 1
+    with open(os.devnull) as closed:
+        monkeypatch.setattr(sys, "stdin", closed)
+        execution._end_with_parent(scratch)
+    assert ended == [os.getpid(), 1]
     assert not scratch.exists()
+
+
+def test_the_kernel_finds_modules_on_the_paths_of_the_batch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["mine", "", "/other"]))
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    made = _environment(tmp_path)
+    paths = made["PYTHONPATH"].split(os.pathsep)
+    assert paths[-2:] == [str(tmp_path / "mine"), "/other"]
+    assert paths[:-2] in ([str(PACKAGE.parent)], [])
+    assert "PYTHONOPTIMIZE" not in made
+    assert made["OMP_NUM_THREADS"] == "3"

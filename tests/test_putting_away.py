@@ -8,8 +8,10 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -364,7 +366,7 @@ def test_files_of_others_are_not_stamped_where_links_cannot_be_removed(tmp_path,
     (tmp_path / "out" / WORKING).mkdir(parents=True)
 
     def leaves(scratch, *_):
-        folder = execution.Path(json.loads((scratch / "request.json").read_text())["folder"])
+        folder = Path(json.loads((scratch / "request.json").read_text())["folder"])
         os.link(tmp_path / "others.svg", folder / "hard.svg")
         (folder / "soft.svg").symlink_to(tmp_path / "others.svg")
         (folder / "own.svg").write_text("<svg></svg>")
@@ -411,3 +413,51 @@ def test_a_folder_that_cannot_be_written_does_not_hide_the_notebooks_error(
     (told,) = batch.replicate([job], output, executor=Prepared(made))
     assert told.error == "ValueError: wrong (in cell 2); PermissionError: read-only"
     assert state(job, output / "a").status == "missing"
+
+
+@pytest.fixture
+def ordinary_user():
+    """A folder of a user who is not root, as whom the test goes on."""
+    with tempfile.TemporaryDirectory(prefix="deep-nb-test-") as name:
+        if os.getuid() == 0:
+            os.chown(name, 12345, 12345)
+            os.seteuid(12345)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(os.getuid())
+
+
+def test_protected_folders_of_a_killed_batch_are_removed(ordinary_user):
+    closed = ordinary_user / WORKING / "a-123" / "closed" / "inner"
+    closed.mkdir(parents=True)
+    (closed / "x.csv").write_text("")
+    for folder in (closed, closed.parent, closed.parent.parent):
+        folder.chmod(0o000)
+    with pytest.raises(PermissionError):
+        shutil.rmtree(ordinary_user / WORKING)
+    assert [*batch.replicate([], ordinary_user)] == []
+    assert not (ordinary_user / WORKING).exists()
+
+
+def test_what_an_experiment_protected_is_kept(job, ordinary_user):
+    folder = ordinary_user / "work"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("x.svg", "sub/y.svg"):
+        (folder / name).write_text("<svg></svg>")
+        (folder / name).chmod(0o000)
+    for path in (folder / "sub", folder):
+        path.chmod(0o000)
+    _tidy(folder, job, {})
+    for name in ("x.svg", "sub/y.svg"):
+        stamp(folder / name, {"n": 1})
+        assert '{"n": 1}' in (folder / name).read_text()
+
+
+def test_the_batch_stays_in_its_folder_when_the_process_moves(tmp_path, job, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcomes = batch.replicate([job], "out", executor=Prepared(Outcome("a", None, {}, "wrong")))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert [told.folder for told in outcomes] == [tmp_path / "out" / "a"]
+    assert [*(tmp_path / "elsewhere").iterdir()] == []

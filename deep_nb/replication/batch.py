@@ -31,6 +31,7 @@ from deep_nb.replication.execution import (
     execute,
     is_own,
     joined,
+    open_up,
 )
 from deep_nb.replication.jobs import Job
 from deep_nb.replication.records import PENDING, RECORD, Record, read_record, state, write_record
@@ -106,7 +107,7 @@ def replicate(
     (0, [])
     """
     jobs = [instance(job, f"jobs[{i}]", Job) for i, job in enumerate(items(jobs, "jobs", 0))]
-    output = as_path(output, "output")
+    output = as_path(output, "output").absolute()  # the jobs may start in another folder
     processes = integer(processes, "processes", 1)
     check_executor(executor)
     force = flag(force, "force")
@@ -125,6 +126,7 @@ def _replicate(
 ) -> Generator[Outcome]:
     with _locked(output):
         if (output / WORKING).exists():  # of a batch that was killed
+            open_up(output / WORKING)
             shutil.rmtree(output / WORKING)
         (output / WORKING).mkdir()
         try:

@@ -151,16 +151,13 @@ def _provenance(scratch: Path) -> dict[str, Any]:
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """Return this environment without settings of Jupyter, IPython and Matplotlib.
+    """Return this environment without settings of the user that change figures or results.
 
     The kernel imports the package of this process, and finds modules on the same paths although
     it runs in another folder.
     """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("IPYTHON", "JPY_", "JUPYTER")) and name != "MPLBACKEND"
-    }
+    left_out = ("IPYTHON", "JPY_", "JUPYTER", "MPLBACKEND", "PYTHONOPTIMIZE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     paths = [os.path.abspath(p) for p in kept.get("PYTHONPATH", "").split(os.pathsep) if p]
     if PACKAGE.parent.name not in ("site-packages", "dist-packages"):  # such as another clone
         paths.insert(0, str(PACKAGE.parent))
@@ -168,7 +165,9 @@ def _environment(scratch: Path) -> dict[str, str]:
         **kept,
         "IPYTHONDIR": str(scratch / IPYTHON),
         "MATPLOTLIBRC": os.devnull,
+        "PYTHONHASHSEED": "0",
         "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUTF8": "1",
     }
 
 
@@ -238,7 +237,7 @@ def _tidy(folder: Path, job: Job, inputs: dict[str, str]) -> None:
     """
     reserved = {RECORD, PENDING, job.notebook.name, f"{job.notebook.stem}.html"}
     wrong = []
-    _open_up(folder)
+    open_up(folder)
     for path in contents(folder):
         name = path.relative_to(folder).as_posix()
         own = is_own(path)
@@ -256,7 +255,7 @@ def _tidy(folder: Path, job: Job, inputs: dict[str, str]) -> None:
         )
 
 
-def _open_up(folder: Path) -> None:
+def open_up(folder: Path) -> None:
     """Give access to a folder and its subfolders; remove Python's caches."""
     folder.chmod(0o700)
     for place, names, _ in os.walk(folder):
