@@ -104,17 +104,17 @@ def batch(surroundings):
         "  - {name: a, notebook: a.ipynb, files: [helper.py, data/x.txt]}\n"
         f"  - {{name: b, notebook: b.ipynb, parameters: {{others: {root / 'others'}}}}}\n"
     )
-    before = {*Path(tempfile.gettempdir()).glob("deep-nb-*")}
     words = ["replicate", "--experiments", root / "experiments.yml", "--output", root / "out"]
-    result = subprocess.run(
-        [sys.executable, "-m", "deep_nb", *map(str, words)],
-        cwd=root / "clone",
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert "b failed" in result.stderr, result.stderr
-    assert {*Path(tempfile.gettempdir()).glob("deep-nb-*")} <= before
+    with tempfile.TemporaryDirectory(prefix="t") as short:
+        result = subprocess.run(
+            [sys.executable, "-m", "deep_nb", *map(str, words)],
+            cwd=root / "clone",
+            env={**environment, "TMPDIR": short},
+            capture_output=True,
+            text=True,
+        )
+        assert "b failed" in result.stderr, result.stderr
+        assert [*Path(short).glob("deep-nb-*")] == []
     return root
 
 
