@@ -6,7 +6,9 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -109,8 +111,7 @@ def stamp(path: Path, origin: dict[str, Any]) -> None:
     """
     text = _json(origin)
     if path.suffix == ".nc":
-        with NETCDF, netCDF4.Dataset(path, "a") as dataset:
-            dataset.setncattr("provenance", text)
+        _stamp_netcdf(path, text)
     elif path.suffix == ".png":
         with Image.open(path) as image, replacing(path) as partial:
             kept = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
@@ -122,6 +123,22 @@ def stamp(path: Path, origin: dict[str, Any]) -> None:
         with replacing(path) as partial:
             stamped = _stamped_svg(path.read_text(encoding="utf-8"), text)
             partial.write_text(stamped, encoding="utf-8", newline="\n")
+
+
+def _stamp_netcdf(path: Path, text: str) -> None:
+    try:
+        _set_provenance(path, text)
+    except OSError:  # such as on a file system without locks; a damaged file fails again
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(shutil.copy(path, folder))
+            _set_provenance(copy, text)
+            with replacing(path) as partial:
+                shutil.copyfile(copy, partial)
+
+
+def _set_provenance(path: Path, text: str) -> None:
+    with NETCDF, netCDF4.Dataset(path, "a") as dataset:
+        dataset.setncattr("provenance", text)
 
 
 def _stamped_svg(svg: str, text: str) -> str:

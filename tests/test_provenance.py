@@ -1,12 +1,15 @@
-"""Provenance names the checkout that holds the package, whatever git's environment says."""
+"""Provenance names the checkout that holds the package, and gets into files anywhere."""
 
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
+import netCDF4
 import pytest
 
-from deep_nb._provenance import _commit
+import deep_nb
+from deep_nb._provenance import _commit, stamp
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="needs git")
 
@@ -67,3 +70,26 @@ def test_a_commit_that_git_cannot_tell_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert _commit(tmp_path / "b").startswith("unknown: ")
     assert _commit(tmp_path) == ""
+
+
+def test_a_netcdf_file_is_stamped_where_the_file_system_has_no_locks(
+    short_run, tmp_path, monkeypatch
+):
+    path = deep_nb.save(short_run, tmp_path / "run.nc")
+    (tmp_path / "damaged.nc").write_text("damaged")
+    opened = netCDF4.Dataset
+
+    def without_locks(path, *arguments):
+        if tmp_path in Path(path).parents:
+            raise OSError(37, "No locks available", str(path))
+        return opened(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(netCDF4, "Dataset", without_locks)
+        stamp(path, {"n": 1})
+        with pytest.raises(OSError, match="NetCDF: Unknown file format"):
+            stamp(tmp_path / "damaged.nc", {"n": 1})
+    stamped = deep_nb.load(path)
+    assert stamped.attrs["provenance"] == '{"n": 1}'
+    assert stamped.equals(short_run)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged.nc", "run.nc"]
