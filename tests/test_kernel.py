@@ -97,7 +97,7 @@ def batch(surroundings):
     (root / "data").mkdir()
     (root / "data" / "x.txt").write_text("from the file")
     (root / "helper.py").write_text("TEXT = open('data/x.txt').read()")
-    write_notebook(root / "a.ipynb", TELLS)
+    write_notebook(root / "a.ipynb", TELLS, "output = ''\ncheckpoint = ''")
     write_notebook(root / "b.ipynb", LEAVES, "others = ''\noutput = ''")
     (root / "experiments.yml").write_text(
         "experiments:\n"
@@ -134,6 +134,14 @@ def test_the_kernel_runs_this_python_and_the_batchs_package_without_the_users_se
     assert record.origin["commit"] == ""  # of the clone, which git does not know
     (job, _) = read_jobs(batch / "experiments.yml")
     assert state(job, batch / "out" / "a").why == ["package pruning.py changed"]
+
+
+def test_the_executed_notebook_has_no_path_of_this_machine(batch):
+    text = (batch / "out" / "a" / "a.ipynb").read_text()
+    given = nbformat.reads(text, as_version=4).metadata["papermill"]["parameters"]
+    assert given == {"output": ".", "checkpoint": "../../.checkpoints/a"}
+    assert str(batch) not in text
+    assert tempfile.gettempdir() not in text
 
 
 def test_declared_files_are_in_the_fingerprint_but_not_among_the_results(batch):

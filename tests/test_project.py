@@ -72,3 +72,9 @@ def test_a_clone_on_windows_has_the_same_bytes_and_verifies_its_figures(tmp_path
     assert len(files["true"]) > 300
     assert files["true"] == files["false"]
     assert verify(tmp_path / "true" / "figures")[1] == []
+
+
+def test_committed_notebooks_have_no_paths_of_a_machine():
+    for path in (ROOT / "figures").glob("*/*.ipynb"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.findall(r"""["' ](?:/(?:home|root|tmp|Users|work)/|[A-Z]:\\\\).*""", text)

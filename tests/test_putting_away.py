@@ -363,6 +363,24 @@ def test_only_regular_files_of_the_experiment_are_kept(tmp_path, job):
     _tidy(folder, job, inputs)  # nothing is wrong now
 
 
+@pytest.mark.parametrize("what", ["link", "file", "nothing"])
+def test_a_working_folder_that_was_replaced_is_empty(tmp_path, job, what):
+    folder, others = tmp_path / "work", tmp_path / "others"
+    others.mkdir(mode=0o750)
+    (others / "x.svg").write_text("<svg></svg>")
+    if what == "link":
+        folder.symlink_to(others)
+    elif what == "file":
+        folder.write_text("")
+    with pytest.raises(ValueError, match="it removed the folder that it ran in"):
+        _tidy(folder, job, {})
+    assert folder.is_dir()
+    assert not folder.is_symlink()
+    assert [*folder.iterdir()] == []
+    assert others.stat().st_mode & 0o777 == 0o750
+    assert (others / "x.svg").exists()
+
+
 def test_files_of_others_are_not_stamped_where_links_cannot_be_removed(tmp_path, job, monkeypatch):
     (tmp_path / "others.svg").write_text("<svg></svg>")
     (tmp_path / "out" / WORKING).mkdir(parents=True)

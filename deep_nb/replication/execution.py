@@ -236,6 +236,10 @@ def _tidy(folder: Path, job: Job, inputs: dict[str, str]) -> None:
     It may leave regular files of its own. A link leads to somebody else's file.
     """
     reserved = {RECORD, PENDING, job.notebook.name, f"{job.notebook.stem}.html"}
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        folder.mkdir()
+        raise ValueError("it removed the folder that it ran in")
     wrong = []
     open_up(folder)
     for path in contents(folder):
