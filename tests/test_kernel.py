@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from ipykernel.kernelapp import IPKernelApp
 
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import PACKAGE, code, provenance
@@ -206,6 +207,15 @@ def test_a_kernel_with_other_code_does_not_start(tmp_path):
     assert told["provenance"] == provenance()
 
 
+def test_the_kernel_reads_no_configuration(surroundings):
+    app = kernel.Kernel()
+    app.config_file_paths = [str(surroundings[0] / "ipython" / "profile_default")]
+    app.load_config_file()
+    assert "InteractiveShellApp" not in app.config
+    IPKernelApp.load_config_file(app)
+    assert app.config["InteractiveShellApp"]["exec_lines"] == ["config = 1"]
+
+
 @pytest.fixture
 def job(tmp_path):
     write_notebook(tmp_path / "tiny.ipynb", "print(n)")
@@ -251,3 +261,4 @@ def test_the_kernel_finds_modules_on_the_paths_of_the_batch(tmp_path, monkeypatc
     assert paths[:-2] in ([str(PACKAGE.parent)], [])
     assert "PYTHONOPTIMIZE" not in made
     assert made["OMP_NUM_THREADS"] == "3"
+    assert Path(made["IPYTHONDIR"]).parent == tmp_path

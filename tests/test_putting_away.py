@@ -174,6 +174,16 @@ def test_an_interruption_at_any_step_leaves_the_experiment_missing_or_done(tmp_p
             ("flush", folder),
             ("replace", None, output / "SHA256SUMS"),
         )
+    assert in_order(
+        calls,
+        ("replace", record, folder / PENDING),
+        ("flush", folder),
+        ("unlink", folder / "old.txt"),
+    )
+    for i, call in enumerate(calls):
+        if call[1].endswith(".partial") and call[0] == "replace":
+            assert ("flush", call[1]) in calls[:i]
+            assert ("flush", str(Path(call[2]).parent)) in calls[i:]
     seen = []
     for step in range(len(calls)):
         made = begin()
