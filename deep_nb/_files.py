@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,13 @@ def _partial(target: Path) -> Path:
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
 
 
+def remove_partials(folder: Path) -> None:
+    """Remove what interrupted processes have left of `replacing` in a folder and its subfolders."""
+    for path in folder.rglob(".*.partial"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{32}\.partial", path.name):
+            path.unlink()
+
+
 def check_writable(target: Path) -> None:
     """Fail early with the error that `replacing` would raise later."""
     partial = _partial(target)
@@ -46,7 +54,7 @@ def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 text file as `replacing` does; create its folder if necessary."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def flush(path: Path) -> None:

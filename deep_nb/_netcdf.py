@@ -7,7 +7,8 @@ import netCDF4
 import xarray as xr
 from xarray.backends import NetCDF4DataStore
 
-#: Held while a netCDF file is open: HDF5 allows one thread at a time.
+#: Held while a netCDF file is open: HDF5 allows one thread at a time, and xarray's own lock does
+#: not cover everything.
 NETCDF = threading.Lock()
 
 

@@ -3,9 +3,12 @@
 import functools
 import importlib.metadata
 import json
+import os
 import platform
 import re
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -16,6 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from deep_nb._files import replacing, sha256
+from deep_nb._netcdf import NETCDF
 
 #: Libraries whose versions can change a result.
 LIBRARIES = (
@@ -43,8 +47,9 @@ def provenance() -> dict[str, Any]:
     -------
     dict
         ``deep_nb``: the version; ``commit``: of the git checkout that holds the package, followed
-        by "+" if tracked files differ from it, or "" outside a checkout; ``python``; ``versions``
-        of the libraries; ``platform``; ``cpu``; ``cores``.
+        by "+" if tracked files differ from it, "unknown: " and the reason if git cannot tell, or ""
+        outside a checkout; ``python``; ``versions`` of the libraries; ``platform``; ``cpu``;
+        ``cores``.
     """
     return {
         "deep_nb": importlib.metadata.version("deep-nb"),
@@ -107,8 +112,7 @@ def stamp(path: Path, origin: dict[str, Any]) -> None:
     """
     text = _json(origin)
     if path.suffix == ".nc":
-        with netCDF4.Dataset(path, "a") as dataset:
-            dataset.setncattr("provenance", text)
+        _stamp_netcdf(path, text)
     elif path.suffix == ".png":
         with Image.open(path) as image, replacing(path) as partial:
             kept = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
@@ -118,7 +122,24 @@ def stamp(path: Path, origin: dict[str, Any]) -> None:
             image.save(partial, format="png", pnginfo=info, dpi=image.info.get("dpi"))
     elif path.suffix == ".svg":
         with replacing(path) as partial:
-            partial.write_text(_stamped_svg(path.read_text(encoding="utf-8"), text), "utf-8")
+            stamped = _stamped_svg(path.read_text(encoding="utf-8"), text)
+            partial.write_text(stamped, encoding="utf-8", newline="\n")
+
+
+def _stamp_netcdf(path: Path, text: str) -> None:
+    try:
+        _set_provenance(path, text)
+    except OSError:  # such as on a file system without locks; a damaged file fails again
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(shutil.copy(path, folder))
+            _set_provenance(copy, text)
+            with replacing(path) as partial:
+                shutil.copyfile(copy, partial)
+
+
+def _set_provenance(path: Path, text: str) -> None:
+    with NETCDF, netCDF4.Dataset(path, "a") as dataset:
+        dataset.setncattr("provenance", text)
 
 
 def _stamped_svg(svg: str, text: str) -> str:
@@ -135,18 +156,26 @@ def _stamped_svg(svg: str, text: str) -> str:
 def _commit(root: Path) -> str:
     if not (root / ".git").exists():
         return ""
-    commit = _git(root, "rev-parse", "HEAD")
-    return commit + ("+" if commit and _git(root, "status", "--porcelain", "-uno") else "")
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit + ("+" if _git(root, "status", "--porcelain", "-uno") else "")
+    except subprocess.CalledProcessError as error:
+        return "unknown: " + " ".join(error.stderr.split())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"unknown: {error}"
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Return the output of git, or an empty string if git is missing or fails."""
-    command = ["git", "-C", str(root), *arguments]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+    """Return the output of git about the checkout in this folder, and no other."""
+    # Trusts a checkout of another owner: this process runs its code already.
+    command = ["git", "-C", str(root), "-c", "safe.directory=*", *arguments]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment |= {"GIT_CEILING_DIRECTORIES": str(root.resolve().parent)}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0"}  # leaves the index to other programs
+    answer = subprocess.run(
+        command, capture_output=True, errors="replace", check=True, timeout=30, env=environment
+    )
+    return answer.stdout.strip()
 
 
 def _cpu() -> str:

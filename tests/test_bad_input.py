@@ -25,7 +25,9 @@ from matplotlib.figure import Figure
 
 import deep_nb
 from deep_nb import analysis, claims, plotting, replication
+from deep_nb._files import sha256
 from deep_nb._provenance import provenance
+from deep_nb.replication.records import Record, write_record
 from deep_nb.replication.verification import write_checksums
 
 from .conftest import SHORT
@@ -85,6 +87,9 @@ def world():
     notebook.metadata["deep_nb"] = {**provenance(), **origin}
     nbformat.write(notebook, w.folder / "tiny" / "tiny.ipynb")
     w.table.to_csv(w.folder / "claims" / "claims.csv", index=False)
+    files = {"claims.csv": sha256(w.folder / "claims" / "claims.csv")}
+    record = Record(error="", origin={}, fingerprint={}, files=files)
+    write_record(record, w.folder / "claims")
     write_checksums(w.folder)
     deep_nb.save(w.run, "run.nc")
     return w

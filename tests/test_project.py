@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import nbformat
 import pytest
 import yaml
 
+from deep_nb.replication import verify
 from deep_nb.replication.jobs import read_jobs
 
 ROOT = Path(__file__).parent.parent
@@ -53,3 +55,26 @@ def test_the_published_grid_is_replicated():
     names = {job.name for job in read_jobs(ROOT / "experiments.yml")}
     models, tasks = ("DEEP", "DEEP_oh", "EP_asym"), ("xor", "and", "or", "not", "id")
     assert {f"{model}-{task}" for model in models for task in tasks} <= names
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
+def test_a_clone_on_windows_has_the_same_bytes_and_verifies_its_figures(tmp_path):
+    files = {}
+    for convert in ("false", "true"):
+        folder = tmp_path / convert
+        settings = ["safe.directory=*", f"core.autocrlf={convert}"]
+        settings += ["core.eol=crlf"] if convert == "true" else []
+        words = ["git", *(word for setting in settings for word in ("-c", setting))]
+        words += ["-C", str(ROOT), "checkout-index", "--all", f"--prefix={folder}/"]
+        subprocess.run(words, check=True)
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        files[convert] = {path.relative_to(folder): path.read_bytes() for path in paths}
+    assert len(files["true"]) > 300
+    assert files["true"] == files["false"]
+    assert verify(tmp_path / "true" / "figures")[1] == []
+
+
+def test_committed_notebooks_have_no_paths_of_a_machine():
+    for path in (ROOT / "figures").glob("*/*.ipynb"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.findall(r"""["' ](?:/(?:home|root|tmp|Users|work)/|[A-Z]:\\\\).*""", text)

@@ -7,22 +7,34 @@ record is done and does not run again.
 
 import contextlib
 import dataclasses
+import importlib
+import os
 import shutil
+import sys
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import filelock
-from jupyter_client.kernelspec import KernelSpecManager
 
-from deep_nb._files import flush, replacing, sha256
+from deep_nb._files import flush, remove_partials, replacing, sha256
 from deep_nb._provenance import provenance
 from deep_nb._validation import as_path, check_executor, file_name, flag, instance, integer, items
-from deep_nb.replication.execution import KERNEL, Outcome, execute
+from deep_nb.replication.execution import (
+    CHECKPOINTS,
+    WORKING,
+    Outcome,
+    contents,
+    described,
+    execute,
+    is_own,
+    joined,
+    open_up,
+)
 from deep_nb.replication.jobs import Job
-from deep_nb.replication.records import RECORD, Record, state, write_record
+from deep_nb.replication.records import PENDING, RECORD, Record, read_record, state, write_record
 from deep_nb.replication.verification import write_checksums
 
 #: Suffixes of the files that belong to the repository's figures, and of all files that an
@@ -30,8 +42,8 @@ from deep_nb.replication.verification import write_checksums
 FIGURES = (".svg", ".png", ".csv", ".gz", ".md", ".ipynb")
 OUTPUTS = (*FIGURES, ".nc", ".html")
 
-#: Names in the folder of a batch, next to its experiments.
-LOCK, WORKING, CHECKPOINTS = ".lock", ".working", ".checkpoints"
+#: Locked while a batch uses the folder.
+LOCK = ".lock"
 
 
 def replicate(
@@ -99,11 +111,13 @@ def replicate(
     processes = integer(processes, "processes", 1)
     check_executor(executor)
     force = flag(force, "force")
-    if KERNEL not in KernelSpecManager().find_kernel_specs():
+    try:
+        importlib.import_module("ipykernel")
+    except ImportError as error:
         raise RuntimeError(
-            f"Jupyter has no kernel {KERNEL!r}; install it with: "
-            "python -m pip install ipykernel && python -m ipykernel install --sys-prefix"
-        )
+            f"the kernel of the notebooks is not installed ({error}); install it with: "
+            f"{sys.executable} -m pip install ipykernel"
+        ) from None
     return _replicate(jobs, output, processes, executor, force)
 
 
@@ -112,9 +126,11 @@ def _replicate(
 ) -> Generator[Outcome]:
     with _locked(output):
         if (output / WORKING).exists():  # of a batch that was killed
+            open_up(output / WORKING)
             shutil.rmtree(output / WORKING)
         (output / WORKING).mkdir()
         try:
+            remove_partials(output)
             write_checksums(output)  # a killed batch may have left them out of date
             wanted = [
                 job for job in jobs if force or state(job, output / job.name).status != "done"
@@ -153,22 +169,19 @@ def _run(
     try:
         for job in jobs:
             fingerprint = job.fingerprint
-            checkpoint = output / CHECKPOINTS / job.name
-            place = output / WORKING
-            future = pool.submit(execute, job, fingerprint, place, checkpoint, stop)
+            future = pool.submit(execute, job, fingerprint, output, stop)
             futures[future] = job, fingerprint
         for future in as_completed(futures):
             job, fingerprint = futures[future]
             try:
                 outcome = future.result()
             except Exception as failure:  # of the worker, not of the experiment
-                error = f"{type(failure).__name__}: {failure}"
+                error = described(failure)
                 outcome = Outcome(job.name, None, {**provenance(), "error": error}, error)
             try:
                 outcome = _store(outcome, fingerprint, output)
             except (OSError, ValueError) as failure:  # such as a full disk
-                error = f"{type(failure).__name__}: {failure}"
-                outcome = dataclasses.replace(outcome, error=error)
+                outcome = dataclasses.replace(outcome, error=joined(outcome.error, failure))
             yield outcome
     finally:
         if stop is not None:
@@ -180,30 +193,71 @@ def _run(
 
 def _store(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Outcome:
     """Move an experiment's files into place, then write its record, which completes it."""
-    folder = output / outcome.name
-    folder.mkdir(exist_ok=True)
-    (folder / RECORD).unlink(missing_ok=True)
-    for old in folder.iterdir():
-        if old.suffix in OUTPUTS:
-            old.unlink()
     files = {}
-    for path in sorted(outcome.folder.iterdir()) if outcome.folder else ():
-        flush(path)
-        files[path.name] = sha256(path)
-        path.replace(folder / path.name)
-    flush(folder)
-    write_record(
-        Record(error=outcome.error, origin=outcome.origin, fingerprint=fingerprint, files=files),
-        folder,
+    if outcome.folder:
+        for path in filter(is_own, contents(outcome.folder)):
+            flush(path)
+            files[path.relative_to(outcome.folder).as_posix()] = path
+    record = Record(
+        error=outcome.error,
+        origin=outcome.origin,
+        fingerprint=fingerprint,
+        files={name: sha256(path) for name, path in files.items()},
     )
+    _place(record, files, output / outcome.name, os.replace)
     if not outcome.error and (output / CHECKPOINTS / outcome.name).is_dir():
         shutil.rmtree(output / CHECKPOINTS / outcome.name)
     write_checksums(output)
-    return dataclasses.replace(outcome, folder=folder)
+    return dataclasses.replace(outcome, folder=output / outcome.name)
+
+
+def _place(
+    record: Record, files: dict[str, Path], folder: Path, put: Callable[[Path, Path], object]
+) -> None:
+    """Put files into an experiment's folder in place of those of earlier runs, the record last.
+
+    Meanwhile the record has another name, so that the next run finds the files of an interrupted
+    one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / RECORD).exists():
+        (folder / RECORD).replace(folder / PENDING)
+        flush(folder)
+    _remove_earlier(folder)
+    write_record(record, folder, PENDING)
+    for name, path in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        put(path, folder / name)
+    for place in {parent for name in files for parent in Path(name).parents}:
+        flush(folder / place)
+    (folder / PENDING).replace(folder / RECORD)
+    flush(folder)
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove the files of earlier runs: those in the record, and those of the batch's suffixes.
+
+    Remove what an interruption while writing has left, too.
+    """
+    remove_partials(folder)
+    recorded = {}
+    with contextlib.suppress(ValueError):  # a damaged record
+        record = read_record(folder, PENDING)
+        recorded = record.files if record else {}
+    for path in contents(folder):
+        name = path.relative_to(folder).as_posix()
+        if name in recorded or (path.parent == folder and path.suffix in OUTPUTS):
+            path.unlink()
+    for place, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # it contains other files
+            os.rmdir(place)
 
 
 def collect_figures(names: Sequence[str], source: str | Path, target: str | Path) -> list[Path]:
     """Copy figures, tables, notebooks and records of experiments, and write their checksums.
+
+    The copies replace those of earlier runs. If `source` and `target` are the same folder, nothing
+    is copied.
 
     Parameters
     ----------
@@ -220,9 +274,9 @@ def collect_figures(names: Sequence[str], source: str | Path, target: str | Path
     Raises
     ------
     ValueError
-        If an argument is not valid.
-    OSError
-        If a folder is missing, or cannot be read or written.
+        If an argument is not valid, or a record is damaged.
+    FileNotFoundError, OSError
+        If an experiment has not finished, or a folder cannot be read or written.
 
     See Also
     --------
@@ -231,27 +285,41 @@ def collect_figures(names: Sequence[str], source: str | Path, target: str | Path
 
     Examples
     --------
-    >>> import pathlib, tempfile
+    >>> import json, pathlib, tempfile
     >>> import deep_nb
+    >>> record = {"error": "", "origin": {}, "fingerprint": {}}
+    >>> record["files"] = {"mse.svg": "0" * 64, "run.nc": "1" * 64}
     >>> with tempfile.TemporaryDirectory() as name:
     ...     source, target = pathlib.Path(name, "batch"), pathlib.Path(name, "figures")
     ...     (source / "xor").mkdir(parents=True)
-    ...     for file in ("mse.svg", "run.nc"):
+    ...     _ = (source / "xor" / "record.json").write_text(json.dumps(record))
+    ...     for file in record["files"]:
     ...         (source / "xor" / file).touch()
     ...     copies = deep_nb.replication.collect_figures(["xor"], source, target)
     >>> [copy.name for copy in copies]
-    ['mse.svg']
+    ['mse.svg', 'record.json']
     """
     names = [file_name(name, f"names[{i}]") for i, name in enumerate(items(names, "names", 0))]
     source, target = as_path(source, "source"), as_path(target, "target")
     copies = []
     for name in names:
-        folder = target / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted((source / name).iterdir()):
-            if path.suffix in FIGURES or path.name == RECORD:
-                with replacing(folder / path.name) as partial:
-                    shutil.copyfile(path, partial)
-                copies.append(folder / path.name)
-    write_checksums(target, FIGURES)
+        record = read_record(source / name)
+        if record is None:
+            raise FileNotFoundError(f"no {RECORD} in {source / name}: it has not finished")
+        files = {file: source / name / file for file in record.files if _is_figure(file)}
+        copies += [target / name / file for file in (*files, RECORD)]
+        if not target.exists() or not target.samefile(source):
+            _place(record, files, target / name, _copy)
+    if not target.exists() or not target.samefile(source):
+        remove_partials(target)
+        write_checksums(target, FIGURES)
     return copies
+
+
+def _is_figure(name: str) -> bool:
+    return Path(name).suffix in FIGURES
+
+
+def _copy(path: Path, target: Path) -> None:
+    with replacing(target) as partial:
+        shutil.copyfile(path, partial)

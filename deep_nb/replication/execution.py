@@ -2,45 +2,59 @@
 
 `execute` starts ``python -m deep_nb.replication.execution`` and watches it: a timeout or the death
 of the process becomes the experiment's error. The process watches its parent in turn, and ends
-when the parent dies.
+when the parent dies. It starts the notebook's kernel, `deep_nb.replication.kernel`.
+
+The notebook runs in a working folder, which holds only what it makes. Everything else is in a
+scratch folder.
 """
 
+import dataclasses
 import html
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import nbconvert
 import nbformat
 import papermill
 import psutil
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from deep_nb._files import write_text
-from deep_nb._provenance import code, differences, provenance, stamp
+from deep_nb._files import sha256, write_text
+from deep_nb._provenance import PACKAGE, code, differences, provenance, stamp
 from deep_nb.replication.jobs import CHECKPOINT, OUTPUT, Job, literal
 from deep_nb.replication.notebooks import read_notebook
-from deep_nb.replication.records import RECORD
+from deep_nb.replication.records import PENDING, RECORD
+from deep_nb.replication.scratch import (
+    ANSWER,
+    CONNECTION,
+    IPYTHON,
+    LOG,
+    NOTEBOOK,
+    ORIGIN,
+    REQUEST,
+    scratch_folder,
+)
 
 KERNEL = "python3"
 
-#: Files in the working folder through which the two processes communicate.
-REQUEST, ANSWER, LOG = ".request.json", ".answer.json", ".log"
-
-#: Maximum length of the path for temporary files, so that the paths of the kernel's sockets stay
-#: within the system's limit of 107 characters.
-LONGEST_TMP = 50
+#: Names in the folder of a batch, next to its experiments.
+WORKING, CHECKPOINTS = ".working", ".checkpoints"
 
 #: Seconds between two checks of the process.
 POLL = 0.1
@@ -78,60 +92,100 @@ class Outcome:
 
 
 def execute(
-    job: Job,
-    fingerprint: dict[str, Any],
-    working: Path,
-    checkpoint: Path,
-    stop: threading.Event | None = None,
+    job: Job, fingerprint: dict[str, Any], output: Path, stop: threading.Event | None = None
 ) -> Outcome:
-    """Execute a notebook in a separate process, in a new folder inside `working`.
+    """Execute a notebook in a separate process, in a new working folder of the batch in `output`.
 
-    The process refuses to run if the job no longer has this fingerprint. `checkpoint` is the
-    folder for the notebook's checkpoints. Setting `stop` ends the process.
+    The process refuses to run if the job no longer has this fingerprint. Setting `stop` ends the
+    process.
 
     The outcome's folder contains the executed notebook up to the first error, its HTML page, and
     the files that it wrote.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f"{job.name}-", dir=working)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=f"{job.name}-", dir=output / WORKING)).resolve()
     request = {
-        "name": job.name,
-        "notebook": str(job.notebook),
-        "parameters": job.parameters,
-        "timeout": job.timeout,
+        "job": {**dataclasses.asdict(job), "notebook": str(job.notebook)},
         "fingerprint": fingerprint,
-        # Relative, so that the executed notebook does not contain a path of this machine.
-        "checkpoint": os.path.relpath(checkpoint.resolve(), folder),
+        "folder": str(folder),
     }
-    write_text(folder / REQUEST, json.dumps(request))
     started, clock = datetime.now(UTC), time.monotonic()
-    error = _run_process(folder, job.timeout, stop)
-    refused = _refuse(folder)
-    error = error or refused
-    origin = {
-        **provenance(),
-        "parameters": job.all_parameters,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - clock, 3),
-        "error": error,
+    with scratch_folder() as scratch:
+        write_text(scratch / REQUEST, json.dumps(request))
+        error = _run_process(scratch, job.timeout, stop)
+        origin = {
+            **_provenance(scratch),
+            "parameters": job.all_parameters,
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 3),
+            "error": error,
+        }
+        steps: list[Callable[[], None]] = [
+            lambda: _tidy(folder, job, fingerprint["files"]),
+            lambda: _stamp(folder, origin),
+            lambda: _write_notebook(folder, scratch / NOTEBOOK, job, origin),
+        ]
+        for step in steps:
+            try:
+                step()
+            except Exception as failure:  # with its files: the experiment fails, the batch goes on
+                origin["error"] = joined(origin["error"], failure)
+    return Outcome(job.name, folder, origin, origin["error"])
+
+
+def joined(error: str, failure: Exception) -> str:
+    """Return the error of an experiment with a failure that came after it."""
+    return f"{error}; {described(failure)}" if error else described(failure)
+
+
+def described(failure: Exception) -> str:
+    """Return the type and the message of an error."""
+    return f"{type(failure).__name__}: {failure}"
+
+
+def _provenance(scratch: Path) -> dict[str, Any]:
+    """Return the provenance of the kernel, or of this process if no kernel has started."""
+    path = scratch / ORIGIN
+    if not path.is_file():
+        return provenance()
+    return json.loads(path.read_text(encoding="utf-8"))["provenance"]
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """Return this environment without settings of the user that change figures or results.
+
+    The kernel imports the package of this process, and finds modules on the same paths although
+    it runs in another folder.
+    """
+    left_out = ("IPYTHON", "JPY_", "JUPYTER", "MPLBACKEND", "PYTHONOPTIMIZE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    paths = [os.path.abspath(p) for p in kept.get("PYTHONPATH", "").split(os.pathsep) if p]
+    if PACKAGE.parent.name not in ("site-packages", "dist-packages"):  # such as another clone
+        paths.insert(0, str(PACKAGE.parent))
+    return {
+        **kept,
+        "IPYTHONDIR": str(scratch / IPYTHON),
+        "MATPLOTLIBRC": os.devnull,
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUTF8": "1",
     }
-    error = _finish(job, folder, origin) or error
-    return Outcome(job.name, folder, {**origin, "error": error}, error)
 
 
-def _run_process(folder: Path, timeout: int, stop: threading.Event | None) -> str:
-    """Run the process that executes the request in the folder; return its error."""
-    with (folder / LOG).open("wb") as log:
+def _run_process(scratch: Path, timeout: int, stop: threading.Event | None) -> str:
+    """Run the process that executes the request in the scratch folder; return its error."""
+    with (scratch / LOG).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deep_nb.replication.execution", str(folder)],
+            [sys.executable, "-P", "-m", "deep_nb.replication.execution", str(scratch)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
+            env=_environment(scratch),
         )
         try:
             error = _watch(process, timeout, stop)
         finally:
             _kill(process)
-    return error or _answer(folder, process.returncode)
+    return error or _answer(scratch, process.returncode)
 
 
 def _watch(process: subprocess.Popen[bytes], timeout: int, stop: threading.Event | None) -> str:
@@ -165,24 +219,78 @@ def _kill_children(pid: int) -> None:
             continue
 
 
-def _answer(folder: Path, status: int) -> str:
+def _answer(scratch: Path, status: int) -> str:
     """Return the error that the process reports, or how it died."""
-    answer = folder / ANSWER
+    answer = scratch / ANSWER
     if status == 0 and answer.is_file():
         return str(json.loads(answer.read_text(encoding="utf-8"))["error"])
     how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-    last = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+    last = (scratch / LOG).read_text(encoding="utf-8", errors="replace").strip()[-2000:]
     output = f"; its last output:\n{last}" if last else ""
     return f"RuntimeError: its process died ({how}){output}"
 
 
-def _finish(job: Job, folder: Path, origin: dict[str, Any]) -> str:
-    """Write the notebook, its HTML page, and the origin into every file; return an error."""
-    for name in (REQUEST, ANSWER, LOG):
-        (folder / name).unlink(missing_ok=True)
+def _tidy(folder: Path, job: Job, inputs: dict[str, str]) -> None:
+    """Remove from the working folder what the experiment did not make or must not leave.
+
+    It may leave regular files of its own. A link leads to somebody else's file.
+    """
+    reserved = {RECORD, PENDING, job.notebook.name, f"{job.notebook.stem}.html"}
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        folder.mkdir()
+        raise ValueError("it removed the folder that it ran in")
+    wrong = []
+    open_up(folder)
+    for path in contents(folder):
+        name = path.relative_to(folder).as_posix()
+        own = is_own(path)
+        if own:
+            path.chmod(path.stat().st_mode | 0o600)
+        if own and name in inputs and sha256(path) == inputs[name]:
+            path.unlink()
+        elif not own or not name.isprintable() or name in reserved or name in inputs:
+            path.unlink()
+            wrong.append(name)
+    if wrong:
+        raise ValueError(
+            f"it left {', '.join(map(repr, wrong[:5]))}; an experiment may leave regular files "
+            "with printable names, but no links, and must not write its input or files of the batch"
+        )
+
+
+def open_up(folder: Path) -> None:
+    """Give access to a folder and its subfolders; remove Python's caches."""
+    folder.chmod(0o700)
+    for place, names, _ in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            if path.name == "__pycache__" and not path.is_symlink():
+                shutil.rmtree(path)
+            elif not path.is_symlink():
+                path.chmod(0o700)
+
+
+def contents(folder: Path) -> list[Path]:
+    """Return everything in a folder and its subfolders except folders, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
+def is_own(path: Path) -> bool:
+    """Return whether a path is a regular file without other names, and not a link."""
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
+def _stamp(folder: Path, origin: dict[str, Any]) -> None:
+    for path in filter(is_own, contents(folder)):
+        stamp(path, origin)
+
+
+def _write_notebook(folder: Path, executed: Path, job: Job, origin: dict[str, Any]) -> None:
+    """Write the notebook with its origin, and its HTML page."""
     notebook = folder / job.notebook.name
     try:
-        content = read_notebook(notebook)
+        content = read_notebook(executed)
     except (OSError, ValueError):  # not started, or killed while writing
         content = read_notebook(job.notebook)
         for cell in content.cells:
@@ -194,87 +302,96 @@ def _finish(job: Job, folder: Path, origin: dict[str, Any]) -> str:
         "input_path": job.notebook.name,
         "output_path": notebook.name,
     }
-    try:
-        nbformat.write(content, notebook)
-        for path in sorted(folder.iterdir()):
-            if path.is_file():
-                stamp(path, origin)
-        page, _ = nbconvert.HTMLExporter().from_notebook_node(content)
-        source = html.escape(json.dumps(origin, ensure_ascii=False))
-        page = page.replace("<head>", f'<head><meta name="source" content="{source}">', 1)
-        notebook.with_suffix(".html").write_text(page, encoding="utf-8")
-    except Exception as failure:  # with its files: the experiment fails, the batch continues
-        return f"{type(failure).__name__}: {failure}"
-    return ""
+    write_text(notebook, nbformat.writes(content) + "\n")
+    page, _ = nbconvert.HTMLExporter().from_notebook_node(content)
+    source = html.escape(json.dumps(origin, ensure_ascii=False))
+    page = page.replace("<head>", f'<head><meta name="source" content="{source}">', 1)
+    write_text(notebook.with_suffix(".html"), page)
 
 
-def _refuse(folder: Path) -> str:
-    """Remove what a notebook must not leave: folders, a record, unprintable names."""
-    error = ""
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name.isprintable() and path.name != RECORD:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-        error = f"ValueError: it left {path.name!r}; only files with printable names are allowed"
-    return error
-
-
-def main(folder: Path) -> None:
-    """Execute the request in the folder and write the answer."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+def main(scratch: Path) -> None:
+    """Execute the request in the scratch folder and write the answer."""
+    threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
+    request = json.loads((scratch / REQUEST).read_text(encoding="utf-8"))
     error = ""
     try:
-        _run(request, folder)
+        _run(request, scratch)
     except PapermillExecutionError as failure:  # the notebook contains the traceback
         error = f"{failure.ename}: {failure.evalue} (in cell {failure.exec_count})"
     except Exception as failure:  # any other error also belongs to the experiment
-        error = f"{type(failure).__name__}: {failure}"
-    write_text(folder / ANSWER, json.dumps({"error": error}))
+        error = described(failure)
+    write_text(scratch / ANSWER, json.dumps({"error": error}))
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(scratch: Path) -> NoReturn:
     """End this process and its kernel when the parent closes its end of the pipe."""
     os.read(sys.stdin.fileno(), 1)
     _kill_children(os.getpid())
+    shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)
 
 
-def _run(request: dict[str, Any], folder: Path) -> None:
-    job = Job(request["name"], Path(request["notebook"]), request["parameters"], request["timeout"])
-    changed = differences(request["fingerprint"], job.fingerprint)
+class _Manager(AsyncKernelManager):
+    """Starts the kernel of this package with this Python, whatever kernels Jupyter knows."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        command = [sys.executable, "-P", "-m", "deep_nb.replication.kernel"]
+        return KernelSpec(argv=[*command, "-f", "{connection_file}"], language="python")
+
+
+def _run(request: dict[str, Any], scratch: Path) -> None:
+    job = Job(**{**request["job"], "notebook": Path(request["job"]["notebook"])})
+    folder, fingerprint = Path(request["folder"]), request["fingerprint"]
+    changed = differences(fingerprint, job.fingerprint)
     if changed:
         raise RuntimeError("changed since the batch started: " + "; ".join(changed))
+    for name in job.files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(job.notebook.parent / name, folder / name)
     given = {**job.parameters, OUTPUT: "."}
     if CHECKPOINT in job.defaults:
-        given[CHECKPOINT] = request["checkpoint"]
-    # The system limits the length of a socket's path; TMPDIR on a cluster may be too long.
-    root = "/tmp" if os.name == "posix" and len(tempfile.gettempdir()) > LONGEST_TMP else None
-    with tempfile.TemporaryDirectory(prefix="deep-nb-", dir=root) as sockets:
-        papermill.execute_notebook(
+        # Relative, so that the executed notebook does not contain a path of this machine.
+        given[CHECKPOINT] = f"../../{CHECKPOINTS}/{job.name}"
+    try:
+        executed = papermill.execute_notebook(
             literal(job.notebook),
-            literal(folder / job.notebook.name),
+            literal(scratch / NOTEBOOK),
             given,
             cwd=folder,
             kernel_name=KERNEL,
+            kernel_manager_class=_Manager,
             progress_bar=False,
             start_timeout=120,
-            config=_kernel_config(sockets),
+            config=_kernel_config(scratch),
         )
+    except RuntimeError:
+        if error := _kernel_error(scratch):
+            raise RuntimeError(error) from None
+        raise
+    for index, cell in enumerate(executed.cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":  # papermill accepts SystemExit with status 0
+                what = cell.execution_count, cell.source, output.ename, output.evalue
+                raise PapermillExecutionError(index, *what, output.traceback)
     code.cache_clear()
-    changed = differences(request["fingerprint"], job.fingerprint)
+    changed = differences(fingerprint, job.fingerprint)
     if changed:
         raise RuntimeError("changed while the notebook ran: " + "; ".join(changed))
 
 
-def _kernel_config(folder: str) -> Config:
+def _kernel_error(scratch: Path) -> str:
+    """Return why the kernel has not started, if it says so."""
+    path = scratch / ORIGIN
+    return json.loads(path.read_text(encoding="utf-8"))["error"] if path.is_file() else ""
+
+
+def _kernel_config(scratch: Path) -> Config:
     """Let the kernel listen on sockets in this folder; kernels would compete for free ports."""
-    if os.name != "posix":
-        return Config()
-    return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+    manager = {"connection_file": str(scratch / CONNECTION)}
+    if os.name == "posix":
+        manager |= {"transport": "ipc", "ip": str(scratch / "kernel")}
+    return Config({"KernelManager": manager})
 
 
 if __name__ == "__main__":

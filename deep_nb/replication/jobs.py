@@ -8,13 +8,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import papermill
 import yaml
 from pydantic import Field
 
+from deep_nb._files import sha256
 from deep_nb._provenance import code
 from deep_nb._validation import Frozen, as_path, did_you_mean, mapping, one_of, select, short
 from deep_nb.replication.notebooks import read_notebook
@@ -38,17 +39,22 @@ class Entry(Frozen):
     matrix: dict[str, list[Any]] = Field({}, description="one experiment per combination")
     quick: dict[str, Any] = Field({}, description="parameters of the quick profile")
     full: dict[str, Any] = Field({}, description="parameters of the full profile")
+    files: list[str] = Field([], description="beside the notebook; copied for each experiment")
     timeout: int = Field(7200, gt=0, le=MAX_TIMEOUT, description="in seconds")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to execute with its parameters; `timeout` in seconds."""
+    """One notebook to execute with its parameters; `timeout` in seconds.
+
+    `files` are paths relative to the notebook, of the data and modules that it uses.
+    """
 
     name: str
     notebook: Path
     parameters: dict[str, Any]
     timeout: int
+    files: tuple[str, ...] = ()
 
     @functools.cached_property
     def defaults(self) -> dict[str, Any]:
@@ -65,7 +71,7 @@ class Job:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """Everything that the results depend on: notebook, parameters, package and versions.
+        """Everything that the results depend on: notebook, files, parameters, package, versions.
 
         The notebook counts with the sources of its cells, without the outputs stored in it.
         """
@@ -73,6 +79,7 @@ class Job:
         sources = json.dumps([[cell.cell_type, cell.source] for cell in cells])
         return {
             "notebook": hashlib.sha256(sources.encode()).hexdigest(),
+            "files": {name: sha256(self.notebook.parent / name) for name in self.files},
             "parameters": self.parameters,
             **code(),
         }
@@ -104,7 +111,8 @@ def read_jobs(
         YAML file with a list ``experiments``. An entry has a ``name``, a ``notebook`` (path
         relative to the file), and optionally ``parameters``, ``matrix`` (one job per combination
         of its values; ``{parameter}`` in ``name`` is replaced by its value), ``quick`` and ``full``
-        (parameters of one profile), and ``timeout`` in seconds (default 7200).
+        (parameters of one profile), ``files`` (data and modules beside the notebook, which are
+        copied into the folder where it runs), and ``timeout`` in seconds (default 7200).
     profile : str
         "quick" or "full".
     only : str or sequence of str, optional
@@ -113,12 +121,12 @@ def read_jobs(
     Returns
     -------
     list of Job
-        With the attributes ``name``, ``notebook``, ``parameters`` and ``timeout``.
+        With the attributes ``name``, ``notebook``, ``parameters``, ``timeout`` and ``files``.
 
     Raises
     ------
     FileNotFoundError, OSError
-        If the experiments file or a notebook is missing or cannot be read.
+        If the experiments file, a notebook or one of its files is missing or cannot be read.
     ValueError
         If an argument is not valid, an entry is malformed, two jobs have one name, no name matches
         `only`, or a notebook lacks a parameter.
@@ -148,6 +156,7 @@ def read_jobs(
     chosen = select(jobs, "name", only, "experiment")
     for job in chosen:
         _check_parameters(job)
+        _check_files(job)
     return chosen
 
 
@@ -186,6 +195,7 @@ def _jobs_of(entry: Entry, root: Path, profile: str) -> Iterator[Job]:
             notebook=(root / entry.notebook).resolve(),
             parameters={**entry.parameters, **getattr(entry, profile), **combination},
             timeout=entry.timeout,
+            files=tuple(entry.files),
         )
 
 
@@ -212,6 +222,27 @@ def _check_parameters(job: Job) -> None:
             raise ValueError(
                 f"experiment {job.name!r}: {job.notebook.name} has no parameter {name!r}"
                 f"{did_you_mean(name, known)}; allowed: {', '.join(known) or 'none'}"
+            )
+
+
+def _check_files(job: Job) -> None:
+    for name in job.files:
+        as_path(name, f"experiment {job.name!r}: each of its files")
+        path = PurePosixPath(name)
+        if (
+            not name.isprintable()
+            or path.as_posix() != name
+            or path.is_absolute()
+            or ".." in path.parts
+            or name in (".", job.notebook.name)
+        ):
+            raise ValueError(
+                f"experiment {job.name!r}: files must be paths inside the folder of "
+                f"{job.notebook.name}, such as data.csv or data/x.csv, got {short(name)}"
+            )
+        if not (job.notebook.parent / name).is_file():
+            raise FileNotFoundError(
+                f"experiment {job.name!r}: no file at {job.notebook.parent / name}"
             )
 
 

@@ -12,6 +12,8 @@ from deep_nb.replication.jobs import Job
 
 #: Name of the record in an experiment's folder. It is written last and completes the experiment.
 RECORD = "record.json"
+#: Its name while the batch puts the files away.
+PENDING = ".record.json"
 
 
 class Record(Frozen):
@@ -26,7 +28,7 @@ class Record(Frozen):
     fingerprint : dict
         Everything that the results depend on, `deep_nb.replication.jobs.Job.fingerprint`.
     files : dict
-        SHA-256 by file name.
+        SHA-256 by path, relative to the experiment's folder.
     """
 
     error: str
@@ -43,14 +45,14 @@ class State(NamedTuple):
     why: list[str]
 
 
-def write_record(record: Record, folder: Path) -> None:
+def write_record(record: Record, folder: Path, name: str = RECORD) -> None:
     """Write the record into an experiment's folder in one step."""
-    write_text(folder / RECORD, json.dumps(dict(record), indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / name, json.dumps(dict(record), indent=1, ensure_ascii=False) + "\n")
 
 
-def read_record(folder: Path) -> Record | None:
+def read_record(folder: Path, name: str = RECORD) -> Record | None:
     """Read the record of an experiment; None if it is missing, ValueError if it is damaged."""
-    path = folder / RECORD
+    path = folder / name
     if not path.is_file():
         return None
     try:

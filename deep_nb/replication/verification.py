@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from deep_nb._files import sha256, write_text
+from deep_nb._netcdf import read_netcdf
 from deep_nb._provenance import differences
 from deep_nb._validation import as_path, mapping, number
 from deep_nb.replication.notebooks import read_notebook
@@ -53,7 +53,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
         for line in path.read_text(encoding="utf-8").splitlines():
             match = _LINE.fullmatch(line)
             parts = Path(match[2]).parts if match else ()
-            if not match or ".." in parts or Path(match[2]).is_absolute() or len(parts) != 2:
+            if not match or ".." in parts or Path(match[2]).is_absolute() or len(parts) < 2:
                 raise ValueError(f"not a line of checksums: {line[:100]!r}")
             sums[match[2]] = match[1]
     except ValueError as error:
@@ -109,16 +109,15 @@ def verify(folder: str | Path) -> tuple[int, list[str]]:
     recorded = {path.parent.name for path in folder.glob(f"*/{RECORD}")}
     for experiment in sorted({Path(name).parts[0] for name in sums} | recorded):
         for file in _files(folder / experiment):
-            if f"{experiment}/{file.name}" not in sums:
-                wrong.append(f"{experiment}/{file.name}: not listed")
+            name = file.relative_to(folder).as_posix()
+            if name not in sums:
+                wrong.append(f"{name}: not listed")
     return len(sums), wrong
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files of an experiment except hidden ones, sorted."""
-    if not folder.is_dir():
-        return []
-    files = [path for path in folder.iterdir() if path.is_file()]
+    """Return the files of an experiment and its subfolders except hidden ones, sorted."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
     return sorted(path for path in files if not path.name.startswith("."))
 
 
@@ -188,7 +187,10 @@ def compare(
 
 
 def _compare_experiments(sides: list[Path], rtol: float, atol: float) -> tuple[int, list[str]]:
-    names = [{path.name for path in _files(side) if _reader(path)} for side in sides]
+    names = [
+        {path.relative_to(side).as_posix() for path in _files(side) if _reader(path)}
+        for side in sides
+    ]
     shared = sorted(names[0] & names[1])
     for name in shared:
         if name.endswith(".ipynb"):
@@ -245,11 +247,11 @@ def _reader(path: Path) -> Callable[[Path], Pieces] | None:
 
 def _netcdf(path: Path) -> Pieces:
     try:
-        with xr.open_dataset(path, engine="netcdf4") as dataset:
-            for name in dataset.variables:
-                yield str(name), np.asarray(dataset[name].values)
+        dataset = read_netcdf(path)
+        pieces = {str(name): np.asarray(dataset[name].values) for name in dataset.variables}
     except Exception as error:  # of any type: xarray trusts what it reads
         raise ValueError(f"{path} is not a readable netCDF file: {error}") from None
+    yield from pieces.items()
 
 
 def _table(path: Path) -> Pieces:

@@ -1,0 +1,493 @@
+"""How the batch puts files away: an interruption at every step, old files, and the files of others.
+
+No kernel runs here: the outcomes are made by hand.
+"""
+
+import builtins
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import deep_nb
+from deep_nb import _files
+from deep_nb._files import sha256, write_text
+from deep_nb._provenance import stamp
+from deep_nb.replication import batch, collect_figures, execution, read_jobs, state, verify
+from deep_nb.replication.batch import CHECKPOINTS, WORKING, _store
+from deep_nb.replication.execution import Outcome, _tidy, execute
+from deep_nb.replication.records import PENDING, RECORD, read_record
+from deep_nb.replication.verification import read_checksums
+
+from .test_replication import write_notebook
+
+
+def test_threads_may_stamp_save_and_load_netcdf_files(short_run, tmp_path):
+    """HDF5 is not thread-safe: without one lock for all, this test ends the process."""
+    for n in range(4):
+        deep_nb.save(short_run, tmp_path / f"{n}.nc")
+
+    def work(n):
+        path = tmp_path / f"{n}.nc"
+        for k in range(6):
+            stamp(path, {"n": n, "k": k, "long": "x" * 200})
+            stamped = deep_nb.load(path)
+            assert json.loads(stamped.attrs["provenance"])["k"] == k
+            assert stamped.equals(short_run)
+            deep_nb.save(stamped, path)
+        return stamped.attrs["provenance"]
+
+    with ThreadPoolExecutor(4) as pool:
+        origins = list(pool.map(work, range(4)))
+    assert [json.loads(origin)["n"] for origin in origins] == list(range(4))
+
+
+# Interruptions
+
+
+class PowerCut(BaseException):
+    """Nothing may catch it, as nothing survives a power cut."""
+
+
+@contextlib.contextmanager
+def power_cut(step, calls):
+    """Cut the power at one of the system calls that change the disk; note them all."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("rename", "replace", "unlink", "mkdir", "rmdir"):
+            patch.setattr(os, name, _counting(getattr(os, name), name, step, calls))
+        for module in (_files, batch):
+            patch.setattr(module, "flush", _counting(lambda path: None, "flush", step, calls))
+        # Files are opened for writing by pathlib, which uses io.open.
+        patch.setattr("io.open", _opening(builtins.open, step, calls))
+        yield
+
+
+def _counting(function, name, step, calls):
+    def counted(*arguments, **options):
+        if len(calls) == step:
+            raise PowerCut
+        calls.append((name, *map(str, arguments)))
+        return function(*arguments, **options)
+
+    return counted
+
+
+def _opening(function, step, calls):
+    def opened(path, mode="r", *arguments, **options):
+        if "r" not in mode:
+            if len(calls) == step:
+                function(path, mode, *arguments, **options).close()  # empty
+                raise PowerCut
+            calls.append(("open", str(path)))
+        return function(path, mode, *arguments, **options)
+
+    return opened
+
+
+@pytest.fixture
+def job(tmp_path):
+    write_notebook(tmp_path / "tiny.ipynb", "print(n)")
+    text = "experiments: [{name: a, notebook: tiny.ipynb, parameters: {n: 2}}]"
+    (tmp_path / "experiments.yml").write_text(text)
+    return read_jobs(tmp_path / "experiments.yml")[0]
+
+
+#: What runs with other parameters leave.
+OLD = {"mse.svg": "<svg>1</svg>", "old.txt": "1", "sub/deep/old.csv": "1", "same.csv": "1"}
+NEW = {"mse.svg": "<svg>2</svg>", "new.json": "2", "sub/new.md": "2", "same.csv": "1"}
+
+
+def outcome(output, contents, error=""):
+    """Return the outcome of an experiment that left files with these contents."""
+    folder = output / WORKING / "a-123"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, text in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return Outcome("a", folder, {"seconds": 1.0, "error": error}, error)
+
+
+def found(folder):
+    """Return the contents of the files in an experiment's folder except its records."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    texts = {path.relative_to(folder).as_posix(): path.read_text() for path in paths}
+    return {name: text for name, text in texts.items() if name not in (RECORD, PENDING)}
+
+
+def finish(job, output, contents):
+    return _store(outcome(output, contents), job.fingerprint, output)
+
+
+def steps_of(work):
+    """Return the system calls of some work."""
+    calls = []
+    with power_cut(-1, calls):
+        work()
+    return calls
+
+
+def in_order(calls, *wanted):
+    """Whether some calls came in an order; None is any argument."""
+    rest = iter(calls)
+    return all(any(_matches(want, call) for call in rest) for want in wanted)
+
+
+def _matches(want, call):
+    return len(want) == len(call) and all(
+        part is None or str(part) == given for part, given in zip(want, call, strict=True)
+    )
+
+
+def test_an_interruption_at_any_step_leaves_the_experiment_missing_or_done(tmp_path, job):
+    old = {**job.fingerprint, "parameters": {"n": 1}}
+    start, output = tmp_path / "start", tmp_path / "out"
+    start.mkdir()
+    _store(outcome(start, OLD), old, start)
+    mine = dict.fromkeys(["mine.txt", ".mine.partial"], "the user's")
+    for name, text in mine.items():
+        (start / "a" / name).write_text(text)
+    (start / CHECKPOINTS / "a").mkdir(parents=True)
+    assert state(job, start / "a").status == "stale"
+
+    def begin():
+        shutil.rmtree(output, ignore_errors=True)
+        shutil.copytree(start, output)
+        return outcome(output, NEW)
+
+    made = begin()
+    calls = steps_of(lambda: _store(made, job.fingerprint, output))
+    folder, record = output / "a", output / "a" / RECORD
+    for name in NEW:  # is on the disk, then in its place, then its name is on the disk
+        assert in_order(
+            calls,
+            ("flush", made.folder / name),
+            ("replace", made.folder / name, folder / name),
+            ("flush", (folder / name).parent),
+            ("replace", folder / PENDING, record),
+            ("flush", folder),
+            ("replace", None, output / "SHA256SUMS"),
+        )
+    assert in_order(
+        calls,
+        ("replace", record, folder / PENDING),
+        ("flush", folder),
+        ("unlink", folder / "old.txt"),
+    )
+    for i, call in enumerate(calls):
+        if call[1].endswith(".partial") and call[0] == "replace":
+            assert ("flush", call[1]) in calls[:i]
+            assert ("flush", str(Path(call[2]).parent)) in calls[i:]
+    seen = []
+    for step in range(len(calls)):
+        made = begin()
+        with pytest.raises(PowerCut), power_cut(step, []):
+            _store(made, job.fingerprint, output)
+        now = state(job, output / "a")
+        seen.append(now.status)
+        if now.status == "done":
+            assert found(output / "a") == {**NEW, **mine}
+        elif now.status == "stale":  # as before, and nothing is lost
+            assert found(output / "a") == {**OLD, **mine}
+        # Then the experiment runs with other parameters again; only its own files remain.
+        finish(job, output, {"other.svg": "<svg>3</svg>"})
+        assert found(output / "a") == {"other.svg": "<svg>3</svg>", **mine}
+        assert not (output / "a" / PENDING).exists()
+        assert not (output / "a" / "sub").exists()
+        count, wrong = verify(output)
+        assert count == 2
+        assert {*wrong} <= {f"a/{name}: not listed" for name in mine}
+    assert [*dict.fromkeys(seen)] == ["stale", "missing", "done"]
+    assert seen == sorted(seen, key=["stale", "missing", "done"].index)
+
+
+def test_a_record_is_never_seen_before_the_files_it_lists(tmp_path, job):
+    """A reader that polls sees a complete experiment or none; a file is old, new or absent."""
+    output = tmp_path / "out"
+    texts = {str(k): {"x.svg": "<svg>" + str(k) * 10_000, "sub/x.csv": str(k)} for k in range(2)}
+    output.mkdir()
+    seen, ended = set(), threading.Event()
+
+    def read():
+        while not ended.is_set():
+            with contextlib.suppress(FileNotFoundError):
+                seen.add((output / "a" / RECORD).read_text())
+                seen.add((output / "SHA256SUMS").read_text())
+                seen.add((output / "a" / "x.svg").read_text())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    whole = set()
+    try:
+        for k in [*texts] * 10:
+            finish(job, output, texts[k])
+            whole |= {(output / name).read_text() for name in (f"a/{RECORD}", "SHA256SUMS")}
+    finally:
+        ended.set()
+        reader.join()
+    assert len(seen) > 2
+    assert seen <= whole | {text["x.svg"] for text in texts.values()}
+
+
+@pytest.mark.parametrize("kind", ["text", "run.nc", "x.png", "x.svg"])
+def test_a_reader_never_sees_half_a_file(tmp_path, short_run, kind):
+    path = tmp_path / kind
+    if kind == "x.png":
+        Image.new("RGB", (300, 300)).save(path)
+    elif kind == "x.svg":
+        path.write_text("<svg>" + "<g></g>" * 20_000 + "</svg>")
+
+    def write(k):
+        if kind == "text":
+            write_text(path, str(k) * 100_000)
+        elif kind == "run.nc":
+            deep_nb.save(short_run.assign_attrs(provenance=str(k)), path)
+        else:
+            stamp(path, {"k": k})
+
+    seen, ended = set(), threading.Event()
+
+    def read():
+        while not ended.is_set():
+            seen.add(path.read_bytes())
+
+    write(0)
+    reader = threading.Thread(target=read)
+    reader.start()
+    whole = set()
+    try:
+        for k in [0, 1] * 8:
+            write(k)
+            whole.add(path.read_bytes())
+    finally:
+        ended.set()
+        reader.join()
+    assert seen <= whole
+    assert [file.name for file in tmp_path.iterdir()] == [kind]
+
+
+# Figures
+
+
+def test_figures_of_other_parameters_are_replaced(tmp_path, job):
+    output, figures = tmp_path / "out", tmp_path / "figures"
+    output.mkdir()
+    finish(job, output, OLD)
+    names = [path.name for path in collect_figures(["a"], output, figures)]
+    assert names == ["mse.svg", "same.csv", "old.csv", RECORD]
+    assert found(figures / "a") == {n: OLD[n] for n in ("mse.svg", "same.csv", "sub/deep/old.csv")}
+    (figures / "a" / "mine.txt").write_text("the user's")
+    finish(job, output, NEW)
+    kept = {n: NEW[n] for n in ("mse.svg", "same.csv", "sub/new.md")} | {"mine.txt": "the user's"}
+    shutil.copytree(figures, tmp_path / "before")
+    calls = steps_of(lambda: collect_figures(["a"], output, figures))
+    assert found(figures / "a") == kept
+    assert verify(figures) == (4, ["a/mine.txt: not listed"])
+    for step in range(len(calls)):
+        shutil.rmtree(figures)
+        shutil.copytree(tmp_path / "before", figures)
+        with pytest.raises(PowerCut), power_cut(step, []):
+            collect_figures(["a"], output, figures)
+        collect_figures(["a"], output, figures)
+        assert found(figures / "a") == kept
+        assert sorted(path.name for path in figures.iterdir()) == ["SHA256SUMS", "a"]
+        assert verify(figures) == (4, ["a/mine.txt: not listed"])
+
+
+def test_figures_in_the_folder_of_the_batch_are_left_there(tmp_path, job):
+    output = tmp_path / "out"
+    output.mkdir()
+    finish(job, output, {**OLD, "run.nc": ""})
+    listed = read_checksums(output)
+    for target in (output, tmp_path / "out" / ".." / "out"):
+        copies = collect_figures(["a"], output, target)
+        assert [path.name for path in copies] == ["mse.svg", "same.csv", "old.csv", RECORD]
+        assert read_checksums(output) == listed
+        assert verify(output) == (6, [])
+        assert state(job, output / "a").status == "done"
+
+
+def test_figures_of_an_unfinished_experiment_are_refused(tmp_path):
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"no record\.json in .*: it has not finished"):
+        collect_figures(["a"], tmp_path / "out", tmp_path / "figures")
+
+
+def test_old_files_of_a_damaged_record_are_removed_by_their_suffixes(tmp_path, job):
+    output = tmp_path / "out"
+    output.mkdir()
+    finish(job, output, OLD)
+    (output / "a" / RECORD).write_text("{")
+    finish(job, output, {"new.svg": ""})
+    assert sorted(found(output / "a")) == ["new.svg", "old.txt", "sub/deep/old.csv"]
+    assert verify(output)[1] == ["a/old.txt: not listed", "a/sub/deep/old.csv: not listed"]
+
+
+def test_a_record_removes_only_files_in_its_folder(tmp_path, job):
+    """Whoever wrote the record: a path that leads out of the folder, directly or by a link."""
+    output = tmp_path / "out"
+    output.mkdir()
+    finish(job, output, OLD)
+    (tmp_path / "others").mkdir()
+    for name in ("x.csv", "y.csv"):
+        (tmp_path / "others" / name).write_text("")
+    (output / "a" / "link").symlink_to(tmp_path / "others")
+    record = json.loads((output / "a" / RECORD).read_text())
+    record["files"] |= dict.fromkeys(["../../others/x.csv", "link/y.csv", "link"], "0" * 64)
+    (output / "a" / RECORD).write_text(json.dumps(record))
+    finish(job, output, NEW)
+    assert found(output / "a").items() >= NEW.items()
+    assert len([*(tmp_path / "others").iterdir()]) == 2
+
+
+# What an experiment leaves
+
+
+def test_only_regular_files_of_the_experiment_are_kept(tmp_path, job):
+    folder, others = tmp_path / "work", tmp_path / "others"
+    others.mkdir()
+    for name in "abc":
+        (others / name).write_text("others'")
+    (folder / "sub" / "__pycache__").mkdir(parents=True)
+    (folder / "sub" / "__pycache__" / "helper.pyc").write_text("")
+    for name in ("x.csv", "sub/y.csv", "data.csv", "changed.csv", "a\nb", "tiny.html", RECORD):
+        (folder / name).write_text(name)
+    (folder / "x.csv").chmod(0o400)
+    os.link(others / "a", folder / "sub" / "hard.nc")
+    (folder / "soft.png").symlink_to(others / "b")
+    (folder / "folder").symlink_to(others)
+    inputs = {"data.csv": sha256(folder / "data.csv"), "changed.csv": "0" * 64, "gone.csv": "0"}
+    with pytest.raises(
+        ValueError, match=r"it left 'a\\nb', 'changed.csv', 'folder', 'record.json'"
+    ):
+        _tidy(folder, job, inputs)
+    assert sorted(path.name for path in folder.rglob("*")) == ["sub", "x.csv", "y.csv"]
+    assert {path.read_text() for path in others.iterdir()} == {"others'"}
+    assert len([*others.iterdir()]) == 3
+    _tidy(folder, job, inputs)  # nothing is wrong now
+
+
+@pytest.mark.parametrize("what", ["link", "file", "nothing"])
+def test_a_working_folder_that_was_replaced_is_empty(tmp_path, job, what):
+    folder, others = tmp_path / "work", tmp_path / "others"
+    others.mkdir(mode=0o750)
+    (others / "x.svg").write_text("<svg></svg>")
+    if what == "link":
+        folder.symlink_to(others)
+    elif what == "file":
+        folder.write_text("")
+    with pytest.raises(ValueError, match="it removed the folder that it ran in"):
+        _tidy(folder, job, {})
+    assert folder.is_dir()
+    assert not folder.is_symlink()
+    assert [*folder.iterdir()] == []
+    assert others.stat().st_mode & 0o777 == 0o750
+    assert (others / "x.svg").exists()
+
+
+def test_files_of_others_are_not_stamped_where_links_cannot_be_removed(tmp_path, job, monkeypatch):
+    (tmp_path / "others.svg").write_text("<svg></svg>")
+    (tmp_path / "out" / WORKING).mkdir(parents=True)
+
+    def leaves(scratch, *_):
+        folder = Path(json.loads((scratch / "request.json").read_text())["folder"])
+        os.link(tmp_path / "others.svg", folder / "hard.svg")
+        (folder / "soft.svg").symlink_to(tmp_path / "others.svg")
+        (folder / "own.svg").write_text("<svg></svg>")
+        return "ZeroDivisionError: division by zero (in cell 3)"
+
+    def fails(*_):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(execution, "_run_process", leaves)
+    monkeypatch.setattr(execution, "_tidy", fails)
+    made = execute(job, job.fingerprint, tmp_path / "out")
+    assert made.error == (
+        "ZeroDivisionError: division by zero (in cell 3); PermissionError: read-only"
+    )
+    assert "ZeroDivisionError" in (made.folder / "own.svg").read_text()
+    assert (tmp_path / "others.svg").read_text() == "<svg></svg>"
+    _store(made, job.fingerprint, tmp_path / "out")
+    record = read_record(tmp_path / "out" / "a")
+    assert sorted(record.files) == ["own.svg", "tiny.html", "tiny.ipynb"]
+    assert record.error == made.error
+
+
+class Prepared:
+    """An executor whose work is done already."""
+
+    def __init__(self, outcome):
+        self.outcome = outcome
+
+    def submit(self, *_):
+        future = Future()
+        future.set_result(self.outcome)
+        return future
+
+
+def test_a_folder_that_cannot_be_written_does_not_hide_the_notebooks_error(
+    tmp_path, job, monkeypatch
+):
+    def fails(*_):
+        raise PermissionError("read-only")
+
+    output = tmp_path / "out"
+    made = Outcome("a", None, {}, "ValueError: wrong (in cell 2)")
+    monkeypatch.setattr(batch, "write_record", fails)
+    (told,) = batch.replicate([job], output, executor=Prepared(made))
+    assert told.error == "ValueError: wrong (in cell 2); PermissionError: read-only"
+    assert state(job, output / "a").status == "missing"
+
+
+@pytest.fixture
+def ordinary_user():
+    """A folder of a user who is not root, as whom the test goes on."""
+    with tempfile.TemporaryDirectory(prefix="deep-nb-test-") as name:
+        if os.getuid() == 0:
+            os.chown(name, 12345, 12345)
+            os.seteuid(12345)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(os.getuid())
+
+
+def test_protected_folders_of_a_killed_batch_are_removed(ordinary_user):
+    closed = ordinary_user / WORKING / "a-123" / "closed" / "inner"
+    closed.mkdir(parents=True)
+    (closed / "x.csv").write_text("")
+    for folder in (closed, closed.parent, closed.parent.parent):
+        folder.chmod(0o000)
+    with pytest.raises(PermissionError):
+        shutil.rmtree(ordinary_user / WORKING)
+    assert [*batch.replicate([], ordinary_user)] == []
+    assert not (ordinary_user / WORKING).exists()
+
+
+def test_what_an_experiment_protected_is_kept(job, ordinary_user):
+    folder = ordinary_user / "work"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("x.svg", "sub/y.svg"):
+        (folder / name).write_text("<svg></svg>")
+        (folder / name).chmod(0o000)
+    for path in (folder / "sub", folder):
+        path.chmod(0o000)
+    _tidy(folder, job, {})
+    for name in ("x.svg", "sub/y.svg"):
+        stamp(folder / name, {"n": 1})
+        assert '{"n": 1}' in (folder / name).read_text()
+
+
+def test_the_batch_stays_in_its_folder_when_the_process_moves(tmp_path, job, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcomes = batch.replicate([job], "out", executor=Prepared(Outcome("a", None, {}, "wrong")))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert [told.folder for told in outcomes] == [tmp_path / "out" / "a"]
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
