@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
+from deep_nb._reading import read_yaml
 from deep_nb._validation import Frozen, mapping, short
 from deep_nb._validation import text as check_text
 from deep_nb.analysis.statistics import Estimate
@@ -126,8 +126,8 @@ def read_claims(text: str | None = None) -> list[Claim]:
     if text is None:
         text = files("deep_nb").joinpath("claims/claims.yml").read_text(encoding="utf-8")
     try:
-        content = mapping(yaml.safe_load(check_text(text, "text")), "the claims")
-    except (yaml.YAMLError, RecursionError) as error:
+        content = mapping(read_yaml(check_text(text, "text")), "the claims")
+    except ValueError as error:
         raise ValueError(f"the claims are not YAML: {error}") from None
     if list(content) != ["claims"] or not isinstance(content["claims"], list):
         raise ValueError("the claims must be one list named 'claims'")
