@@ -12,12 +12,14 @@ import psutil
 import xarray as xr
 
 from deep_nb._files import check_writable, replacing
+from deep_nb._reading import check_netcdf
 from deep_nb._validation import as_path, one_of, short
 from deep_nb.dynamics import EngineName
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.problem import Flags, Problem
 from deep_nb.randomness import check_seeds
-from deep_nb.tasks import Task
+from deep_nb.tasks import Task, one_hot
+from deep_nb.topology import Layout
 
 #: What `train` records on request, and the variables this adds.
 RECORDS = {"weights": ("W_epochs", "b_epochs"), "trajectories": ("S_epochs",)}
@@ -292,7 +294,8 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     OSError
         If the file does not exist or cannot be read.
     ValueError
-        If the file is not a run, was saved by deep_nb 0.1, or `path` is not a path.
+        If the file is not a run, does not fit into the free memory, was saved by deep_nb 0.1, its
+        sizes and settings disagree, or `path` is not a path.
 
     See Also
     --------
@@ -308,11 +311,37 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     source = as_path(path, "path")
     if source.is_dir():
         raise ValueError(f"{source} is a folder, not a netCDF file")
-    if not source.is_file():
-        raise FileNotFoundError(f"no such file: {source}")
+    check_netcdf(source)
     try:
         run = xr.load_dataset(source, engine="netcdf4")
     except Exception as error:  # xarray trusts what it reads, so any kind of error can occur
         raise ValueError(f"{source} is not a readable netCDF file: {error}") from None
+    _check_sizes(run)
     problem_of(run)
     return run
+
+
+def _check_sizes(run: xr.Dataset) -> None:
+    """Refuse a run whose sizes are not those that its task, model and hyperparameters give.
+
+    This comes before anything of these sizes is made.
+    """
+    given = settings(run)
+    task, model, hyper = given["task"], given["model"], given["hyper"]
+    n_outputs = (one_hot(task.Y) if model.one_hot else task.Y).shape[1]
+    layout = Layout(task.X.shape[1], model.bias_neuron, hyper.N_H, n_outputs)
+    expected = {
+        "epoch": hyper.n_epochs,
+        "snapshot": hyper.n_epochs + 1,
+        "step": hyper.T1 + hyper.T2 + 1,
+        **dict.fromkeys(("pre", "post", "neuron"), layout.N),
+    }
+    for dim, size in expected.items():
+        if run.sizes.get(dim, size) != size:
+            raise ValueError(
+                f"this run has {run.sizes[dim]} of the dimension {dim!r}, but its settings give "
+                f"{size}"
+            )
+    for name, most in (("steps_free", hyper.T1), ("steps_nudged", hyper.T2)):
+        if (run[name] > most).any():
+            raise ValueError(f"this run's {name} are more than the {most} of its settings")
