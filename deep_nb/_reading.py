@@ -90,7 +90,9 @@ def _check_keys(node: yaml.MappingNode) -> None:
         if isinstance(key, yaml.ScalarNode):
             name = key.tag, key.value
             if name in lines:
-                raise ValueError(f"{_line(key)} gives {short(key.value)} again, after {lines[name]}")
+                raise ValueError(
+                    f"{_line(key)} gives {short(key.value)} again, after {lines[name]}"
+                )
             lines[name] = _line(key)
 
 
@@ -99,7 +101,7 @@ def _line(node: yaml.Node) -> str:
 
 
 def check_netcdf(path: Path) -> None:
-    """Refuse a file that is not netCDF, or whose variables do not fit into the free memory.
+    """Refuse a netCDF file whose variables do not fit into the free memory.
 
     A few kilobytes can declare terabytes.
     """
@@ -107,8 +109,8 @@ def check_netcdf(path: Path) -> None:
     try:
         with netCDF4.Dataset(path) as dataset:
             needed = sum(_nbytes(variable) for variable in dataset.variables.values())
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a readable netCDF file: {error}") from None
+    except (OSError, RuntimeError):  # who reads it gets this error, too
+        return
     free = psutil.virtual_memory().available
     if needed > free:
         raise ValueError(
@@ -117,7 +119,7 @@ def check_netcdf(path: Path) -> None:
         )
 
 
-def _nbytes(variable: netCDF4.Variable) -> int:
+def _nbytes(variable: netCDF4.Variable[Any]) -> int:
     """Return the size of a variable in memory; a string counts as a pointer."""
     width = getattr(variable.dtype, "itemsize", 8)
     return math.prod(map(int, variable.shape)) * int(width)

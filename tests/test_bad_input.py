@@ -26,11 +26,10 @@ from matplotlib.figure import Figure
 import deep_nb
 from deep_nb import analysis, claims, plotting, replication
 from deep_nb._provenance import provenance
-from deep_nb.replication.verification import write_checksums
 
 from .conftest import SHORT
 from .test_public import CALLABLES, section
-from .test_replication import write_notebook
+from .test_replication import sign, write_notebook
 
 #: Cases per function; the long profile makes 10 000 in all.
 LONG = 130
@@ -85,7 +84,7 @@ def world():
     notebook.metadata["deep_nb"] = {**provenance(), **origin}
     nbformat.write(notebook, w.folder / "tiny" / "tiny.ipynb")
     w.table.to_csv(w.folder / "claims" / "claims.csv", index=False)
-    write_checksums(w.folder)
+    sign(w.folder)
     deep_nb.save(w.run, "run.nc")
     return w
 

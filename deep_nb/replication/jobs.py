@@ -171,25 +171,29 @@ def _jobs_of(entry: Entry, root: Path, profile: str) -> Iterator[Job]:
     notebook = as_path(entry.notebook, f"experiment {entry.name!r}: its notebook")
     for values in itertools.product(*entry.matrix.values()):
         combination = dict(zip(entry.matrix, values, strict=True))
-        try:
-            name = re.sub(r"\{(\w*)\}", lambda match: str(combination[match[1]]), entry.name)
-        except KeyError:
-            raise ValueError(
-                f"experiment {entry.name!r}: a name in braces must be one of its matrix: "
-                f"{', '.join(entry.matrix) or 'none'}"
-            ) from None
-        if not _NAME.fullmatch(name) or len(name.encode()) > LONGEST_JOB:
-            raise ValueError(
-                f"experiment {entry.name!r}: {short(name)} names a folder and may hold only "
-                f"letters, digits, '_', '-', '=', '+', and a point between digits, at most "
-                f"{LONGEST_JOB} bytes"
-            )
         yield Job(
-            name=name,
+            name=_name(entry, combination),
             notebook=(root / notebook).resolve(),
             parameters={**entry.parameters, **getattr(entry, profile), **combination},
             timeout=entry.timeout,
         )
+
+
+def _name(entry: Entry, combination: dict[str, Any]) -> str:
+    """Return the name of one experiment of a matrix."""
+    try:
+        name = re.sub(r"\{(\w*)\}", lambda match: str(combination[match[1]]), entry.name)
+    except KeyError:
+        raise ValueError(
+            f"experiment {entry.name!r}: a name in braces must be one of its matrix: "
+            f"{', '.join(entry.matrix) or 'none'}"
+        ) from None
+    if not _NAME.fullmatch(name) or len(name.encode()) > LONGEST_JOB:
+        raise ValueError(
+            f"experiment {entry.name!r}: {short(name)} names a folder and may hold only letters, "
+            f"digits, '_', '-', '=', '+', and a point between digits, at most {LONGEST_JOB} bytes"
+        )
+    return name
 
 
 def _check_parameters(job: Job) -> None:

@@ -16,6 +16,9 @@ from deep_nb._validation import short
 #: The only version of the notebook format that is read; Jupyter has written it since 2015.
 FORMAT = 4
 
+#: Turns IPython's ``%magic`` lines into Python.
+_TO_PYTHON = TransformerManager()  # type: ignore[no-untyped-call]
+
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
     """Read a Jupyter notebook; raise ValueError if the file does not hold one."""
@@ -87,7 +90,7 @@ def declared_parameters(path: Path) -> Declared:
             "cell: remove it"
         )
     try:
-        source = TransformerManager().transform_cell(notebook.cells[place].source)  # %magic lines
+        source = _TO_PYTHON.transform_cell(notebook.cells[place].source)
         return _declared(ast.parse(source), source.splitlines())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"the parameters cell of {path} is not Python: {error}") from None

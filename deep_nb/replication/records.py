@@ -23,7 +23,8 @@ LARGEST_RESULT = 2**36
 def check_name(name: str) -> str:
     """Return the relative POSIX path of a file inside a folder; refuse any other path."""
     path = as_path(name, "a file's name")
-    if path.anchor or ".." in path.parts or path.as_posix() != name or not name.isprintable():
+    inside = path.name and not path.anchor and ".." not in path.parts
+    if not (inside and path.as_posix() == name and name.isprintable()):
         raise ValueError("a file's name must be a printable relative path without '..'")
     return name
 
