@@ -119,7 +119,7 @@ def check_netcdf(path: Path) -> None:
         )
 
 
-def _nbytes(variable: netCDF4.Variable[Any]) -> int:
+def _nbytes(variable: "netCDF4.Variable[Any]") -> int:
     """Return the size of a variable in memory; a string counts as a pointer."""
     width = getattr(variable.dtype, "itemsize", 8)
     return math.prod(map(int, variable.shape)) * int(width)
