@@ -75,7 +75,7 @@ class Section:
 
 def read_sections(folder: Path) -> list[Section]:
     """Read every experiment of a batch."""
-    notebooks = sorted(folder.glob("*/*.ipynb"))
+    notebooks = sorted(folder.glob("[!.]*/*.ipynb"))
     if not notebooks:
         raise FileNotFoundError(
             f"no executed notebooks in {folder}: make them with deep-nb replicate"

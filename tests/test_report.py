@@ -226,6 +226,7 @@ def test_the_report_shows_each_experiment_with_its_settings_and_duration(folder,
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     change(copy / "n0" / "drawing.ipynb", seconds=62.04, started="2020-10-02T09:30:00+00:00")
+    shutil.copytree(copy / "n7", copy / ".ipynb_checkpoints")  # of no experiment
     change(copy / "n7" / "drawing.ipynb", seconds=45.96, parameters={"n": 7, "lr": 0.5})
     sign(copy)
     page = report(copy, tmp_path)

@@ -132,6 +132,7 @@ def test_checksums_find_changed_missing_and_additional_files(one):
         *(f"{'0' * 64}  {name}" for name in ("../../etc/passwd", "/etc/passwd", "a/../x", "x")),
         *(f"{'0' * 64}  {name}" for name in ("a/./x", "a//x", "a/x/", "a/\x1b[31m", "a" * 256)),
         "0" * 63 + "  a/x",
+        f"{'1' * 64}  a/x\n{'0' * 64}  a/x",
         "\0",
     ],
 )

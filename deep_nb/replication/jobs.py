@@ -118,8 +118,9 @@ def read_jobs(
     FileNotFoundError, OSError
         If the experiments file or a notebook is missing or cannot be read.
     ValueError
-        If an argument is not valid, an entry is malformed, two jobs have one name, no name matches
-        `only`, or a notebook lacks a parameter.
+        If an argument is not valid, the file gives a key twice or describes more than 10 000 jobs,
+        an entry is malformed, two jobs have one name, no name matches `only`, or a notebook is not
+        in Python, lacks a parameter, or uses one before the batch sets it.
 
     See Also
     --------

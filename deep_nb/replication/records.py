@@ -82,7 +82,8 @@ def state(job: Job, folder: str | Path) -> State:
     """Return whether the results of a job in a folder are done, stale, failed or missing.
 
     An experiment is done if it ended without an error, its files have the recorded checksums, and
-    its fingerprint (notebook, parameters, package, versions) has not changed since.
+    its fingerprint (notebook, parameters, package, versions) has not changed since. A damaged
+    record, or one with names outside the folder, makes it stale.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def state(job: Job, folder: str | Path) -> State:
     ValueError
         If an argument is not valid, or the job's notebook is damaged.
     OSError
-        If a file cannot be read.
+        If the job's notebook cannot be read.
 
     See Also
     --------

@@ -57,11 +57,11 @@ def read_checksums(folder: Path) -> dict[str, str]:
     for line in read_text(path).splitlines():
         match = _LINE.fullmatch(line)
         try:
-            if not match or "/" not in check_name(match[2]):
+            if not match or "/" not in check_name(match[2]) or match[2] in sums:
                 raise ValueError
         except ValueError:
             raise ValueError(
-                f"{path} is damaged: not a line of checksums: {line[:100]!r}"
+                f"{path} is damaged: not a line of checksums, or a second one: {line[:100]!r}"
             ) from None
         sums[match[2]] = match[1]
     return sums
