@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import netCDF4
+import pandas as pd
 import psutil
 import yaml
 
 from deep_nb._validation import short
 
 #: Maximum size in bytes of a file that is read as a whole, after decompression.
-LARGEST_FILE = 2**27
+LARGEST_FILE = 2**26
+#: Maximum number of columns in a table; pandas takes minutes for a million.
+MOST_COLUMNS = 10_000
 #: Maximum number of characters in a YAML text with its aliases expanded.
 LARGEST_YAML = 1_000_000
 
@@ -47,6 +50,15 @@ def read_text(path: Path, most: int = LARGEST_FILE) -> str:
         return io.TextIOWrapper(content, encoding="utf-8").read()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a UTF-8 text: {error}") from None
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """Return a table from a CSV file that `read_bytes` can read, with the options of pandas."""
+    content = io.BytesIO(read_bytes(path))
+    if any(line.count(b",") >= MOST_COLUMNS for line in content):
+        raise ValueError(f"{path} is too large: it may have at most {MOST_COLUMNS} columns")
+    content.seek(0)
+    return pd.read_csv(content, **options)
 
 
 def read_yaml(text: str) -> Any:

@@ -1,7 +1,6 @@
 """The report: one self-contained HTML page about a finished batch."""
 
 import base64
-import io
 import os
 import re
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from deep_nb._files import write_text
-from deep_nb._reading import read_bytes, read_text
+from deep_nb._reading import read_bytes, read_csv, read_text
 from deep_nb._validation import Frozen, as_path, mapping, table
 from deep_nb.claims import verdict_table
 from deep_nb.claims.evaluation import COLUMNS, TEXTS
@@ -125,9 +124,8 @@ def read_table(folder: Path) -> pd.DataFrame | None:
     path = folder / "claims" / "claims.csv"
     if not path.is_file():
         return None
-    content = io.BytesIO(read_bytes(path))
     try:
-        claims = pd.read_csv(content, dtype=dict.fromkeys(TEXTS, str))
+        claims = read_csv(path, dtype=dict.fromkeys(TEXTS, str))
         claims = claims[list(COLUMNS)].fillna({"at_best": "", "bound": ""})
         return table(claims, "it", NUMBERS, " ".join(TEXTS))
     except (KeyError, ValueError) as error:

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from deep_nb import _reading
-from deep_nb._reading import check_netcdf, read_bytes, read_text, read_yaml
+from deep_nb._reading import check_netcdf, read_bytes, read_csv, read_text, read_yaml
 from deep_nb._validation import as_path, printable
 from deep_nb.replication import jobs, read_jobs
 
@@ -68,6 +68,16 @@ def test_yaml_is_read_as_before():
     }  # fmt: skip
     assert read_yaml("{1: a, '1': b}") == {1: "a", "1": "b"}  # two keys
     assert read_yaml("a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}")["d"] == {"b": 3, "c": 2}
+
+
+@pytest.mark.parametrize("text", ["a,b,c\n1,2,3\n", "a\n1,2,3\n"])
+def test_a_table_may_have_exactly_the_most_columns(tmp_path, monkeypatch, text):
+    (tmp_path / "a.csv").write_text(text)
+    monkeypatch.setattr(_reading, "MOST_COLUMNS", 3)
+    assert read_csv(tmp_path / "a.csv").reset_index().to_numpy()[0, -1] == 3
+    monkeypatch.setattr(_reading, "MOST_COLUMNS", 2)
+    with pytest.raises(ValueError, match=r"a\.csv is too large: it may have at most 2 columns"):
+        read_csv(tmp_path / "a.csv")
 
 
 def test_a_netcdf_file_may_need_exactly_the_free_memory(tmp_path, monkeypatch):

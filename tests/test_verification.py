@@ -221,11 +221,20 @@ def test_files_that_expand_to_too_much_are_refused(one, tmp_path, name):
     (tmp_path / "two" / "a" / name).touch()
     if name.endswith(".gz"):
         with gzip.open(one / "a" / name, "wb", compresslevel=1) as file:
-            file.write(b"n\n" + bytes(2**27))
+            file.write(b"n\n" + bytes(2**26))
         assert (one / "a" / name).stat().st_size < 2**20
     else:
         os.truncate(one / "a" / name, 2**40)  # sparse: a terabyte on paper
-    with pytest.raises(ValueError, match=f"{name} is too large: it may have at most 134217728"):
+    with pytest.raises(ValueError, match=f"{name} is too large: it may have at most 67108864"):
+        compare(one, tmp_path / "two")
+
+
+@pytest.mark.parametrize("text", ["n{}\n3\n", "n\n3{}\n"])
+def test_a_table_of_too_many_columns_is_refused(one, tmp_path, text):
+    write(tmp_path / "two")
+    for root in (one, tmp_path / "two"):
+        (root / "a" / "t.csv").write_text(text.format("," * 4_000_000))
+    with pytest.raises(ValueError, match=r"t\.csv is too large: it may have at most 10000 columns"):
         compare(one, tmp_path / "two")
 
 

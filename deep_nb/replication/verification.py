@@ -1,19 +1,17 @@
 """Verification: files against their checksums, and two batches number by number."""
 
 import contextlib
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import differences
-from deep_nb._reading import check_netcdf, read_bytes, read_text
+from deep_nb._reading import check_netcdf, read_csv, read_text
 from deep_nb._validation import as_path, mapping, number, printable
 from deep_nb.replication.notebooks import read_notebook
 from deep_nb.replication.records import RECORD, check_name, damage, read_record
@@ -274,9 +272,8 @@ def _netcdf(path: Path) -> Pieces:
 
 
 def _table(path: Path) -> Pieces:
-    content = io.BytesIO(read_bytes(path))
     try:
-        table = pd.read_csv(content)
+        table = read_csv(path)
     except ValueError as error:
         raise ValueError(f"{path} is not a readable table: {error}") from None
     for name in table.columns:
