@@ -30,6 +30,7 @@ def given(path, **parameters):
         ("a, n = 1, 2", {"a": 1, "n": 2}),
         ("a, (n, b) = x, [2.5, None]", {"a": "x", "n": 2.5, "b": None}),
         ("a, n = f()", {"a": "f()[0]", "n": "f()[1]"}),
+        ("a, n = 1, 2, 3", {"a": "(1, 2, 3)[0]", "n": "(1, 2, 3)[1]"}),  # fails when it runs
         ("[a, *b] = 1, 2, 3\nn = 7", {"n": 7}),
         ("a = n = [1, 2]", {"a": [1, 2], "n": [1, 2]}),
         ("n = 5  # published: n = 5", {"n": 5}),
@@ -66,6 +67,7 @@ def test_a_parameters_cell_is_read_as_python(path, source, defaults):
         ("m = (n := 3)", "line 1, 'm = \\(n := 3\\)'"),
         ("n: int", "line 1, 'n: int'"),
         ("n = 1\ndel n", "line 2, 'del n'"),
+        ("n = 1\nn += 1\nprint(n)", r"line 2, 'n \+= 1', does more"),
     ],
 )
 def test_a_parameter_that_cannot_be_overridden_is_refused(path, source, line):
