@@ -82,19 +82,22 @@ def test_a_table_may_have_exactly_the_most_columns(tmp_path, monkeypatch, text):
 
 def test_a_netcdf_file_may_need_exactly_the_free_memory(tmp_path, monkeypatch):
     with netCDF4.Dataset(tmp_path / "a.nc", "w") as dataset:
-        dataset.createDimension("x", 3)
-        dataset.createDimension("y", 4)
-        dataset.createVariable("a", "f8", ("x", "y"))
+        dataset.createDimension("x", 3000)
+        dataset.createDimension("y", 4000)
+        dataset.createVariable("a", "f8", ("x", "y"), chunksizes=(1, 4000))
         dataset.createVariable("b", "i2", ("x",))
         dataset.createVariable("c", str, ("y",))
         dataset.createVariable("d", "f4")
-    need = 3 * 4 * 8 + 3 * 2 + 4 * 8 + 4
-    free = types.SimpleNamespace(available=need)
+    declared = 3000 * 4000 * 8 + 3000 * 2 + 4000 * 8 + 4
+    (tmp_path / "b.nc").write_bytes(b"not netCDF")
+    free = types.SimpleNamespace()
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
-    check_netcdf(tmp_path / "a.nc")
-    free.available -= 1
-    with pytest.raises(ValueError, match=r"a\.nc is too large: it needs 0 GB of memory"):
-        check_netcdf(tmp_path / "a.nc")
+    for name, need in (("a.nc", declared), ("b.nc", 10)):
+        free.available = need
+        check_netcdf(tmp_path / name)
+        free.available = need - 1
+        with pytest.raises(ValueError, match=f"{name} is too large: it needs .* GB of memory"):
+            check_netcdf(tmp_path / name)
 
 
 def test_the_number_of_experiments_and_the_length_of_names_are_bounded(tmp_path, monkeypatch):

@@ -103,6 +103,13 @@ def test_a_file_in_a_sub_folder_is_part_of_a_record(job, tmp_path):
     assert state(job, folder).why == ["sub/a b.csv: is a link"]
 
 
+def test_a_huge_run_is_refused(tmp_path):
+    (tmp_path / "run.nc").touch()
+    os.truncate(tmp_path / "run.nc", 2**42)
+    with pytest.raises(ValueError, match=r"run\.nc is too large: it needs 4398 GB of memory"):
+        deep_nb.load(tmp_path / "run.nc")
+
+
 def test_a_huge_file_is_stale_without_being_read(job, tmp_path):
     folder = tmp_path / "out" / "n"
     change(folder, files={"a": DIGEST})
