@@ -67,11 +67,13 @@ def test_a_hostile_name_makes_a_record_stale(job, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "digest", ["", "0" * 63, "0" * 64 + "\n", "g" * 64, "x\n" + DIGEST, 3, None]
+    "digest", ["", "0" * 63, "0" * 65, "0" * 64 + "\n", "g" * 64, "x\n" + DIGEST, 3, None]
 )
 def test_a_checksum_of_another_form_makes_a_record_stale(job, tmp_path, digest):
     change(tmp_path / "out" / "n", files={"a": digest})
-    assert state(job, tmp_path / "out" / "n").status == "stale"
+    at = state(job, tmp_path / "out" / "n")
+    assert at.status == "stale"
+    assert at.why[0].startswith("its record cannot be used: ")
 
 
 @pytest.mark.parametrize(

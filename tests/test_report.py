@@ -228,8 +228,11 @@ def test_the_report_shows_each_experiment_with_its_settings_and_duration(folder,
     change(copy / "n0" / "drawing.ipynb", seconds=62.04, started="2020-10-02T09:30:00+00:00")
     shutil.copytree(copy / "n7", copy / ".ipynb_checkpoints")  # of no experiment
     change(copy / "n7" / "drawing.ipynb", seconds=45.96, parameters={"n": 7, "lr": 0.5})
+    (copy / "n7" / "sub").mkdir()
+    shutil.copy(copy / "n7" / "empty.svg", copy / "n7" / "sub")
     sign(copy)
     page = report(copy, tmp_path)
+    assert sum(address.startswith("data:") for address in page.addresses) == 3
     assert page.row("n0")[1:] == [
         "n = 0", "2020-10-02T09:30:00", "62.0",
         "failed: ZeroDivisionError: division by zero (in cell 3)",
@@ -281,6 +284,8 @@ def test_files_are_verified_before_they_are_read(folder, tmp_path, file):
         "SHA-256; deep-nb verify lists them\n"
     )
     assert not (copy / "report.html").exists()
+    (copy / "n0" / "new.md").touch()
+    assert f"{file}: differs from its SHA-256, and 1 more; " in run("report", copy).stderr
 
 
 @pytest.mark.parametrize(

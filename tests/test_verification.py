@@ -168,6 +168,8 @@ def test_everything_that_is_not_listed_is_reported(one):
     (one / "elsewhere").symlink_to(one / "a")
     (one / "benchmarks").mkdir()  # holds figures, but no experiment
     (one / "benchmarks" / "growth.svg").touch()
+    (one / ".working").mkdir()  # of the batch
+    (one / ".working" / "t.csv").touch()
     assert verify(one) == (5, [
         "a/.hidden: not listed", "a/folder: not listed", "a/gone: not listed",
         "a/link: not listed", "a/pipe.svg: not listed", "a/sub/deep/x.csv: not listed",
@@ -181,14 +183,20 @@ def test_files_in_sub_folders_are_listed_verified_and_compared(one, tmp_path):
     for root, mse in ((one, 1), (tmp_path / "two", 2)):
         (root / "a" / "sub").mkdir()
         (root / "a" / "sub" / "mse.csv").write_text(f"mse\n{mse}\n")
+        other = new_notebook(metadata={"deep_nb": {"parameters": {"n": mse}}})  # not this one's
+        nbformat.write(other, root / "a" / "sub" / "x.ipynb")
         sign(root)
         assert "a/sub/mse.csv" in read_checksums(root)
-        assert verify(root) == (6, [])
+        assert verify(root) == (7, [])
+    (one / "a" / ".ipynb_checkpoints").mkdir()
+    (one / "a" / ".ipynb_checkpoints" / "t.csv").write_text("n\n5\n")
     count, different = compare(one, tmp_path / "two")
-    assert count == 5
+    assert count == 6
     assert different == ["a/sub/mse.csv: column mse: 1 of 1 differ, most 1.0 against 2.0"]
     (one / "a" / "sub" / "mse.csv").write_text("mse\n3\n")
-    assert verify(one)[1] == ["a/sub/mse.csv: differs from its SHA-256"]
+    assert verify(one)[1] == [
+        "a/sub/mse.csv: differs from its SHA-256", "a/.ipynb_checkpoints/t.csv: not listed",
+    ]  # fmt: skip
 
 
 def test_what_replaces_a_listed_file_is_reported(one, tmp_path):
