@@ -359,3 +359,4 @@ def test_texts_that_no_file_can_hold_are_escaped(folder, tmp_path):
     page = report(copy, tmp_path)
     assert page.row("n7")[1] == r"n = \ud800"
     assert page.row("n7")[4] == r"failed: \udfff"
+    assert " 2 failed." in " ".join(" ".join(page.words).split())
