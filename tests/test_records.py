@@ -277,10 +277,14 @@ def test_aliases_and_merges_within_the_limit_are_read(job, tmp_path):
 
 
 def test_claims_are_read_with_the_same_care():
-    with pytest.raises(ValueError, match="line 2 gives 'claims' again, after line 1"):
+    with pytest.raises(
+        ValueError, match="the claims are not YAML: line 2 gives 'claims' again, after"
+    ):
         read_claims("claims: []\nclaims: []")
     with pytest.raises(ValueError, match="expands to more than 1000000 characters"):
         read_claims(ALIASES)
+    with pytest.raises(ValueError, match="^the claims must be a mapping"):
+        read_claims("[]")
 
 
 @pytest.fixture(scope="module")

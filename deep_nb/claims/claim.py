@@ -125,10 +125,12 @@ def read_claims(text: str | None = None) -> list[Claim]:
     """
     if text is None:
         text = files("deep_nb").joinpath("claims/claims.yml").read_text(encoding="utf-8")
+    check_text(text, "text")
     try:
-        content = mapping(read_yaml(check_text(text, "text")), "the claims")
+        content = read_yaml(text)
     except ValueError as error:
         raise ValueError(f"the claims are not YAML: {error}") from None
+    content = mapping(content, "the claims")
     if list(content) != ["claims"] or not isinstance(content["claims"], list):
         raise ValueError("the claims must be one list named 'claims'")
     claims = [Claim(**mapping(item, "a claim")) for item in content["claims"]]
