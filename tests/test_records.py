@@ -283,7 +283,7 @@ def test_claims_are_read_with_the_same_care():
         read_claims("claims: []\nclaims: []")
     with pytest.raises(ValueError, match="expands to more than 1000000 characters"):
         read_claims(ALIASES)
-    with pytest.raises(ValueError, match="^the claims must be a mapping"):
+    with pytest.raises(ValueError, match=r"^the claims must be a mapping"):
         read_claims("[]")
 
 
