@@ -44,6 +44,17 @@ def short(value: object) -> str:
     return lines[0] if len(lines) == 1 and len(text) <= 200 else f"a {type(value).__name__}"
 
 
+def printable(text: str) -> str:
+    """Return a text with its control characters and lone surrogates as escapes.
+
+    A terminal would obey the former, and no file can hold the latter.
+    """
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 def did_you_mean(value: object, words: Iterable[str]) -> str:
     """Return ``" (did you mean …?)"`` for the nearest word, or an empty string."""
     by_lower = {word.lower(): word for word in words}
@@ -150,9 +161,12 @@ def as_path(value: Any, what: str) -> Path:
                 f"{what} starts with the home folder of an unknown user, {short(path.parts[0])}; "
                 "for a file or folder of this name, put ./ before it"
             )
-        if all(len(part) <= LONGEST_PART for part in path.parts):
-            # Path drops the ./ of "./~name", which must not become a home folder the next time.
-            return path.absolute() if str(path).startswith("~") else path
+        try:
+            if all(len(os.fsencode(part)) <= LONGEST_PART for part in path.parts):
+                # Path drops the ./ of "./~name", which must not become a home folder next time.
+                return path.absolute() if str(path).startswith("~") else path
+        except UnicodeEncodeError:  # a lone surrogate
+            pass
     raise _refuse(value, what, "a valid path (str or os.PathLike)")
 
 
@@ -352,7 +366,7 @@ class Frozen(BaseModel):
     def _explain(cls, error: ValidationError) -> str:
         lines = []
         for item in error.errors()[:SHOWN_ERRORS]:
-            name = ".".join(str(part) for part in item["loc"])
+            name = printable(".".join(str(part) for part in item["loc"]))[:LONGEST_NAME]
             if item["type"] == "extra_forbidden":
                 names = list(cls.model_fields)
                 lines.append(

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from deep_nb import replication
 from deep_nb._files import check_writable
 from deep_nb._printing import lenient_output
-from deep_nb._validation import as_path, did_you_mean, select
+from deep_nb._validation import as_path, did_you_mean, printable, select
 from deep_nb.analysis import network_table, step_is_stable
 from deep_nb.claims import evaluate, measure_all, read_claims, unstable_steps
 from deep_nb.engines import ENGINES
@@ -45,7 +45,7 @@ class Group(click.Group):
         except (click.exceptions.Exit, click.Abort):  # click's own, such as after --help
             raise
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
 
 
 class Word(click.Choice[str]):
@@ -221,7 +221,8 @@ def list_experiments(experiments: Path, profile: str, only: tuple[str, ...]) -> 
     """List the experiments and their parameters."""
     for job in replication.read_jobs(experiments, profile, only or None):
         parameters = " ".join(f"{name}={value}" for name, value in job.parameters.items())
-        click.echo(f"{job.name:<16} {job.notebook.name:<28} {parameters}".rstrip())
+        line = f"{job.name:<16} {job.notebook.name:<28} {parameters}".rstrip()
+        click.echo(printable(line))
 
 
 @main.command()
@@ -285,7 +286,7 @@ def replicate(
         replication.collect_figures(good, folder, figures)
     _print_outcomes(jobs, folder, outcomes)
     for outcome in failed:
-        click.echo(f"\n{outcome.name} failed: {outcome.error.strip()}", err=True)
+        click.echo(f"\n{outcome.name} failed: {printable(outcome.error.strip())}", err=True)
     if failed:
         sys.exit(1)
 

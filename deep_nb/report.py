@@ -6,25 +6,29 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import jinja2
 import pandas as pd
+from pydantic import Field
 
 from deep_nb._files import write_text
-from deep_nb._validation import as_path, mapping, short, table, text
+from deep_nb._reading import read_bytes, read_csv, read_text
+from deep_nb._validation import Frozen, as_path, mapping, table
 from deep_nb.claims import verdict_table
 from deep_nb.claims.evaluation import COLUMNS, TEXTS
 from deep_nb.models import MODELS
 from deep_nb.replication.notebooks import read_notebook
+from deep_nb.replication.verification import CHECKSUMS, verify
 
 _DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 
 #: Columns of the claims table that hold numbers; those with "?" may be empty.
 NUMBERS = "estimate? low? high? p? networks settings reproduced_at not_reproduced_at"
 
-#: Entries of a provenance that the report shows.
-ORIGIN = ("deep_nb", "commit", "python", "versions", "platform", "cpu", "cores")
+#: Entries of an origin that experiments with the same code, versions and machine share.
+PROVENANCE = ("deep_nb", "commit", "python", "versions", "platform", "cpu", "cores")
 
 _MARKS = "<!-- claims: begin -->\n", "<!-- claims: end -->\n"
 
@@ -35,6 +39,22 @@ class Figure:
 
     caption: str
     source: str
+
+
+class Origin(Frozen):
+    """What the batch writes into an executed notebook, checked because others may change it."""
+
+    parameters: dict[str, Any]
+    started: str
+    seconds: float = Field(ge=0)
+    error: str
+    deep_nb: str
+    commit: str
+    python: str
+    versions: dict[str, str]
+    platform: str
+    cpu: str
+    cores: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +74,7 @@ class Section:
 
 def read_sections(folder: Path) -> list[Section]:
     """Read every experiment of a batch."""
-    notebooks = sorted(folder.glob("*/*.ipynb"))
+    notebooks = sorted(folder.glob("[!.]*/*.ipynb"))
     if not notebooks:
         raise FileNotFoundError(
             f"no executed notebooks in {folder}: make them with deep-nb replicate"
@@ -65,16 +85,11 @@ def read_sections(folder: Path) -> list[Section]:
 def _section(path: Path) -> Section:
     notebook = read_notebook(path)
     try:
-        provenance = mapping(notebook.metadata["deep_nb"], "deep_nb")
-        parameters = mapping(provenance["parameters"], "parameters")
-        error, started = str(provenance["error"]), str(provenance["started"])
-        seconds = float(provenance["seconds"])
-        origin = {name: provenance[name] for name in ORIGIN}
-        text(origin["commit"], "commit")
-        mapping(origin["versions"], "versions")
-    except (KeyError, TypeError, ValueError) as wrong:
+        given = mapping(notebook.metadata.get("deep_nb"), "deep_nb")
+        origin = Origin(**{name: given[name] for name in Origin.model_fields if name in given})
+    except ValueError as wrong:
         what = f"{path} is not an executed notebook of deep-nb replicate"
-        raise ValueError(f"{what}: {short(wrong)}") from None
+        raise ValueError(f"{what}: {wrong}") from None
     headings = [
         match[1]
         for cell in notebook.cells
@@ -85,20 +100,20 @@ def _section(path: Path) -> Section:
         name=path.parent.name,
         title=headings[0] if headings else path.stem,
         pages=[page for page in (path.with_suffix(".html"), path) if page.is_file()],
-        parameters=parameters,
-        started=started,
-        seconds=seconds,
-        error=error,
-        provenance=origin,
-        figures=[_figure(figure) for figure in sorted(path.parent.glob("*.svg"))],
+        parameters=origin.parameters,
+        started=origin.started,
+        seconds=origin.seconds,
+        error=origin.error,
+        provenance=origin.model_dump(include=set(PROVENANCE)),
+        figures=[_figure(figure) for figure in sorted(path.parent.rglob("*.svg"))],
     )
 
 
 def _figure(path: Path) -> Figure:
-    content = path.read_bytes()
+    content = read_bytes(path)
     try:
         caption = ElementTree.fromstring(content).findtext(f".//{_DESCRIPTION}") or path.stem
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # or unknown encodings
         raise ValueError(f"{path} is not a complete SVG figure: {error}") from None
     encoded = base64.b64encode(content).decode("ascii")
     return Figure(caption, f"data:image/svg+xml;base64,{encoded}")
@@ -110,7 +125,7 @@ def read_table(folder: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        claims = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str))
+        claims = read_csv(path, dtype=dict.fromkeys(TEXTS, str))
         claims = claims[list(COLUMNS)].fillna({"at_best": "", "bound": ""})
         return table(claims, "it", NUMBERS, " ".join(TEXTS))
     except (KeyError, ValueError) as error:
@@ -135,34 +150,39 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
     Raises
     ------
     FileNotFoundError, OSError
-        If the folder does not contain any executed notebook, a file cannot be read, or the page
-        cannot be written.
+        If the folder does not contain ``SHA256SUMS`` or any executed notebook, a file cannot be
+        read, or the page cannot be written.
     ValueError
-        If an argument is not a path, or a file is damaged.
+        If an argument is not a path, a file is damaged, or the files of the experiments do not
+        agree with ``SHA256SUMS``.
 
     See Also
     --------
     deep_nb.replication.replicate : Execute the experiments.
+    deep_nb.replication.verify : List the files that do not agree with ``SHA256SUMS``.
     deep_nb.claims.evaluate : Make the claims table that the report shows.
 
     Examples
     --------
-    >>> import pathlib, tempfile
+    >>> import hashlib, pathlib, tempfile
     >>> import deep_nb, nbformat
     >>> origin = {"parameters": {"n": 1}, "started": "2020-06-14", "seconds": 1.5, "error": ""}
     >>> origin |= {"deep_nb": "0.2.0", "commit": "", "python": "3.11", "versions": {}}
     >>> origin |= {"platform": "Linux", "cpu": "unknown", "cores": 2}
     >>> notebook = nbformat.v4.new_notebook(metadata={"deep_nb": origin})
     >>> with tempfile.TemporaryDirectory() as name:
-    ...     experiment = pathlib.Path(name, "xor")
-    ...     experiment.mkdir()
-    ...     nbformat.write(notebook, experiment / "xor.ipynb")
+    ...     path = pathlib.Path(name, "xor", "xor.ipynb")
+    ...     path.parent.mkdir()
+    ...     nbformat.write(notebook, path)
+    ...     digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    ...     _ = pathlib.Path(name, "SHA256SUMS").write_text(f"{digest}  xor/xor.ipynb")
     ...     page = deep_nb.write_report(name)
     ...     "<td>done</td>" in page.read_text()
     True
     """
     folder = as_path(folder, "folder")
     target = folder / "report.html" if target is None else as_path(target, "target")
+    _check_files(folder)
     sections = read_sections(folder)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deep_nb", "."),
@@ -178,10 +198,26 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
         sections=sections,
         models={name: dict(model) | dict(model.hyper) for name, model in MODELS.items()},
         origins=_origins(sections),
-        link=lambda path: Path(os.path.relpath(path.resolve(), root)).as_posix(),
+        link=lambda path: _link(path.resolve(), root),
     )
-    write_text(target, page)
+    write_text(target, page.encode("utf-8", "backslashreplace").decode())  # lone surrogates
     return target
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse a batch whose files are not those that its experiments left."""
+    _, wrong = verify(folder)
+    if wrong:
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise ValueError(
+            f"the files in {folder} do not agree with {CHECKSUMS}: {wrong[0]}{more}; deep-nb "
+            "verify lists them"
+        )
+
+
+def _link(path: Path, root: Path) -> str:
+    """Return the relative address of a file, in which a name cannot act as a scheme or query."""
+    return quote(os.fsencode(Path(os.path.relpath(path, root)).as_posix()))
 
 
 def _origins(sections: list[Section]) -> list[tuple[dict[str, Any], list[str]]]:
@@ -199,7 +235,7 @@ def _origins(sections: list[Section]) -> list[tuple[dict[str, Any], list[str]]]:
 
 def insert_claims(page: Path, claims: pd.DataFrame) -> None:
     """Put the table of verdicts between the marks of a Markdown page."""
-    content = page.read_text(encoding="utf-8")
+    content = read_text(page)
     before, begin, rest = content.partition(_MARKS[0])
     _, end, after = rest.partition(_MARKS[1])
     if not begin or not end:

@@ -18,12 +18,14 @@ import xarray as xr
 
 from deep_nb._files import check_writable, replacing
 from deep_nb._netcdf import read_netcdf, write_netcdf
+from deep_nb._reading import check_netcdf
 from deep_nb._validation import as_path, one_of, short
 from deep_nb.dynamics import EngineName
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.problem import Flags, Problem
 from deep_nb.randomness import check_seeds
-from deep_nb.tasks import Task
+from deep_nb.tasks import Task, one_hot
+from deep_nb.topology import Layout
 
 #: What `train` records on request, and the variables this adds.
 RECORDS = {"weights": ("W_epochs", "b_epochs"), "trajectories": ("S_epochs",)}
@@ -254,6 +256,7 @@ def _read(run: Any) -> tuple[dict[str, Any], Problem]:
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         what = f"{type(error).__name__}: {error}"
         raise ValueError(f"this dataset is not a run of deep_nb.train: {what}") from None
+    _check_sizes(run, given["model"], given["hyper"])
     flags = Flags(**{name: given[name] for name in Flags.model_fields})
     problem = Problem.of(given["model"], given["task"], given["hyper"], flags, given["topology"])
     _check_consistency(run, problem, record)
@@ -278,6 +281,33 @@ def _check_variable(run: xr.Dataset, name: str) -> None:
         raise ValueError(f"{name} has dimensions {found.dims}, expected {dims}{hint}")
     if found.dtype.kind != kind:
         raise ValueError(f"{name} is of type {found.dtype}, expected one of kind {kind!r}")
+
+
+def _check_sizes(run: xr.Dataset, model: Model, hyper: Hyperparameters) -> None:
+    """Refuse a run whose sizes are not those that its task, model and hyperparameters give.
+
+    This comes before `Problem.of`, which makes arrays of these sizes.
+    """
+    Y = one_hot(run["Y"].values) if model.one_hot else run["Y"].values
+    layout = Layout(run["X"].shape[1], model.bias_neuron, hyper.N_H, Y.shape[1])
+    expected = {
+        "epoch": hyper.n_epochs,
+        "snapshot": hyper.n_epochs + 1,
+        "step": hyper.T1 + hyper.T2 + 1,
+        **dict.fromkeys(("pre", "post", "neuron"), layout.N),
+    }
+    for dim, size in expected.items():
+        if run.sizes.get(dim, size) != size:
+            raise ValueError(
+                f"this run has {run.sizes[dim]} of the dimension {dim!r}, but its settings give "
+                f"{size}: analyse the whole run, then select along {dim}"
+            )
+    for phase, most in (("free", hyper.T1), ("nudged", hyper.T2)):
+        steps = run[f"steps_{phase}"].values.max()
+        if steps > most:
+            raise ValueError(
+                f"this run took {steps} steps in a {phase} phase, but its settings give {most}"
+            )
 
 
 def _check_consistency(run: xr.Dataset, problem: Problem, record: tuple[str, ...]) -> None:
@@ -443,7 +473,8 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     OSError
         If the file does not exist or cannot be read.
     ValueError
-        If the file is not a run, was saved by deep_nb 0.1, or `path` is not a path.
+        If the file is not a run, does not fit into the free memory, was saved by deep_nb 0.1, its
+        sizes and settings disagree, or `path` is not a path.
 
     See Also
     --------
@@ -459,8 +490,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     source = as_path(path, "path")
     if source.is_dir():
         raise ValueError(f"{source} is a folder, not a netCDF file")
-    if not source.is_file():
-        raise FileNotFoundError(f"no such file: {source}")
+    check_netcdf(source)
     try:
         run = read_netcdf(source)
     except Exception as error:  # xarray trusts what it reads, so any kind of error can occur

@@ -16,9 +16,9 @@ from deep_nb.claims import read_claims
 from deep_nb.claims.evaluation import COLUMNS, TEXTS
 from deep_nb.replication import compare, read_jobs, replicate, state, verify
 from deep_nb.replication.records import read_record
-from deep_nb.report import insert_claims, read_table, write_report
+from deep_nb.report import insert_claims, read_sections, read_table, write_report
 
-from .test_replication import write_notebook
+from .test_replication import sign, write_notebook
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("files")]
 
@@ -40,6 +40,10 @@ def against(root):
     return compare(root / "out", root / "good"), compare(root / "good", root / "out")
 
 
+def sections(root):
+    return read_sections(root / "out")
+
+
 def block(root):
     return kept(root / "blocks", {"a": 1}, lambda: deep_nb.load(root / "good" / "n" / "run.nc"))
 
@@ -50,15 +54,15 @@ READERS = {
     "tiny.ipynb": [jobs],
     "claims.yml": [lambda root: read_claims((root / "claims.yml").read_text(encoding="utf-8"))],
     "page.md": [lambda root: insert_claims(root / "page.md", read_table(root / "good"))],
-    "out/SHA256SUMS": [lambda root: verify(root / "out")],
+    "out/SHA256SUMS": [lambda root: verify(root / "out"), lambda root: write_report(root / "out")],
     "out/n/record.json": [
         lambda root: read_record(root / "out" / "n"),
         lambda root: state(jobs(root)[0], root / "out" / "n"),
     ],
-    "out/n/tiny.ipynb": [lambda root: write_report(root / "out"), against],
+    "out/n/tiny.ipynb": [sections, against],
     "out/n/run.nc": [lambda root: deep_nb.load(root / "out" / "n" / "run.nc"), against],
-    "out/n/mse.svg": [lambda root: write_report(root / "out")],
-    "out/claims/claims.csv": [lambda root: write_report(root / "out"), against],
+    "out/n/mse.svg": [sections],
+    "out/claims/claims.csv": [lambda root: read_table(root / "out"), against],
     "blocks": [block],
 }
 
@@ -73,6 +77,7 @@ def batch(tmp_path_factory):
     shutil.copytree(root / "out" / "n", root / "out" / "claims")
     row = dict.fromkeys(COLUMNS, 1) | dict.fromkeys(TEXTS, "xor")
     pd.DataFrame([row]).to_csv(root / "out" / "claims" / "claims.csv", index=False)
+    sign(root / "out")
     shutil.copytree(root / "out", root / "good")
     shutil.copy(Path(deep_nb.__file__).parent / "claims" / "claims.yml", root)
     (root / "page.md").write_text("<!-- claims: begin -->\n<!-- claims: end -->\n")

@@ -25,14 +25,11 @@ from matplotlib.figure import Figure
 
 import deep_nb
 from deep_nb import analysis, claims, plotting, replication
-from deep_nb._files import sha256
 from deep_nb._provenance import provenance
-from deep_nb.replication.records import Record, write_record
-from deep_nb.replication.verification import write_checksums
 
 from .conftest import SHORT
 from .test_public import CALLABLES, section
-from .test_replication import write_notebook
+from .test_replication import sign, write_notebook
 
 #: Cases per function; the long profile makes 10 000 in all.
 LONG = 130
@@ -87,10 +84,7 @@ def world():
     notebook.metadata["deep_nb"] = {**provenance(), **origin}
     nbformat.write(notebook, w.folder / "tiny" / "tiny.ipynb")
     w.table.to_csv(w.folder / "claims" / "claims.csv", index=False)
-    files = {"claims.csv": sha256(w.folder / "claims" / "claims.csv")}
-    record = Record(error="", origin={}, fingerprint={}, files=files)
-    write_record(record, w.folder / "claims")
-    write_checksums(w.folder)
+    sign(w.folder)
     deep_nb.save(w.run, "run.nc")
     return w
 
@@ -720,11 +714,11 @@ MENDED = {
     ),
     "every second epoch": (
         lambda: good("analysis.learned", run=world().run.isel(epoch=slice(None, None, 2))),
-        "this run must have every epoch from 0 to 3",
+        "this run has 2 of the dimension 'epoch', but its settings give 4",
     ),
     "every second snapshot": (
         lambda: good("analysis.jacobian", run=world().run.isel(snapshot=slice(None, None, 2))),
-        "this run must have every snapshot from 0 to 4",
+        "this run has 3 of the dimension 'snapshot', but its settings give 5",
     ),
     "weights without synapses": (
         lambda: good("predict", run=world().run.assign(W=world().run["W"] + 1.0)),

@@ -6,8 +6,11 @@ from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook
 
 import deep_nb
+from deep_nb._files import sha256
 from deep_nb.cli import main
 from deep_nb.replication import read_jobs, replicate
+from deep_nb.replication.records import RECORD, Record, write_record
+from deep_nb.replication.verification import write_checksums
 
 from .conftest import assert_same
 
@@ -25,6 +28,15 @@ def write_notebook(path, source, parameters="n = 1\noutput = ''"):
         cells.insert(0, new_code_cell(parameters, metadata={"tags": ["parameters"]}))
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+
+
+def sign(root):
+    """Record the files of each experiment as they are, like a batch does."""
+    for folder in (path for path in root.iterdir() if path.is_dir()):
+        paths = [p for p in folder.rglob("*") if p.is_file() and p.name != RECORD]
+        files = {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+        write_record(Record(error="", origin={}, fingerprint={}, files=files), folder)
+    write_checksums(root)
 
 
 @pytest.fixture
@@ -62,6 +74,19 @@ def test_a_default_value_that_json_cannot_hold_is_kept_as_text(batch, tmp_path):
     write_notebook(tmp_path / "tiny.ipynb", "print(n)", "n = (1, 2)\ns = {1, 2}\noutput = ''")
     defaults = read_jobs(batch, only="last")[0].defaults
     assert (defaults["n"], defaults["s"]) == ((1, 2), "{1, 2}")
+
+
+def test_numbers_of_a_matrix_can_be_in_a_name(batch):
+    batch.write_text(
+        "experiments:\n"
+        "  - {name: 'lr={n}', notebook: tiny.ipynb, matrix: {n: [0.5, 1.0e-05, 2.0e+20, -3]}}\n"
+        "  - {name: v1.5, notebook: tiny.ipynb}\n"
+    )
+    assert [(job.name, job.parameters) for job in read_jobs(batch)] == [
+        ("lr=0.5", {"n": 0.5}), ("lr=1e-05", {"n": 1e-05}), ("lr=2e+20", {"n": 2e20}),
+        ("lr=-3", {"n": -3}), ("v1.5", {}),
+    ]  # fmt: skip
+    assert [job.name for job in read_jobs(batch, only="lr=0.5")] == ["lr=0.5"]
 
 
 def test_a_failed_experiment_keeps_its_notebook_and_the_others_run(batch, tmp_path):
@@ -112,7 +137,7 @@ def test_a_file_in_place_of_a_folder_fails_only_its_experiment(batch, tmp_path):
         ("experiments: [{name: a, notebook: tiny.ipynb, parameters: {m: 1}}]",
          "experiment 'a': tiny.ipynb has no parameter 'm'.*allowed: n, output"),
         ("experiments: [{name: a, notebook: bare.ipynb}]",
-         "bare.ipynb has no parameter 'output'; allowed: none"),
+         r"bare.ipynb must have one code cell tagged 'parameters'.* it has none"),
         ("experiments: [{name: a, notebook: tiny.ipynb, profiles: {}}]", "unknown name 'profiles'"),
         ("experiments: [{name: ../a, notebook: tiny.ipynb}]", "Entry.name = '../a'"),
         ("experiments: [{name: a}]", "needs a value for 'notebook'"),
@@ -124,6 +149,13 @@ def test_a_file_in_place_of_a_folder_fails_only_its_experiment(batch, tmp_path):
         ("experiments: []", "does not describe any experiment"),
         ("experiments: [{name: '{m}', notebook: tiny.ipynb, matrix: {n: [1]}}]",
          "a name in braces must be one of its matrix: n"),
+        ("experiments: [{name: '{}', notebook: tiny.ipynb, matrix: {n: [1]}}]",
+         "a name in braces must be one of its matrix: n"),
+        ("experiments: [{name: '{n.real}', notebook: tiny.ipynb, matrix: {n: [1]}}]",
+         "'{n.real}' names a folder"),
+        *((f"experiments: [{{name: '{{n}}', notebook: tiny.ipynb, matrix: {{n: ['{name}']}}}}]",
+           f"'{name[:20]}.*' names a folder")
+          for name in ("..", ".5", "1.", "report.html", "1..5", "x" * 201, "é" * 101, "a b")),
         ("experiments: [{name: '{n}', notebook: tiny.ipynb, matrix: {n: ['../../x']}}]",
          "'../../x' names a folder and may hold only letters"),
         ("experiments: [{name: a, notebook: tiny.ipynb, parameters: {output: x}}]",

@@ -1,8 +1,11 @@
 """The report of a small executed batch: a figure, a failure, and a claims table."""
 
+import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pandas as pd
@@ -11,9 +14,10 @@ import pytest
 from deep_nb._provenance import provenance
 from deep_nb.claims.evaluation import COLUMNS
 from deep_nb.replication import read_jobs, replicate
+from deep_nb.replication.verification import write_checksums
 from deep_nb.report import read_sections
 
-from .test_replication import run, write_notebook
+from .test_replication import run, sign, write_notebook
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("report")]
 
@@ -42,23 +46,54 @@ def folder(tmp_path_factory):
     row |= {"bound": None, "p": None}
     row |= {"networks": 100, "rule": "above 0.5", "verdict": "not reproduced", "settings": 9}
     row |= {"reproduced_at": 0, "not_reproduced_at": 8, "at_best": None, "command": "deep-nb c"}
-    pd.DataFrame([row]).to_csv(claims / "claims.csv", index=False)
+    other = {**row, "id": "2b", "task": "and", "bound": "≤", "p": 0.000123, "at_best": "reproduced"}
+    other |= {"estimate": -12.3456, "low": -20, "high": -1.5, "settings": 0}
+    pd.DataFrame([row, other]).to_csv(claims / "claims.csv", index=False)
+    sign(root / "out")
     return root / "out"
 
 
 class Page(HTMLParser):
-    """The addresses and the text of an HTML page."""
+    """The addresses, ids, text and rows of tables of an HTML page."""
 
     def __init__(self, text):
         super().__init__()
-        self.addresses, self.words = [], []
+        self.addresses, self.ids, self.words, self.rows = [], [], [], []
+        self.inside = False  # of a cell
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.inside = True
 
     def handle_data(self, data):
         self.words.append(data)
+        if self.inside:
+            self.rows[-1][-1] += data
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.inside = False
+            self.rows[-1][-1] = " ".join(self.rows[-1][-1].split())
+        elif tag == "table":
+            self.rows.append([])
+
+    def row(self, *first):
+        """Return the other cells of the only row that starts with these."""
+        (found,) = [r for r in self.rows if r[: len(first)] == list(first)]
+        return found[len(first) :]
+
+
+def report(folder, tmp_path):
+    """Return the report of a folder, read from the page that the command writes."""
+    result = run("report", folder, "-o", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    return Page((tmp_path / "page.html").read_text())
 
 
 def test_the_report_is_self_contained_and_shows_the_provenance(folder, tmp_path):
@@ -73,7 +108,7 @@ def test_the_report_is_self_contained_and_shows_the_provenance(folder, tmp_path)
     outside = [a for a in parsed.addresses if not a.startswith(("data:image/svg+xml;base64,", "#"))]
     # Page and notebook of two experiments, in the table and above the figures.
     assert len(outside) == 8
-    assert all((page.parent / link).is_file() for link in outside)
+    assert all((page.parent / unquote(link)).is_file() for link in outside)
     assert "http" not in text.replace("http://www.w3.org", "")
     assert "DEEP learns <XOR>" in words
     assert "not reproduced" in words
@@ -94,15 +129,19 @@ def test_the_report_is_self_contained_and_shows_the_provenance(folder, tmp_path)
     assert written.endswith("after\n")
 
 
+def change(path, **origin):
+    """Change the metadata of an executed notebook."""
+    notebook = json.loads(path.read_text())
+    notebook["metadata"]["deep_nb"] |= origin
+    path.write_text(json.dumps(notebook))
+
+
 def test_experiments_with_different_code_are_marked(folder, tmp_path):
-    notebook = nbformat.read(folder / "n7" / "drawing.ipynb", as_version=4)
-    kept = (folder / "n7" / "drawing.ipynb").read_text()
-    notebook.metadata["deep_nb"]["commit"] = "0" * 40 + "+"
-    nbformat.write(notebook, folder / "n7" / "drawing.ipynb")
-    result = run("report", folder, "-o", tmp_path / "r.html")
-    (folder / "n7" / "drawing.ipynb").write_text(kept)
-    assert result.exit_code == 0
-    text = (tmp_path / "r.html").read_text()
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    change(copy / "n7" / "drawing.ipynb", commit="0" * 40 + "+")
+    sign(copy)
+    text = " ".join(report(copy, tmp_path).words)
     assert "did not all run with the same code" in text
     assert "with uncommitted changes" in text
 
@@ -126,6 +165,7 @@ def test_errors_name_damaged_files(folder, tmp_path, file, content, message):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     (copy / file).write_text(content)
+    sign(copy)
     result = run("report", copy)
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit), result.exception
@@ -142,4 +182,183 @@ def test_a_folder_without_executed_notebooks_is_refused(tmp_path):
         read_sections(tmp_path)
     result = run("report", tmp_path / "nowhere")
     assert result.exit_code == 1
+    assert "no SHA256SUMS" in result.output
+    write_checksums(tmp_path / "nowhere")
+    result = run("report", tmp_path / "nowhere")
+    assert result.exit_code == 1
     assert "no executed notebooks" in result.output
+
+
+#: What the published code sets, from its notebooks; every model has the last line.
+PUBLISHED = {
+    "leak": ("0.0", "0.0", "1.0"), "outflow": ("1.0", "1.0", "0.0"),
+    "bias_neuron": ("True", "True", "False"), "learned_bias": ("False", "False", "True"),
+    "one_hot": ("False", "True", "False"), "rule": ("stdp", "stdp", "contrastive"),
+    "N_H": ("(5,)", "(2,)", "(5,)"), "beta": ("10.0", "1.0", "10.0"),
+    "dt_W": ("100.0", "200.0", "1.0"),
+}  # fmt: skip
+SHARED = {
+    "absolute_outflow": "False", "activation": "hard_sigmoid", "n_epochs": "200", "T1": "1000",
+    "T2": "1000", "dt": "0.05", "stop": "1e-10", "beta_0": "0.0", "beta_1": "1.0",
+    "reg_W": "0.00015", "tol_W": "0.01", "temp": "5.0",
+}  # fmt: skip
+
+
+def test_the_report_shows_the_settings_of_each_model(folder, tmp_path):
+    page = report(folder, tmp_path)
+    assert ["", "DEEP", "DEEP_oh", "EP_asym"] in page.rows
+    start = page.rows.index(["", "DEEP", "DEEP_oh", "EP_asym"]) + 1
+    shown = {row[0]: tuple(row[1:]) for row in page.rows[start : page.rows.index([], start)]}
+    assert shown == PUBLISHED | {name: (value,) * 3 for name, value in SHARED.items()}
+
+
+def test_the_report_shows_each_claim_as_the_table_has_it(folder, tmp_path):
+    page = report(folder, tmp_path)
+    assert page.row("1a") == [
+        "DEEP learns <XOR>", "s", "XOR", "share", "0.22", "0.15 to 0.31", "", "100", "above 0.5",
+        "not reproduced", "0, 8, 9", "", "deep-nb c",
+    ]  # fmt: skip
+    assert page.row("2b") == [
+        "DEEP learns <XOR>", "s", "AND", "share", "≤ -12.3", "-20 to -1.5", "1.2e-04", "100",
+        "above 0.5", "not reproduced", "", "reproduced", "deep-nb c",
+    ]  # fmt: skip
+
+
+def test_the_report_shows_each_experiment_with_its_settings_and_duration(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    change(copy / "n0" / "drawing.ipynb", seconds=62.04, started="2020-10-02T09:30:00+00:00")
+    shutil.copytree(copy / "n7", copy / ".ipynb_checkpoints")  # of no experiment
+    change(copy / "n7" / "drawing.ipynb", seconds=45.96, parameters={"n": 7, "lr": 0.5})
+    (copy / "n7" / "sub").mkdir()
+    shutil.copy(copy / "n7" / "empty.svg", copy / "n7" / "sub")
+    sign(copy)
+    page = report(copy, tmp_path)
+    assert sum(address.startswith("data:") for address in page.addresses) == 3
+    assert page.row("n0")[1:] == [
+        "n = 0", "2020-10-02T09:30:00", "62.0",
+        "failed: ZeroDivisionError: division by zero (in cell 3)",
+        "drawing.html drawing.ipynb",
+    ]  # fmt: skip
+    cells = page.row("n7")
+    assert (cells[1], *cells[3:5]) == ("n = 7 lr = 0.5", "46.0", "done")
+    assert "2 experiments, 1.8 minutes of execution, 1 failed" in " ".join(
+        " ".join(page.words).split()
+    )
+    assert page.row("experiments") == ["n0, n7"]
+
+
+@pytest.mark.parametrize("name", ["claims", "javascript:alert(1)", "a b#c?d%41&e=<'\">", "n0"])
+def test_every_link_leads_to_its_file_or_place(folder, tmp_path, name):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    if name == "claims":  # as the heading of the claims
+        shutil.copy(copy / "n0" / "drawing.ipynb", copy / "claims")
+        shutil.copy(copy / "n0" / "empty.svg", copy / "claims")
+    else:
+        (copy / "n0").rename(copy / name)
+    sign(copy)
+    page = report(copy, tmp_path)
+    assert len({*page.ids}) == len(page.ids)
+    assert f"experiment-{name}" in page.ids
+    for address in page.addresses:
+        parts = urlsplit(address)
+        if parts.scheme == "data":
+            continue
+        assert (parts.scheme, parts.netloc, parts.query) == ("", "", "")
+        if parts.path:
+            assert (tmp_path / unquote(parts.path)).is_file()
+        else:
+            assert unquote(parts.fragment) in page.ids
+    links = [unquote(address) for address in page.addresses]
+    assert f"copy/{name}/drawing.ipynb" in links
+
+
+@pytest.mark.parametrize("file", ["n7/empty.svg", "n7/drawing.ipynb", "claims/claims.csv"])
+def test_files_are_verified_before_they_are_read(folder, tmp_path, file):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / file).write_bytes((copy / file).read_bytes() + b" ")
+    result = run("report", copy)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: the files in {copy} do not agree with SHA256SUMS: {file}: differs from its "
+        "SHA-256; deep-nb verify lists them\n"
+    )
+    assert not (copy / "report.html").exists()
+    (copy / "n0" / "new.md").touch()
+    assert f"{file}: differs from its SHA-256, and 1 more; " in run("report", copy).stderr
+
+
+@pytest.mark.parametrize(
+    "file", ["n7/new.svg", "n7/new.ipynb", "claims/claims.csv", "evil/x.ipynb"]
+)
+def test_a_pipe_does_not_stop_the_report(folder, tmp_path, file):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / file).parent.mkdir(exist_ok=True)
+    (copy / file).unlink(missing_ok=True)
+    os.mkfifo(copy / file)
+    result = run("report", copy)
+    assert result.exit_code == 1
+    assert re.search(f"{file}: (not listed|is not a regular file)", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seconds", "1"), ("seconds", None), ("seconds", -1), ("seconds", [1]), ("started", 3),
+        ("error", None), ("error", {"a": 1}), ("parameters", [["n", 1]]), ("parameters", "n"),
+        ("versions", ["numpy"]), ("versions", {"numpy": 2}), ("commit", 3), ("cores", "2"),
+        ("platform", None), ("cpu", {}), ("python", 3.11), ("deep_nb", ["0.2"]),
+    ],
+)  # fmt: skip
+def test_metadata_of_another_type_is_refused_in_one_line(folder, tmp_path, name, value):
+    path = tmp_path / "n7" / "drawing.ipynb"
+    path.parent.mkdir()
+    shutil.copy(folder / "n7" / "drawing.ipynb", path)
+    change(path, **{name: value})
+    with pytest.raises(
+        ValueError, match=f"is not an executed notebook .*: Origin.{name}"
+    ) as caught:
+        read_sections(tmp_path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_metadata_that_is_missing_is_named(folder, tmp_path):
+    path = tmp_path / "n7" / "drawing.ipynb"
+    path.parent.mkdir()
+    for metadata, message in (({}, "deep_nb must be a mapping"), ({"deep_nb": 3}, "got 3")):
+        nbformat.write(nbformat.v4.new_notebook(metadata=metadata), path)
+        with pytest.raises(ValueError, match=message):
+            read_sections(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "svg",
+    [
+        b"<?xml version='1.0' encoding='klingon'?><svg/>",
+        b"<?xml version='1.0' encoding='shift_jis'?><svg/>",
+        b"",
+        b"\x00" * 9,
+        b'<!DOCTYPE svg [<!ENTITY a "&b;"><!ENTITY b "&a;">]><svg>&a;</svg>',
+    ],
+)
+def test_a_hostile_figure_is_refused_by_name(folder, tmp_path, svg):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "n7" / "empty.svg").write_bytes(svg)
+    with pytest.raises(ValueError, match=r"empty\.svg is not a complete SVG figure"):
+        read_sections(copy)
+
+
+def test_texts_that_no_file_can_hold_are_escaped(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    change(copy / "n7" / "drawing.ipynb", parameters={"n": "\ud800"}, error="\udfff")
+    sign(copy)
+    page = report(copy, tmp_path)
+    assert page.row("n7")[1] == r"n = \ud800"
+    assert page.row("n7")[4] == r"failed: \udfff"
+    assert " 2 failed." in " ".join(" ".join(page.words).split())

@@ -1,19 +1,21 @@
 """Comparison of two batches, and of files with their checksums."""
 
+import gzip
+import os
+
 import nbformat
+import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from deep_nb._files import sha256
 from deep_nb._provenance import stamp
 from deep_nb.replication import compare, verify
-from deep_nb.replication.records import Record, write_record
 from deep_nb.replication.verification import read_checksums, write_checksums
 
-from .test_replication import run
+from .test_replication import run, sign
 
 
 def write(root, name="a", printed="MSE 0.25 of 3\n", parameters=None, x=(1.0, np.nan), n=(3, 4)):
@@ -28,9 +30,7 @@ def write(root, name="a", printed="MSE 0.25 of 3\n", parameters=None, x=(1.0, np
     xr.Dataset({"x": ("i", np.array(x)), "word": ("j", ["a", "b"])}).to_netcdf(folder / "run.nc")
     pd.DataFrame({"n": n, "verdict": ["yes", "no"]}).to_csv(folder / "t.csv", index=False)
     (folder / "t.md").write_text(f"| {n[0]} |\n|---|\n")
-    files = {path.name: sha256(path) for path in folder.iterdir()}
-    write_record(Record(error="", origin={}, fingerprint={}, files=files), folder)
-    write_checksums(root)
+    sign(root)
 
 
 @pytest.fixture
@@ -127,7 +127,14 @@ def test_checksums_find_changed_missing_and_additional_files(one):
 
 
 @pytest.mark.parametrize(
-    "line", ["0" * 64 + "  ../../etc/passwd", "0" * 64 + "  /etc/passwd", "0" * 63 + "  a/x", "\0"]
+    "line",
+    [
+        *(f"{'0' * 64}  {name}" for name in ("../../etc/passwd", "/etc/passwd", "a/../x", "x")),
+        *(f"{'0' * 64}  {name}" for name in ("a/./x", "a//x", "a/x/", "a/\x1b[31m", "a" * 256)),
+        "0" * 63 + "  a/x",
+        f"{'1' * 64}  a/x\n{'0' * 64}  a/x",
+        "\0",
+    ],
 )
 def test_checksums_of_files_outside_the_folder_are_refused(one, line):
     (one / "SHA256SUMS").write_text(line + "\n")
@@ -146,3 +153,112 @@ def test_files_with_a_damaged_record_are_reported_as_not_listed(one, tmp_path):
     write_checksums(one)
     assert {name.partition("/")[0] for name in read_checksums(one)} == {"b"}
     assert "a/record.json: not listed" in verify(one)[1]
+
+
+def test_everything_that_is_not_listed_is_reported(one):
+    (one / "a" / "sub" / "deep").mkdir(parents=True)
+    for name in ("sub/x.txt", "sub/deep/x.csv", ".hidden", "sub/empty"):
+        (one / "a" / name).touch()
+    (one / "a" / "link").symlink_to(one / "a" / "t.csv")
+    (one / "a" / "folder").symlink_to(one / "a" / "sub")
+    (one / "a" / "gone").symlink_to(one / "nothing")
+    os.mkfifo(one / "a" / "pipe.svg")
+    (one / "copied").mkdir()
+    (one / "copied" / "t.csv").touch()
+    (one / "elsewhere").symlink_to(one / "a")
+    (one / "benchmarks").mkdir()  # holds figures, but no experiment
+    (one / "benchmarks" / "growth.svg").touch()
+    (one / ".working").mkdir()  # of the batch
+    (one / ".working" / "t.csv").touch()
+    assert verify(one) == (5, [
+        "a/.hidden: not listed", "a/folder: not listed", "a/gone: not listed",
+        "a/link: not listed", "a/pipe.svg: not listed", "a/sub/deep/x.csv: not listed",
+        "a/sub/empty: not listed", "a/sub/x.txt: not listed", "copied/t.csv: not listed",
+        "elsewhere: is a link",
+    ])  # fmt: skip
+
+
+def test_files_in_sub_folders_are_listed_verified_and_compared(one, tmp_path):
+    write(tmp_path / "two")
+    for root, mse in ((one, 1), (tmp_path / "two", 2)):
+        (root / "a" / "sub").mkdir()
+        (root / "a" / "sub" / "mse.csv").write_text(f"mse\n{mse}\n")
+        other = new_notebook(metadata={"deep_nb": {"parameters": {"n": mse}}})  # not this one's
+        nbformat.write(other, root / "a" / "sub" / "x.ipynb")
+        sign(root)
+        assert "a/sub/mse.csv" in read_checksums(root)
+        assert verify(root) == (7, [])
+    (one / "a" / ".ipynb_checkpoints").mkdir()
+    (one / "a" / ".ipynb_checkpoints" / "t.csv").write_text("n\n5\n")
+    count, different = compare(one, tmp_path / "two")
+    assert count == 6
+    assert different == ["a/sub/mse.csv: column mse: 1 of 1 differ, most 1.0 against 2.0"]
+    (one / "a" / "sub" / "mse.csv").write_text("mse\n3\n")
+    assert verify(one)[1] == [
+        "a/sub/mse.csv: differs from its SHA-256", "a/.ipynb_checkpoints/t.csv: not listed",
+    ]  # fmt: skip
+
+
+def test_what_replaces_a_listed_file_is_reported(one, tmp_path):
+    write(one, name="b")
+    sign(one)
+    (one / "a" / "t.csv").rename(tmp_path / "same.csv")
+    (one / "a" / "t.csv").symlink_to(tmp_path / "same.csv")
+    (one / "a" / "t.md").unlink()
+    os.mkfifo(one / "a" / "t.md")
+    (one / "b").rename(tmp_path / "b")
+    (one / "b").symlink_to(tmp_path / "b")
+    wrong = verify(one)[1]
+    assert wrong[:2] == ["a/t.csv: is a link", "a/t.md: is not a regular file"]
+    assert wrong[2:] == [
+        *(f"b/{name}: is a link" for name in ("record.json", "run.nc", "t.csv", "t.md", "x.ipynb")),
+        "b: is a link",
+    ]
+
+
+def test_names_cannot_control_the_terminal(one, tmp_path):
+    (one / "a" / "\x1b[31mred.csv").write_text("n\n3\n")
+    write(tmp_path / "two")
+    for line in (verify(one)[1][0], compare(one, tmp_path / "two")[1][0]):
+        assert line.startswith(r"a/\x1b[31mred.csv: ")
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.csv", "x.ipynb", "t.md"])
+def test_files_that_expand_to_too_much_are_refused(one, tmp_path, name):
+    write(tmp_path / "two")
+    (tmp_path / "two" / "a" / name).touch()
+    if name.endswith(".gz"):
+        with gzip.open(one / "a" / name, "wb", compresslevel=1) as file:
+            file.write(b"n\n" + bytes(2**26))
+        assert (one / "a" / name).stat().st_size < 2**20
+    else:
+        os.truncate(one / "a" / name, 2**40)  # sparse: a terabyte on paper
+    with pytest.raises(ValueError, match=f"{name} is too large: it may have at most 67108864"):
+        compare(one, tmp_path / "two")
+
+
+@pytest.mark.parametrize("text", ["n{}\n3\n", "n\n3{}\n"])
+def test_a_table_of_too_many_columns_is_refused(one, tmp_path, text):
+    write(tmp_path / "two")
+    for root in (one, tmp_path / "two"):
+        (root / "a" / "t.csv").write_text(text.format("," * 4_000_000))
+    with pytest.raises(ValueError, match=r"t\.csv is too large: it may have at most 10000 columns"):
+        compare(one, tmp_path / "two")
+
+
+def test_a_huge_netcdf_variable_is_refused_before_it_is_read(one, tmp_path):
+    write(tmp_path / "two")
+    with netCDF4.Dataset(one / "a" / "run.nc", "a") as dataset:
+        dataset.createDimension("huge", 2**42)
+        dataset.createVariable("bomb", "f8", ("huge",), chunksizes=(2**20,))
+    assert (one / "a" / "run.nc").stat().st_size < 2**20
+    with pytest.raises(ValueError, match=r"run\.nc is too large: it needs 35184 GB of memory"):
+        compare(one, tmp_path / "two")
+
+
+def test_a_damaged_table_is_refused(one, tmp_path):
+    write(tmp_path / "two")
+    for root in (one, tmp_path / "two"):
+        (root / "a" / "t.csv.gz").write_bytes(gzip.compress(b"n\n3\n")[:-9])
+    with pytest.raises(ValueError, match=r"t\.csv\.gz is not a complete gzip file"):
+        compare(one, tmp_path / "two")

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
+from deep_nb._reading import read_yaml
 from deep_nb._validation import Frozen, mapping, short
 from deep_nb._validation import text as check_text
 from deep_nb.analysis.statistics import Estimate
@@ -125,10 +125,12 @@ def read_claims(text: str | None = None) -> list[Claim]:
     """
     if text is None:
         text = files("deep_nb").joinpath("claims/claims.yml").read_text(encoding="utf-8")
+    check_text(text, "text")
     try:
-        content = mapping(yaml.safe_load(check_text(text, "text")), "the claims")
-    except (yaml.YAMLError, RecursionError) as error:
+        content = read_yaml(text)
+    except ValueError as error:
         raise ValueError(f"the claims are not YAML: {error}") from None
+    content = mapping(content, "the claims")
     if list(content) != ["claims"] or not isinstance(content["claims"], list):
         raise ValueError("the claims must be one list named 'claims'")
     claims = [Claim(**mapping(item, "a claim")) for item in content["claims"]]

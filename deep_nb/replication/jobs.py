@@ -1,24 +1,24 @@
 """The experiments file: which notebook runs with which parameters."""
 
-import ast
 import functools
 import hashlib
 import itertools
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import papermill
-import yaml
 from pydantic import Field
 
 from deep_nb._files import sha256
 from deep_nb._provenance import code
+from deep_nb._reading import LARGEST_YAML, read_text, read_yaml
 from deep_nb._validation import Frozen, as_path, did_you_mean, mapping, one_of, select, short
-from deep_nb.replication.notebooks import read_notebook
+from deep_nb.replication.notebooks import Declared, declared_parameters, read_notebook
 
 PROFILES = ("quick", "full")
 
@@ -28,12 +28,17 @@ OUTPUT, CHECKPOINT = "output", "checkpoint"
 
 #: Maximum timeout in seconds, about three years.
 MAX_TIMEOUT = 100_000_000
+#: Maximum number of experiments, and of bytes in the name of each, which names a folder.
+MAX_JOBS, LONGEST_JOB = 10_000, 200
+
+#: A point must be inside a number, so that no name is hidden, a path, or has a suffix.
+_NAME = re.compile(r"(?:[\w=+-]|(?<=\d)\.(?=\d))+")
 
 
 class Entry(Frozen):
     """One entry of the experiments file."""
 
-    name: str = Field(pattern=r"^[\w{}-]+$", description="may hold {parameter} of the matrix")
+    name: str = Field(pattern=r"^[\w{}.=+-]+$", description="may hold {parameter} of the matrix")
     notebook: str = Field(description="path, relative to the experiments file")
     parameters: dict[str, Any] = Field({}, description="in every profile")
     matrix: dict[str, list[Any]] = Field({}, description="one experiment per combination")
@@ -57,11 +62,14 @@ class Job:
     files: tuple[str, ...] = ()
 
     @functools.cached_property
+    def declared(self) -> Declared:
+        """What the notebook's parameters cell declares."""
+        return declared_parameters(self.notebook)
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """The notebook's own parameters and their default values."""
-        read_notebook(self.notebook)
-        known = papermill.inspect_notebook(literal(self.notebook))
-        return {name: _value(given["default"]) for name, given in known.items()}
+        return self.declared.defaults
 
     @property
     def all_parameters(self) -> dict[str, Any]:
@@ -88,16 +96,6 @@ class Job:
 def literal(path: Path) -> str:
     """Return a path with braces escaped: papermill formats paths with the parameters."""
     return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _value(source: str) -> Any:
-    """Return the value of a literal that JSON can hold, else the source text."""
-    try:
-        value = ast.literal_eval(source)
-        json.dumps(value)
-    except (SyntaxError, TypeError, ValueError):
-        return source
-    return value
 
 
 def read_jobs(
@@ -128,8 +126,9 @@ def read_jobs(
     FileNotFoundError, OSError
         If the experiments file, a notebook or one of its files is missing or cannot be read.
     ValueError
-        If an argument is not valid, an entry is malformed, two jobs have one name, no name matches
-        `only`, or a notebook lacks a parameter.
+        If an argument is not valid, the file gives a key twice or describes more than 10 000 jobs,
+        an entry is malformed, two jobs have one name, no name matches `only`, or a notebook is not
+        in Python, lacks a parameter, or uses one before the batch sets it.
 
     See Also
     --------
@@ -146,10 +145,12 @@ def read_jobs(
     experiments = as_path(experiments, "experiments")
     one_of(profile, PROFILES, "profile")
     entries = _read_entries(experiments)
+    count = sum(math.prod(map(len, entry.matrix.values())) for entry in entries)
+    if count > MAX_JOBS:
+        raise ValueError(f"{experiments} has {count} experiments, more than {MAX_JOBS}")
     jobs = [job for entry in entries for job in _jobs_of(entry, experiments.parent, profile)]
-    names = [job.name for job in jobs]
-    for name in names:
-        if names.count(name) > 1:
+    for name, times in Counter(job.name for job in jobs).items():
+        if times > 1:
             raise ValueError(f"{experiments} has two experiments named {name!r}")
     if not jobs:
         raise ValueError(f"{experiments} does not describe any experiment")
@@ -166,9 +167,10 @@ def _read_entries(experiments: Path) -> list[Entry]:
             f"no experiments file at {experiments}: run this in a clone of the repository, or "
             "name a file with --experiments"
         )
+    text = read_text(experiments, LARGEST_YAML)
     try:
-        content = mapping(yaml.safe_load(experiments.read_text(encoding="utf-8")), "the file")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        content = mapping(read_yaml(text), "the file")
+    except ValueError as error:
         raise ValueError(f"{experiments} is not an experiments file: {error}") from None
     if list(content) != ["experiments"] or not isinstance(content["experiments"], list):
         raise ValueError(f"{experiments} must hold one list named 'experiments'")
@@ -176,27 +178,33 @@ def _read_entries(experiments: Path) -> list[Entry]:
 
 
 def _jobs_of(entry: Entry, root: Path, profile: str) -> Iterator[Job]:
+    notebook = as_path(entry.notebook, f"experiment {entry.name!r}: its notebook")
     for values in itertools.product(*entry.matrix.values()):
         combination = dict(zip(entry.matrix, values, strict=True))
-        try:
-            name = entry.name.format(**combination)
-        except (KeyError, IndexError, ValueError):
-            raise ValueError(
-                f"experiment {entry.name!r}: a name in braces must be one of its matrix: "
-                f"{', '.join(entry.matrix) or 'none'}"
-            ) from None
-        if not re.fullmatch(r"[\w-]+", name):
-            raise ValueError(
-                f"experiment {entry.name!r}: {name!r} names a folder and may hold only letters, "
-                "digits, '_' and '-'"
-            )
         yield Job(
-            name=name,
-            notebook=(root / entry.notebook).resolve(),
+            name=_name(entry, combination),
+            notebook=(root / notebook).resolve(),
             parameters={**entry.parameters, **getattr(entry, profile), **combination},
             timeout=entry.timeout,
             files=tuple(entry.files),
         )
+
+
+def _name(entry: Entry, combination: dict[str, Any]) -> str:
+    """Return the name of one experiment of a matrix."""
+    try:
+        name = re.sub(r"\{(\w*)\}", lambda match: str(combination[match[1]]), entry.name)
+    except KeyError:
+        raise ValueError(
+            f"experiment {entry.name!r}: a name in braces must be one of its matrix: "
+            f"{', '.join(entry.matrix) or 'none'}"
+        ) from None
+    if not _NAME.fullmatch(name) or len(name.encode()) > LONGEST_JOB:
+        raise ValueError(
+            f"experiment {entry.name!r}: {short(name)} names a folder and may hold only letters, "
+            f"digits, '_', '-', '=', '+', and a point between digits, at most {LONGEST_JOB} bytes"
+        )
+    return name
 
 
 def _check_parameters(job: Job) -> None:
@@ -205,7 +213,7 @@ def _check_parameters(job: Job) -> None:
         raise FileNotFoundError(f"experiment {job.name!r}: no notebook at {job.notebook}")
     if job.notebook.suffix != ".ipynb":
         raise ValueError(f"{job.notebook} is not a notebook: its name does not end in .ipynb")
-    known = list(job.defaults)
+    known, uses = list(job.defaults), job.declared.uses
     for name in (OUTPUT, CHECKPOINT):
         if name in job.parameters:
             raise ValueError(
@@ -217,7 +225,13 @@ def _check_parameters(job: Job) -> None:
                 f"experiment {job.name!r}: {name} must be a finite number, a string, true, false, "
                 f"null, or a list or mapping of these, got {short(value)}"
             )
-    for name in [*job.parameters, OUTPUT]:
+    for name in [*job.parameters, OUTPUT, *({CHECKPOINT} & {*known})]:
+        if name in uses:
+            raise ValueError(
+                f"experiment {job.name!r}: the parameters cell of {job.notebook.name} may use "
+                f"{name!r} only as in '{name} = value', because the batch sets it after this cell; "
+                f"{uses[name]}, does more"
+            )
         if name not in known:
             raise ValueError(
                 f"experiment {job.name!r}: {job.notebook.name} has no parameter {name!r}"
@@ -248,6 +262,8 @@ def _check_files(job: Job) -> None:
 
 def _survives_json(value: Any) -> bool:
     try:
-        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()  # a lone surrogate fits into no file
+        return bool(json.loads(text) == value)
     except (TypeError, ValueError):
         return False

@@ -3,17 +3,36 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, Field
 
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import differences
-from deep_nb._validation import Frozen, as_path, instance, mapping
+from deep_nb._reading import read_text
+from deep_nb._validation import Frozen, as_path, instance, mapping, printable
 from deep_nb.replication.jobs import Job
 
 #: Name of the record in an experiment's folder. It is written last and completes the experiment.
 RECORD = "record.json"
 #: Its name while the batch puts the files away.
 PENDING = ".record.json"
+
+#: Maximum size in bytes of a file whose checksum is computed.
+LARGEST_RESULT = 2**36
+
+
+def check_name(name: str) -> str:
+    """Return the relative POSIX path of a file inside a folder; refuse any other path."""
+    path = as_path(name, "a file's name")
+    inside = path.name and not path.anchor and ".." not in path.parts
+    if not (inside and path.as_posix() == name and name.isprintable()):
+        raise ValueError("a file's name must be a printable relative path without '..'")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(check_name)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Record(Frozen):
@@ -28,13 +47,13 @@ class Record(Frozen):
     fingerprint : dict
         Everything that the results depend on, `deep_nb.replication.jobs.Job.fingerprint`.
     files : dict
-        SHA-256 by path, relative to the experiment's folder.
+        SHA-256 by path, relative to the experiment's folder, with slashes.
     """
 
     error: str
     origin: dict[str, Any]
     fingerprint: dict[str, Any]
-    files: dict[str, str]
+    files: dict[FileName, Digest]
 
 
 class State(NamedTuple):
@@ -56,7 +75,7 @@ def read_record(folder: Path, name: str = RECORD) -> Record | None:
     if not path.is_file():
         return None
     try:
-        return Record(**mapping(json.loads(path.read_text(encoding="utf-8")), "a record"))
+        return Record(**mapping(json.loads(read_text(path)), "a record"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
 
@@ -65,7 +84,8 @@ def state(job: Job, folder: str | Path) -> State:
     """Return whether the results of a job in a folder are done, stale, failed or missing.
 
     An experiment is done if it ended without an error, its files have the recorded checksums, and
-    its fingerprint (notebook, parameters, package, versions) has not changed since.
+    its fingerprint (notebook, parameters, package, versions) has not changed since. A damaged
+    record, or one with names outside the folder, makes it stale.
 
     Parameters
     ----------
@@ -84,7 +104,7 @@ def state(job: Job, folder: str | Path) -> State:
     ValueError
         If an argument is not valid, or the job's notebook is damaged.
     OSError
-        If a file cannot be read.
+        If the job's notebook cannot be read.
 
     See Also
     --------
@@ -99,24 +119,35 @@ def state(job: Job, folder: str | Path) -> State:
     """
     instance(job, "job", Job)
     folder = as_path(folder, "folder")
+    fingerprint = job.fingerprint
     try:
         record = read_record(folder)
-    except ValueError as error:
-        return State(job.name, "stale", [str(error)])
-    if record is None:
-        return State(job.name, "missing", ["it has not finished yet"])
-    if record.error:
-        return State(job.name, "failed", record.error.strip().splitlines())
-    why = damage(folder, record.files) + differences(record.fingerprint, job.fingerprint)
-    return State(job.name, "stale" if why else "done", why)
+        if record is None:
+            return State(job.name, "missing", ["it has not finished yet"])
+        if record.error:
+            return State(job.name, "failed", printable(record.error).strip().splitlines())
+        why = damage(folder, record.files) + differences(record.fingerprint, fingerprint)
+    except (ValueError, OSError, RecursionError) as error:
+        why = f"its record cannot be used: {error}".splitlines()
+    return State(job.name, "stale" if why else "done", [printable(line) for line in why])
 
 
 def damage(folder: Path, files: Mapping[str, str]) -> list[str]:
-    """Return one line per file that is missing or differs from its SHA-256."""
-    lines = []
-    for name, digest in files.items():
-        if not (folder / name).is_file():
-            lines.append(f"{name}: missing")
-        elif sha256(folder / name) != digest:
-            lines.append(f"{name}: differs from its SHA-256")
-    return lines
+    """Return one line per file that is missing, no longer a file, or differs from its SHA-256."""
+    return [f"{name}: {fault}" for name in files if (fault := _fault(folder, name, files[name]))]
+
+
+def _fault(folder: Path, name: str, digest: str) -> str:
+    path, parts = folder / name, Path(name).parts
+    try:
+        if any(folder.joinpath(*parts[: i + 1]).is_symlink() for i in range(len(parts))):
+            return "is a link"
+        if not path.exists():
+            return "missing"
+        if not path.is_file():
+            return "is not a regular file"
+        if path.stat().st_size > LARGEST_RESULT:
+            return f"is larger than {LARGEST_RESULT} bytes"
+        return "" if sha256(path) == digest else "differs from its SHA-256"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"

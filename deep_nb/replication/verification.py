@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from deep_nb._files import sha256, write_text
 from deep_nb._netcdf import read_netcdf
 from deep_nb._provenance import differences
-from deep_nb._validation import as_path, mapping, number
+from deep_nb._reading import check_netcdf, read_csv, read_text
+from deep_nb._validation import as_path, mapping, number, printable
 from deep_nb.replication.notebooks import read_notebook
-from deep_nb.replication.records import RECORD, damage, read_record
+from deep_nb.replication.records import RECORD, check_name, damage, read_record
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -33,11 +33,14 @@ def write_checksums(folder: Path, suffixes: Sequence[str] | None = None) -> None
     sums = {}
     for path in folder.glob(f"*/{RECORD}"):
         with contextlib.suppress(ValueError):
+            experiment = check_name(path.parent.name)
             record = read_record(path.parent)
-            for name, digest in record.files.items() if record else ():
+            if record is None:  # not a regular file
+                continue
+            for name, digest in record.files.items():
                 if suffixes is None or Path(name).suffix in suffixes:
-                    sums[f"{path.parent.name}/{name}"] = digest
-            sums[f"{path.parent.name}/{RECORD}"] = sha256(path)
+                    sums[f"{experiment}/{name}"] = digest
+            sums[f"{experiment}/{RECORD}"] = sha256(path)
     write_text(folder / CHECKSUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
 
 
@@ -49,15 +52,16 @@ def read_checksums(folder: Path) -> dict[str, str]:
             f"no {CHECKSUMS} in {folder}: is it an output folder of deep-nb replicate?"
         )
     sums = {}
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            match = _LINE.fullmatch(line)
-            parts = Path(match[2]).parts if match else ()
-            if not match or ".." in parts or Path(match[2]).is_absolute() or len(parts) < 2:
-                raise ValueError(f"not a line of checksums: {line[:100]!r}")
-            sums[match[2]] = match[1]
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+    for line in read_text(path).splitlines():
+        match = _LINE.fullmatch(line)
+        try:
+            if not match or "/" not in check_name(match[2]) or match[2] in sums:
+                raise ValueError
+        except ValueError:
+            raise ValueError(
+                f"{path} is damaged: not a line of checksums, or a second one: {line[:100]!r}"
+            ) from None
+        sums[match[2]] = match[1]
     return sums
 
 
@@ -74,7 +78,8 @@ def verify(folder: str | Path) -> tuple[int, list[str]]:
     checked : int
         Number of files in the list.
     wrong : list of str
-        One line per file that is missing, differs from its checksum, or is not in the list.
+        One line per file that is missing, differs from its checksum, is a link, or is not in the
+        list; other files count if they are in an experiment's folder or any below it.
 
     Raises
     ------
@@ -106,19 +111,25 @@ def verify(folder: str | Path) -> tuple[int, list[str]]:
     folder = as_path(folder, "folder")
     sums = read_checksums(folder)
     wrong = damage(folder, sums)
-    recorded = {path.parent.name for path in folder.glob(f"*/{RECORD}")}
-    for experiment in sorted({Path(name).parts[0] for name in sums} | recorded):
-        for file in _files(folder / experiment):
-            name = file.relative_to(folder).as_posix()
-            if name not in sums:
-                wrong.append(f"{name}: not listed")
-    return len(sums), wrong
+    listed = {Path(name).parts[0] for name in sums}
+    others = {path.parent.name for path in folder.glob("[!.]*/*") if _is_of_experiment(path)}
+    for experiment in sorted(listed | others):
+        if (folder / experiment).is_symlink():
+            wrong.append(f"{experiment}: is a link")
+            continue
+        names = (f"{experiment}/{name}" for name in _entries(folder / experiment))
+        wrong += [f"{name}: not listed" for name in names if name not in sums]
+    return len(sums), [printable(line) for line in wrong]
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return the files of an experiment and its subfolders except hidden ones, sorted."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return sorted(path for path in files if not path.name.startswith("."))
+def _is_of_experiment(path: Path) -> bool:
+    return path.name == RECORD or _reader(path) is not None
+
+
+def _entries(folder: Path) -> list[str]:
+    """Return the sorted paths of all files and links below a folder, which links do not extend."""
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def compare(
@@ -172,7 +183,7 @@ def compare(
     """
     rtol, atol = number(rtol, "rtol", 0), number(atol, "atol", 0)
     sides = [as_path(folder, "folder"), as_path(against, "against")]
-    found = [{path.parent.name for path in side.glob("*/*.ipynb")} for side in sides]
+    found = [{path.parent.name for path in side.glob("[!.]*/*.ipynb")} for side in sides]
     for side, names in zip(sides, found, strict=True):
         if not names:
             raise FileNotFoundError(f"no executed notebooks in {side}")
@@ -183,17 +194,14 @@ def compare(
         count, lines = _compare_experiments([side / name for side in sides], rtol, atol)
         compared += count
         different += [f"{name}/{line}" for line in lines]
-    return compared, different
+    return compared, [printable(line) for line in different]
 
 
 def _compare_experiments(sides: list[Path], rtol: float, atol: float) -> tuple[int, list[str]]:
-    names = [
-        {path.relative_to(side).as_posix() for path in _files(side) if _reader(path)}
-        for side in sides
-    ]
+    names = [set(_compared(side)) for side in sides]
     shared = sorted(names[0] & names[1])
     for name in shared:
-        if name.endswith(".ipynb"):
+        if name.endswith(".ipynb") and "/" not in name:
             one, other = (_parameters(side / name) for side in sides)
             if changed := differences(one, other):
                 return 0, [f"{name}: other parameters, not compared: {'; '.join(changed)}"]
@@ -205,6 +213,14 @@ def _compare_experiments(sides: list[Path], rtol: float, atol: float) -> tuple[i
     for name in sorted(n for n in names[0] ^ names[1] if not n.endswith(".nc")):
         lines.append(f"{name}: on one side only")
     return len(shared), lines
+
+
+def _compared(folder: Path) -> Iterator[str]:
+    """Return the names of the regular files of an experiment that are compared."""
+    for name in _entries(folder):
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if not hidden and _reader(folder / name) and (folder / name).is_file():
+            yield name
 
 
 def _compare_files(paths: list[Path], rtol: float, atol: float) -> list[str]:
@@ -246,6 +262,7 @@ def _reader(path: Path) -> Callable[[Path], Pieces] | None:
 
 
 def _netcdf(path: Path) -> Pieces:
+    check_netcdf(path)
     try:
         dataset = read_netcdf(path)
         pieces = {str(name): np.asarray(dataset[name].values) for name in dataset.variables}
@@ -256,15 +273,15 @@ def _netcdf(path: Path) -> Pieces:
 
 def _table(path: Path) -> Pieces:
     try:
-        table = pd.read_csv(path)
-    except (OSError, EOFError, ValueError) as error:
+        table = read_csv(path)
+    except ValueError as error:
         raise ValueError(f"{path} is not a readable table: {error}") from None
     for name in table.columns:
         yield f"column {name}", table[name].to_numpy()
 
 
 def _text(path: Path) -> Pieces:
-    return _numbers_and_words(path.read_text(encoding="utf-8"), "text")
+    return _numbers_and_words(read_text(path), "text")
 
 
 def _printed(path: Path) -> Pieces:
