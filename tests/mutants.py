@@ -18,8 +18,11 @@ from pathlib import Path
 
 import yaml
 
-#: Exit codes of pytest: a test failed, or could not be collected.
-NOTICED = {1, 2}
+#: Exit codes of pytest: a test failed, or could not be collected. None: it did not end in time.
+NOTICED = {1, 2, None}
+
+#: Seconds in which the tests of a planted fault must end.
+TIMEOUT = 300
 
 #: Exit codes of pytest, or of mutmut for it: a test failed, or did not end in time.
 KILLED = {1, 3, 24, 36, 152, 255, -24}
@@ -78,15 +81,19 @@ def copy_tracked(folder):
 
 
 def run_with(fault, copy):
-    """Run a fault's tests in a copy that has the fault; return pytest's exit code."""
+    """Run a fault's tests in a copy that has the fault; return pytest's exit code or None."""
     path = copy / fault["file"]
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(fault["old"], fault["new"]) if fault["old"] else text, "utf-8")
     tests = [sys.executable, "-m", "pytest", "-x", "-q", *fault["tests"].split()]
     environment = {**os.environ, "PYTHONPATH": str(copy)}
-    done = subprocess.run(tests, cwd=copy, env=environment, capture_output=True)
-    path.write_text(text, "utf-8")
-    return done.returncode
+    try:
+        options = {"capture_output": True, "timeout": TIMEOUT}
+        return subprocess.run(tests, cwd=copy, env=environment, **options).returncode
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        path.write_text(text, "utf-8")
 
 
 def mutated():

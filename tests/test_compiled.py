@@ -230,6 +230,6 @@ def test_halted_kernels_make_no_more_steps(rng):
         wanted = (A, field.drive, S, 0, 6, halt, 6, 0.05, (0.0, 1.0), False, out)
         assert compiled._relax_lanes(*wanted) == made
     steps, states = np.full(2, 99), np.empty((2, 0, 3, 4))
-    wanted = (A, field.drive, S, 0, 2, np.array([1]), 10**9, 0.05, 0, -1.0, (0.0, 1.0), False)
+    wanted = (A, field.drive, S, 0, 2, np.array([1]), 10**6, 0.05, 0, -1.0, (0.0, 1.0), False)
     compiled._relax_networks(*wanted, steps, states, out)
     assert steps.tolist() == [1, 99]
