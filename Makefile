@@ -31,10 +31,10 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/pytest --numprocesses auto --dist loadgroup -m "not system" tests deep_nb README.md
+	$(BIN)/pytest --numprocesses auto -m "not system" tests deep_nb README.md
 
 test: lint
-	$(BIN)/pytest --numprocesses auto --dist loadgroup --cov
+	$(BIN)/pytest --numprocesses auto --cov
 
 api: $(READY)
 	$(BIN)/python docs/api.py docs/api.md

@@ -1,9 +1,11 @@
 """Settings for the tests, the examples in docstrings, and the notebooks alike."""
 
 import os
+import re
 import sys
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Warnings are errors in the notebooks' kernels, too.
 os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning,error::UserWarning"
@@ -17,11 +19,23 @@ def pytest_collectstart(collector):
         collector.config.option.cov_source = None
 
 
-def pytest_collection_modifyitems(items):
-    """Keep the cells of a notebook together when tests run in several processes."""
-    for item in items:
-        if item.path.suffix == ".ipynb":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+#: Tests that share a batch or a kernel run one after the other in the same process.
+TOGETHER = re.compile(
+    r"notebooks/\w+|tests/test_(?:bad_files|cli_input|kernel|report|resume)|tests/test_(?=faults|cluster)"
+)
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives the next test to the process that waits for one."""
+
+    def _split_scope(self, nodeid):
+        together = TOGETHER.match(nodeid)
+        return together[0] if together else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Let pytest-xdist schedule tests in this way."""
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-import netCDF4
 import psutil
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from deep_nb._files import replacing, sha256
 from deep_nb._netcdf import NETCDF
@@ -114,6 +111,9 @@ def stamp(path: Path, origin: dict[str, Any]) -> None:
     if path.suffix == ".nc":
         _stamp_netcdf(path, text)
     elif path.suffix == ".png":
+        from PIL import Image
+        from PIL.PngImagePlugin import PngInfo
+
         with Image.open(path) as image, replacing(path) as partial:
             kept = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
             info = PngInfo()
@@ -138,6 +138,8 @@ def _stamp_netcdf(path: Path, text: str) -> None:
 
 
 def _set_provenance(path: Path, text: str) -> None:
+    import netCDF4
+
     with NETCDF, netCDF4.Dataset(path, "a") as dataset:
         dataset.setncattr("provenance", text)
 

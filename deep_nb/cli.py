@@ -8,26 +8,24 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
-import pandas as pd
-from tqdm import tqdm
 
-from deep_nb import replication
+import deep_nb
+from deep_nb import analysis, replication
 from deep_nb._files import check_writable
 from deep_nb._printing import lenient_output
+from deep_nb._start import skip_iri_grammar
 from deep_nb._validation import as_path, did_you_mean, printable, select
-from deep_nb.analysis import network_table, step_is_stable
-from deep_nb.claims import evaluate, measure_all, read_claims, unstable_steps
-from deep_nb.engines import ENGINES
+from deep_nb.dynamics import EngineName
 from deep_nb.problem import Flags
-from deep_nb.replication.execution import Outcome
-from deep_nb.replication.jobs import PROFILES, Job
-from deep_nb.replication.verification import CHECKSUMS
-from deep_nb.report import insert_claims, read_table, write_report
-from deep_nb.run import RECORDS, check_target, save
-from deep_nb.training import train as train_networks
+from deep_nb.replication.names import CHECKSUMS, PROFILES
+from deep_nb.run import RECORDS, check_target
+
+if TYPE_CHECKING:
+    from deep_nb.replication.execution import Outcome
+    from deep_nb.replication.jobs import Job
 
 
 class Group(click.Group):
@@ -35,6 +33,7 @@ class Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command to its end, whether or not its lines can be printed."""
+        skip_iri_grammar()
         with lenient_output():
             return super().main(*args, **kwargs)
 
@@ -120,7 +119,9 @@ def _flag_options(command: Any) -> Any:
     "--set", "hyper", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeatable."
 )
 @_flag_options
-@click.option("--engine", type=Word(["auto", *ENGINES]), default="auto", show_default=True)
+@click.option(
+    "--engine", type=Word(["auto", *get_args(EngineName)]), default="auto", show_default=True
+)
 @click.option("--threads", type=int, help="Threads of the compiled engine.  [default: cores]")
 @click.option(
     "--record", multiple=True, type=Word(list(RECORDS)), help="Also save these; repeatable."
@@ -140,7 +141,7 @@ def train(
     """Train networks of MODEL (DEEP, DEEP_oh, EP_asym) on TASK (xor, and, or, not, id)."""
     if output:
         check_target(output)
-    run = train_networks(
+    run = deep_nb.train(
         model,
         task,
         seeds=_seeds(seeds),
@@ -151,9 +152,9 @@ def train(
         progress=sys.stderr.isatty(),
         **flags,
     )
-    saved = f"saved {save(run, output)}" if output else None
-    click.echo(network_table(run).to_string(float_format="{:.4f}".format))
-    unstable = run["seed"].values[~step_is_stable(run).values]
+    saved = f"saved {deep_nb.save(run, output)}" if output else None
+    click.echo(analysis.network_table(run).to_string(float_format="{:.4f}".format))
+    unstable = run["seed"].values[~analysis.step_is_stable(run).values]
     if unstable.size:
         click.echo(
             f"the Euler step is beyond its stable range in {unstable.size} of {run.sizes['seed']} "
@@ -173,19 +174,19 @@ def train(
 @click.option("--seeds", default="0-99", show_default=True, help="One network per seed: 0-9,12.")
 def claims(only: tuple[str, ...], seeds: str) -> None:
     """Test the claims of the paper at its own settings, without the grid."""
-    chosen = select(read_claims(), "id", only or None, "claim")
-    networks = measure_all(chosen, _seeds(seeds))
-    table = evaluate(chosen, networks)
-    for _, row in table.iterrows():
+    chosen = select(deep_nb.claims.read_claims(), "id", only or None, "claim")
+    networks = deep_nb.claims.measure_all(chosen, _seeds(seeds))
+    table = deep_nb.claims.evaluate(chosen, networks)
+    for has_p, (_, row) in zip(table["p"].notna(), table.iterrows(), strict=True):
         numbers = f"{row['bound']}{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
-        if pd.notna(row["p"]):
+        if has_p:
             numbers += f", log-rank p = {row['p']:.1e}"
         click.echo(
             f"{row['id']:<3} {row['task']:<4} {row['statement']}\n"
             f"         {row['quantity']}: {numbers}, {row['networks']} networks\n"
             f"         reproduced if {row['rule']}: {row['verdict'].upper()}"
         )
-    for _, row in unstable_steps(networks).iterrows():
+    for _, row in deep_nb.claims.unstable_steps(networks).iterrows():
         pruned = " pruned" if row["pruned"] else ""
         click.echo(
             f"{row['model']}{pruned} on {row['task']}: the Euler step is beyond its stable range "
@@ -268,6 +269,8 @@ def replicate(
         check_writable(figures / CHECKSUMS)
     outcomes = {}
     todo = sum(force or replication.state(job, folder / job.name).status != "done" for job in jobs)
+    from tqdm import tqdm
+
     bar = tqdm(total=todo, unit="experiment", disable=not sys.stderr.isatty())
     with _executor(scheduler) as executor, bar:
         batch = replication.replicate(
@@ -291,7 +294,7 @@ def replicate(
         sys.exit(1)
 
 
-def _print_outcomes(jobs: list[Job], folder: Path, outcomes: dict[str, Outcome]) -> None:
+def _print_outcomes(jobs: "list[Job]", folder: Path, outcomes: "dict[str, Outcome]") -> None:
     click.echo(f"{'experiment':<16} {'status':<8} {'seconds':>7}  folder")
     for job in jobs:
         now = outcomes.get(job.name)
@@ -359,6 +362,8 @@ def verify(folder: Path, against: Path | None, rtol: float, atol: float) -> None
 )
 def report(folder: Path, output: Path | None, readme: Path | None) -> None:
     """Build one self-contained HTML page from the finished batch in FOLDER."""
+    from deep_nb.report import insert_claims, read_table, write_report
+
     table = read_table(folder)
     if readme and table is None:
         raise ValueError(f"{folder} has no claims table: run deep-nb replicate --only claims")

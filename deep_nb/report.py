@@ -19,8 +19,9 @@ from deep_nb._validation import Frozen, as_path, mapping, table
 from deep_nb.claims import verdict_table
 from deep_nb.claims.evaluation import COLUMNS, TEXTS
 from deep_nb.models import MODELS
+from deep_nb.replication.names import CHECKSUMS
 from deep_nb.replication.notebooks import read_notebook
-from deep_nb.replication.verification import CHECKSUMS, verify
+from deep_nb.replication.verification import verify
 
 _DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 

@@ -20,7 +20,7 @@ from deep_nb.report import insert_claims, read_sections, read_table, write_repor
 
 from .test_replication import sign, write_notebook
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("files")]
+pytestmark = pytest.mark.system
 
 SOURCE = """
 import deep_nb

@@ -14,7 +14,7 @@ from deep_nb.replication import read_jobs, replicate
 from .test_replication import run
 from .test_resume import write_batch
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("words")]
+pytestmark = pytest.mark.system
 
 COMMANDS = {name: {p.name: p for p in c.params} for name, c in main.commands.items()}
 

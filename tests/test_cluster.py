@@ -14,7 +14,7 @@ from deep_nb.replication import compare, verify
 from .conftest import SHORT, assert_same
 from .test_faults import replicate, states, wait_for, write_batch
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.system
 
 
 class Cluster:

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from deep_nb.replication import compare, read_jobs, state, verify
-from deep_nb.replication.batch import CHECKPOINTS, LOCK, WORKING
+from deep_nb.replication.names import CHECKPOINTS, LOCK, WORKING
 
 from .test_replication import write_notebook
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.system
 
 #: A notebook that trains in blocks and saves checkpoints, so that it can resume. It notes in a file
 #: how many checkpoints it found.

@@ -21,9 +21,10 @@ from deep_nb import _files
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import stamp
 from deep_nb.replication import batch, collect_figures, execution, read_jobs, state, verify
-from deep_nb.replication.batch import CHECKPOINTS, WORKING, _store
+from deep_nb.replication.batch import _store
 from deep_nb.replication.execution import Outcome, _tidy, execute
-from deep_nb.replication.records import PENDING, RECORD, read_record
+from deep_nb.replication.names import CHECKPOINTS, PENDING, RECORD, WORKING
+from deep_nb.replication.records import read_record
 from deep_nb.replication.verification import read_checksums
 
 from .test_replication import write_notebook

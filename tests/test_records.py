@@ -14,8 +14,9 @@ from deep_nb.claims import read_claims
 from deep_nb.cli import main
 from deep_nb.replication import read_jobs, replicate, state, verify
 from deep_nb.replication.execution import Outcome
+from deep_nb.replication.names import RECORD
 from deep_nb.replication.notebooks import read_notebook
-from deep_nb.replication.records import RECORD, Record, read_record, write_record
+from deep_nb.replication.records import Record, read_record, write_record
 from deep_nb.replication.verification import read_checksums, write_checksums
 
 from .conftest import SHORT

@@ -9,7 +9,8 @@ import deep_nb
 from deep_nb._files import sha256
 from deep_nb.cli import main
 from deep_nb.replication import read_jobs, replicate
-from deep_nb.replication.records import RECORD, Record, write_record
+from deep_nb.replication.names import RECORD
+from deep_nb.replication.records import Record, write_record
 from deep_nb.replication.verification import write_checksums
 
 from .conftest import assert_same

@@ -19,7 +19,7 @@ from deep_nb.report import read_sections
 
 from .test_replication import run, sign, write_notebook
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("report")]
+pytestmark = pytest.mark.system
 
 FIGURE = """
 import matplotlib.pyplot as plt

@@ -12,7 +12,7 @@ from deep_nb.replication.records import read_record
 
 from .test_replication import run, write_notebook
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("resume")]
+pytestmark = pytest.mark.system
 
 SOURCE = """
 import numpy as np

@@ -23,8 +23,6 @@ from deep_nb._files import flush, remove_partials, replacing, sha256
 from deep_nb._provenance import provenance
 from deep_nb._validation import as_path, check_executor, file_name, flag, instance, integer, items
 from deep_nb.replication.execution import (
-    CHECKPOINTS,
-    WORKING,
     Outcome,
     contents,
     described,
@@ -34,16 +32,14 @@ from deep_nb.replication.execution import (
     open_up,
 )
 from deep_nb.replication.jobs import Job
-from deep_nb.replication.records import PENDING, RECORD, Record, read_record, state, write_record
+from deep_nb.replication.names import CHECKPOINTS, LOCK, PENDING, RECORD, WORKING
+from deep_nb.replication.records import Record, read_record, state, write_record
 from deep_nb.replication.verification import write_checksums
 
 #: Suffixes of the files that belong to the repository's figures, and of all files that an
 #: experiment leaves.
 FIGURES = (".svg", ".png", ".csv", ".gz", ".md", ".ipynb")
 OUTPUTS = (*FIGURES, ".nc", ".html")
-
-#: Locked while a batch uses the folder.
-LOCK = ".lock"
 
 
 def replicate(

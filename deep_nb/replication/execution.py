@@ -1,6 +1,6 @@
 """Execution: each notebook in a separate process, so that a crash cannot affect the others.
 
-`execute` starts ``python -m deep_nb.replication.execution`` and watches it: a timeout or the death
+`execute` starts ``python -m deep_nb.replication`` and watches it: a timeout or the death
 of the process becomes the experiment's error. The process watches its parent in turn, and ends
 when the parent dies. It starts the notebook's kernel, `deep_nb.replication.kernel`.
 
@@ -38,8 +38,8 @@ from traitlets.config import Config
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import PACKAGE, code, differences, provenance, stamp
 from deep_nb.replication.jobs import CHECKPOINT, OUTPUT, Job, literal
+from deep_nb.replication.names import CHECKPOINTS, PENDING, RECORD, WORKING
 from deep_nb.replication.notebooks import read_notebook
-from deep_nb.replication.records import PENDING, RECORD
 from deep_nb.replication.scratch import (
     ANSWER,
     CONNECTION,
@@ -52,9 +52,6 @@ from deep_nb.replication.scratch import (
 )
 
 KERNEL = "python3"
-
-#: Names in the folder of a batch, next to its experiments.
-WORKING, CHECKPOINTS = ".working", ".checkpoints"
 
 #: Seconds between two checks of the process.
 POLL = 0.1
@@ -175,7 +172,7 @@ def _run_process(scratch: Path, timeout: int, stop: threading.Event | None) -> s
     """Run the process that executes the request in the scratch folder; return its error."""
     with (scratch / LOG).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "deep_nb.replication.execution", str(scratch)],
+            [sys.executable, "-P", "-m", "deep_nb.replication", str(scratch)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -392,7 +389,3 @@ def _kernel_config(scratch: Path) -> Config:
     if os.name == "posix":
         manager |= {"transport": "ipc", "ip": str(scratch / "kernel")}
     return Config({"KernelManager": manager})
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

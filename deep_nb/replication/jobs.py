@@ -18,9 +18,8 @@ from deep_nb._files import sha256
 from deep_nb._provenance import code
 from deep_nb._reading import LARGEST_YAML, read_text, read_yaml
 from deep_nb._validation import Frozen, as_path, did_you_mean, mapping, one_of, select, short
+from deep_nb.replication.names import PROFILES
 from deep_nb.replication.notebooks import Declared, declared_parameters, read_notebook
-
-PROFILES = ("quick", "full")
 
 #: Parameters of a notebook that the batch sets: the folder for its results and, if the notebook
 #: has it, the folder for its checkpoints.

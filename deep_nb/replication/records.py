@@ -12,11 +12,7 @@ from deep_nb._provenance import differences
 from deep_nb._reading import read_text
 from deep_nb._validation import Frozen, as_path, instance, mapping, printable
 from deep_nb.replication.jobs import Job
-
-#: Name of the record in an experiment's folder. It is written last and completes the experiment.
-RECORD = "record.json"
-#: Its name while the batch puts the files away.
-PENDING = ".record.json"
+from deep_nb.replication.names import RECORD
 
 #: Maximum size in bytes of a file whose checksum is computed.
 LARGEST_RESULT = 2**36
