@@ -15,13 +15,24 @@ def pytest_collectstart(collector):
     """Let nbval compare what cells print and show, but not stderr."""
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += ("stderr",)
-        # Coverage measures kernels as it does any process; nbval would do so once more, and hang.
-        collector.config.option.cov_source = None
+        collector.config.option.cov_source = None  # nbval would measure coverage, and hang
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """Start the kernels of notebooks without coverage, which slows them; their code has tests."""
+    kept = os.environ.pop("COVERAGE_PROCESS_CONFIG", None) if item.path.suffix == ".ipynb" else None
+    try:
+        return (yield)
+    finally:
+        if kept:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = kept
 
 
 #: Tests that share a batch or a kernel run one after the other in the same process.
 TOGETHER = re.compile(
-    r"notebooks/\w+|tests/test_(?:bad_files|cli_input|kernel|report|resume)|tests/test_(?=faults|cluster)"
+    r"notebooks/\w+|tests/test_(?:bad_files|cli_input|kernel|report|resume)"
+    r"|tests/test_(?=faults.py::test_a_(?:batch|second|pickle)|cluster.py::test_a_batch)"
 )
 
 

@@ -161,7 +161,7 @@ def test_a_file_system_that_cannot_flush_keeps_the_file(short_run, code, monkeyp
 def test_targets_are_tried_before_the_work(monkeypatch):
     """With the flush to the disk, which may be the first that fails."""
     made = []
-    monkeypatch.setattr("deep_nb.cli.train_networks", lambda *a, **k: made.append("run"))
+    monkeypatch.setattr(deep_nb, "train", lambda *a, **k: made.append("run"))
     monkeypatch.setattr(deep_nb.replication, "replicate", lambda *a, **k: made.append("batch"))
     Path("file").write_text("")
     with pytest.raises(OSError, match="file"):

@@ -604,7 +604,7 @@ def test_the_command_line_tells_of_runaway_networks(monkeypatch):
         assert result.exit_code == 0
         assert (text in result.output) if text else ("stable" not in result.output)
     (claim,) = (claim for claim in claims.read_claims() if claim.id == "3")
-    monkeypatch.setattr("deep_nb.cli.read_claims", lambda: [claim.replace(tasks=["xor"])])
+    monkeypatch.setattr(claims, "read_claims", lambda: [claim.replace(tasks=["xor"])])
     result = CliRunner().invoke(main, ["claims", "--seeds", "3-5"])
     assert f"DEEP_oh on xor: {line.format(1, 3, 'of which 0 learned')}\n" in result.output
     assert result.output.count("stable range") == 1
