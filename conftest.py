@@ -7,6 +7,8 @@ import sys
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.shapes import renew
+
 # Warnings are errors in the notebooks' kernels, too.
 os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning,error::UserWarning"
 
@@ -50,7 +52,9 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(autouse=True)
-def _close_figures():
+def _fresh():
+    """Check shapes again at the start of a test, and close its figures at the end."""
+    renew()
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
