@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help test lint unit api replicate notebooks figures bench mutants clean
+.PHONY: help test lint unit floors api replicate notebooks figures bench mutants clean
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
 	@echo "make test        set up .venv and run everything: lint, types, tests, coverage, README, notebooks"
 	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
 	@echo "make unit        unit tests, and the examples in docstrings and README"
+	@echo "make floors      unit tests with the lowest versions that pyproject.toml allows, in .floors"
 	@echo "make api         renew docs/api.md, the list of public names"
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
 	@echo "make figures     run the full profile, renew figures/, its report, and the README's claims table"
@@ -35,6 +36,16 @@ unit: $(READY)
 
 test: lint
 	$(BIN)/pytest --numprocesses auto --cov
+
+# Old libraries warn of newer ones. NumPy itself ignores the message about ndarray's size.
+FLOORS := .floors/bin/python
+floors: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .floors
+	$(BIN)/uv pip install --quiet --python $(FLOORS) --resolution lowest-direct --editable '.[test]'
+	$(FLOORS) -Xfrozen_modules=off -m pytest --numprocesses auto -m 'not system' tests deep_nb README.md \
+	    -W 'ignore:numpy.ndarray size changed' -W ignore::DeprecationWarning \
+	    -W ignore::FutureWarning -W ignore::PendingDeprecationWarning
 
 api: $(READY)
 	$(BIN)/python docs/api.py docs/api.md
@@ -62,4 +73,4 @@ mutants: $(READY)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/mutants.py --max-children $(JOBS)
 
 clean:
-	rm -rf $(VENV) mutants *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .floors mutants *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
