@@ -27,6 +27,8 @@ from deep_nb.replication.scratch import CONNECTION, ORIGIN, REQUEST
 
 from .test_replication import write_notebook
 
+pytestmark = pytest.mark.system
+
 TELLS = """
 import json, os, sys
 import deep_nb, helper

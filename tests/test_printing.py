@@ -149,6 +149,7 @@ def shell(code, redirection):
 FULL = "Error: cannot print: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("work", ["print(1)", "print(1); sys.exit(3)"])
 @pytest.mark.parametrize(
     ("redirection", "status", "printed", "stderr"),
@@ -172,6 +173,7 @@ def test_a_process_ends_without_complaints(work, redirection, status, printed, s
     assert shell(code, redirection) == (status, printed, stderr)
 
 
+@pytest.mark.system
 def test_a_file_does_not_take_the_place_of_stderr():
     """What libraries print would go into it."""
     code = (
@@ -181,6 +183,7 @@ def test_a_file_does_not_take_the_place_of_stderr():
     assert shell(code, "2>&-") == (0, ["[True, True]"], "")
 
 
+@pytest.mark.system
 def test_a_command_into_a_pipe_that_nobody_reads():
     ended = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m deep_nb list --only claims | true"],

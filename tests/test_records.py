@@ -191,6 +191,7 @@ def test_nothing_waits_for_a_pipe_or_a_device(job, tmp_path, kind):
         read_jobs(tmp_path / "e.yml")
 
 
+@pytest.mark.system
 def test_a_batch_runs_a_hostile_experiment_again(job, tmp_path):
     """The notebook is one of others: it has no kernelspec, no ids, and unpacks its parameters."""
     write_notebook(tmp_path / "tiny.ipynb", "print(a, n)", "a, n = 1, 2\noutput: str = ''")
