@@ -16,7 +16,7 @@ help:
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
 	@echo "make figures     run the full profile, renew figures/, its report, and the README's claims table"
 	@echo "make bench       measure every row of benchmarks/README.md, and rewrite them there"
-	@echo "make mutants     break the mathematics in some 1500 small ways; every test that notices counts"
+	@echo "make mutants     break the package in thousands of small ways (hours); every test that notices counts"
 	@echo "make clean       remove .venv and caches"
 
 $(READY): pyproject.toml
