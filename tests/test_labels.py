@@ -4,6 +4,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import deep_nb
 from deep_nb import analysis, plotting
@@ -213,3 +214,17 @@ def test_seeds_come_in_any_one_dimensional_container(seeds):
 def test_other_seeds_are_refused(seeds):
     with pytest.raises(ValueError, match="seed"):
         deep_nb.train("DEEP", "id", seeds=seeds, hyper=SHORT)
+
+
+def test_the_matrices_of_an_energy_are_taken_by_their_labels(short_run, rng):
+    free = short_run["post"].values[-6:]
+    run = short_run.assign(W=0.1 * short_run["W"])
+    coords = {"seed": run["seed"].values, "post": free, "pre": free}
+    P = xr.DataArray(rng.uniform(size=(3, 6, 6)), dims=list(coords), coords=coords)
+    path = deep_nb.trajectory(run)
+    V = analysis.energy(path, run, P.values)
+    assert np.isfinite(V).any(axis=(1, 2)).all()
+    for other in (P, P[[2, 0, 1]], P[:, ::-1], P.transpose("pre", "seed", "post")[::-1]):
+        xr.testing.assert_identical(analysis.energy(path, run, other), V)
+    with pytest.raises(ValueError, match="P has the seed labels"):
+        analysis.energy(path, run, P.assign_coords(seed=[4, 5, 6]))

@@ -188,3 +188,13 @@ def test_targets_are_tried_before_the_work(monkeypatch):
         "file",
         "results",
     ]
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_batch_names_a_file_system_without_locks(refusal, monkeypatch):
+    def flock(*_):
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(RuntimeError, match=r"the file system of .*out has no locks: choose"):
+        next(deep_nb.replication.replicate([], "out"))

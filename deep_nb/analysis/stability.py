@@ -13,7 +13,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from deep_nb._validation import integer, number, one_of, real_array, short
+from deep_nb._validation import in_order, integer, number, one_of, real_array, short
 from deep_nb.analysis.matrices import (
     certifying_leak,
     contraction_rate,
@@ -313,7 +313,9 @@ def energy(path: xr.Dataset, run: xr.Dataset, P: ArrayLike | None = None) -> xr.
     if P is None:
         P = diagonal_certificate(jacobian(run))[..., None] * np.eye(n)
     else:
-        P = real_array(P, "P")
+        free = problem.layout.labels[-n:]
+        seeds = run["seed"].values.tolist()
+        P = real_array(in_order(P, "P", seed=seeds, post=free, pre=free), "P")
         if P.shape != (K, n, n) or not np.isfinite(P).all():
             raise ValueError(f"P must be finite and of shape {(K, n, n)}, got {short(P)}")
     S = path["S"].values[..., problem.layout.N_X :]

@@ -7,6 +7,7 @@ record is done and does not run again.
 
 import contextlib
 import dataclasses
+import errno
 import importlib
 import os
 import shutil
@@ -148,6 +149,12 @@ def _locked(output: Path) -> Iterator[None]:
         raise RuntimeError(
             f"another batch is using {output}: wait until it ends, or choose another folder with "
             "--output"
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        if getattr(error, "errno", errno.ENOSYS) not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
+        raise RuntimeError(
+            f"the file system of {output} has no locks: choose a folder elsewhere with --output"
         ) from None
     try:
         yield
