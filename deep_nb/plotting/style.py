@@ -114,7 +114,7 @@ def ensemble_axes(run: xr.Dataset, ax: Axes | None) -> tuple[Axes, xr.Dataset]:
     """Check a plot's arguments; return its axes and the networks that did not diverge.
 
     The numbers of diverged networks, and of others whose Euler step is beyond its stable range, are
-    written on the axes.
+    written along the right edge.
     """
     activation = problem_of(run).model.activation
     ax = _axes(ax)
@@ -127,7 +127,8 @@ def ensemble_axes(run: xr.Dataset, ax: Axes | None) -> tuple[Axes, xr.Dataset]:
         if beyond:
             notes.append(f"{beyond} of {diverged.size}: Euler step beyond its stable range")
     if notes:
-        ax.text(0.5, 0.5, "\n".join(notes), transform=ax.transAxes, ha="center", color=VERMILION)
+        note = ax.text(1.01, 0.5, "\n".join(notes), color=VERMILION, transform=ax.transAxes)
+        note.set(rotation=90, verticalalignment="center", fontsize="small")
     return ax, alive
 
 
