@@ -190,6 +190,27 @@ def test_pieces_are_kept_by_what_they_depend_on(tmp_path):
         assert len(made) == count
 
 
+def test_a_piece_of_other_code_or_versions_is_made_again(tmp_path, monkeypatch):
+    made = []
+    code = _blocks.code()
+
+    def make():
+        made.append(1)
+        return xr.Dataset({"x": 3.0})
+
+    for part, changed in [
+        ("package", {"cli.py": "0" * 64}),
+        ("versions", {"python": "3.0"}),
+        ("versions", {"numba": "0.1"}),
+    ]:
+        kept(tmp_path, {"a": 1}, make)
+        monkeypatch.setattr(_blocks, "code", lambda: {**code, part: {**code[part], **changed}})
+        for _ in range(2):
+            kept(tmp_path, {"a": 1}, make)
+        monkeypatch.undo()
+    assert len(made) == len(list(tmp_path.iterdir())) == 4
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
