@@ -89,9 +89,7 @@ def test_train_prints_the_table_of_networks_and_the_seeds_of_unstable_steps(aske
     stable = xr.DataArray([True, False, False], dims="seed")
     monkeypatch.setattr(analysis, "step_is_stable", lambda run: stable)
     lines = run("train", "DEEP", "xor").stdout.splitlines()
-    assert lines[-1] == (
-        "the Euler step is beyond its stable range in 2 of 3 networks, seeds 3, 9"
-    )
+    assert lines[-1] == ("the Euler step is beyond its stable range in 2 of 3 networks, seeds 3, 9")
     table = analysis.network_table(deep_nb.train().assign_coords(seed=[7, 3, 9]))
     numbers = table.select_dtypes("float").dropna(axis=1)
     assert numbers.shape[1] >= 1

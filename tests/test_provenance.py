@@ -159,7 +159,7 @@ def test_every_library_that_computes_is_named():
     assert set(LIBRARIES) <= needed
 
 
-ORIGIN = {"error": "1 < 2 & \"x\"", "n": 1}
+ORIGIN = {"error": '1 < 2 & "x"', "n": 1}
 
 
 def test_a_stamped_picture_keeps_its_pixels_resolution_and_texts(tmp_path):

@@ -288,7 +288,9 @@ def test_metrics_of_both_phases_are_what_they_say():
             np.testing.assert_allclose(run[f"residual_{phase}"][:, epoch], speed, rtol=1e-9)
         np.testing.assert_array_equal(run[f"steps_{phase}"], {"free": 40, "nudged": 30}[phase])
         np.testing.assert_array_equal(run[f"S_{phase}"], S[:, -1, end])
-        assert run[f"S_{phase}"].attrs["long_name"] == f"states after the last epoch's {phase} phase"
+        assert (
+            run[f"S_{phase}"].attrs["long_name"] == f"states after the last epoch's {phase} phase"
+        )
 
 
 def test_labels_and_meanings_of_dimensions():
