@@ -204,7 +204,8 @@ def test_a_piece_of_other_code_or_versions_is_made_again(tmp_path, monkeypatch):
         ("versions", {"numba": "0.1"}),
     ]:
         kept(tmp_path, {"a": 1}, make)
-        monkeypatch.setattr(_blocks, "code", lambda: {**code, part: {**code[part], **changed}})
+        other = {**code, part: {**code[part], **changed}}
+        monkeypatch.setattr(_blocks, "code", lambda other=other: other)
         for _ in range(2):
             kept(tmp_path, {"a": 1}, make)
         monkeypatch.undo()

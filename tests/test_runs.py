@@ -254,8 +254,8 @@ def test_powers_of_the_time_constant_are_those_of_the_equations(name, short_run,
 
 MEANINGS = {
     "mse_{}": "MSE Σ (s − y)² / 2 / M at the end of the {} phase, before the epoch's weight change",
-    "class_error_{}": "share of samples misclassified after the {} phase, before the epoch's weight "
-    "change",
+    "class_error_{}": "share of samples misclassified after the {} phase, before the epoch's "
+    "weight change",
     "residual_{}": "Σ (ds/dt)² / M at the last step of the {} phase, before the epoch's weight "
     "change, in 1/τ²",
     "projected_residual_{}": "Σ ((s(t+1) − s(t)) / dt)² / M at the last step of the {} phase, "

@@ -3,9 +3,11 @@ import pytest
 
 import deep_nb
 from deep_nb.tasks import (
+    MAX_CLASSES,
     TASKS,
     Task,
     classification_error,
+    get_task,
     mean_squared_error,
     one_hot,
     predicted_labels,
@@ -101,3 +103,18 @@ def test_nan_has_no_label():
 def test_nothing_is_converted_silently(X):
     with pytest.raises(ValueError, match=r"X \(M, n_inputs\) must be"):
         Task("mine", X, [[0.0]])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_found_in_any_case_by_its_name(name):
+    task = get_task(name.upper())
+    assert task is get_task(name.title()) is get_task(task) is TASKS[name]
+    assert task.name == name
+
+
+def test_the_largest_class_number():
+    wide = one_hot(np.array([[0.0], [MAX_CLASSES - 1]]))
+    assert wide.shape == (2, MAX_CLASSES)
+    assert wide[1, -1] == 1
+    with pytest.raises(ValueError, match="class numbers 0, 1, … below 10000"):
+        one_hot(np.array([[0.0], [MAX_CLASSES]]))
