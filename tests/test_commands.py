@@ -4,15 +4,21 @@ No network is trained and no notebook runs here; the functions behind the comman
 arguments.
 """
 
+import importlib.metadata
 import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import xarray as xr
 
 import deep_nb
+import deep_nb.report
 from deep_nb import analysis, replication
 from deep_nb._printing import Lenient
+from deep_nb.cli import _seeds
 from deep_nb.problem import Flags
 from deep_nb.replication.execution import Outcome
 from deep_nb.replication.records import Record, state, write_record
@@ -90,7 +96,7 @@ def test_train_prints_the_table_of_networks_and_the_seeds_of_unstable_steps(aske
     monkeypatch.setattr(analysis, "step_is_stable", lambda run: stable)
     lines = run("train", "DEEP", "xor").stdout.splitlines()
     assert lines[-1] == ("the Euler step is beyond its stable range in 2 of 3 networks, seeds 3, 9")
-    table = analysis.network_table(deep_nb.train().assign_coords(seed=[7, 3, 9]))
+    table = analysis.network_table(deep_nb.train())
     numbers = table.select_dtypes("float").dropna(axis=1)
     assert numbers.shape[1] >= 1
     for (_, row), line in zip(numbers.iterrows(), lines[-4:-1], strict=True):
@@ -256,3 +262,138 @@ def test_each_option_of_verify_is_one_argument(monkeypatch):
                                                     "numbers\n")  # fmt: skip
     assert run("verify", "one", "--against=two", "--rtol=0.5", "--atol=0.25").exit_code == 1
     assert asked == [("one", "two", "1e-06", "1e-09"), ("one", "two", "0.5", "0.25")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "out", "err"),
+    [
+        ([], 0, "5 files in one agree with SHA256SUMS\n", ""),
+        (["a/x: missing", "a/y: is a link"], 1, "a/x: missing\na/y: is a link\n",
+         "Error: 2 differences in 5 files\n"),
+    ],
+)  # fmt: skip
+def test_verify_counts_the_files_of_the_list(monkeypatch, wrong, code, out, err):
+    monkeypatch.setattr(replication, "verify", lambda folder: (5, wrong))
+    result = run("verify", "one")
+    assert (result.exit_code, result.stdout, result.stderr) == (code, out, err)
+
+
+# report
+
+
+def test_each_option_of_report_is_one_argument(folder, monkeypatch):
+    asked, tables = [], ["table"]
+    monkeypatch.setattr(deep_nb.report, "read_table", lambda at: tables[0])
+    monkeypatch.setattr(
+        deep_nb.report, "write_report", lambda *given: asked.append(("write", *given)) or "page"
+    )
+    monkeypatch.setattr(
+        deep_nb.report, "insert_claims", lambda *given: asked.append(("insert", *given))
+    )
+    (folder / "x.md").write_text("")
+    assert run("report", "out").stdout == "wrote page\n"
+    run("report", "out", "-o", "new.html")
+    run("report", "out", "--readme=x.md")
+    expected = [
+        ("write", Path("out"), None), ("write", Path("out"), Path("new.html")),
+        ("write", Path("out"), None), ("insert", Path("x.md"), "table"),
+    ]  # fmt: skip
+    assert asked == expected
+    tables[0] = None
+    result = run("report", "out", "--readme=x.md")
+    assert (result.exit_code, asked) == (1, expected)
+    assert "out has no claims table: run deep-nb replicate --only claims" in result.stderr
+    assert run("report", "out").exit_code == 0
+    assert run("report", "out", "--readme=gone.md").exit_code == 2
+
+
+# The rest
+
+
+def test_every_failed_experiment_is_reported_and_no_figures_are_copied(monkeypatch, copied, folder):
+    def replicate(jobs, output, *_, **__):
+        for job in jobs:
+            yield Outcome(job.name, None, {}, f"ValueError: {job.name}\x1b")
+
+    monkeypatch.setattr(replication, "replicate", replicate)
+    result = run("replicate", "--figures=deep/figures")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-4:] == [
+        "", "a failed: ValueError: a\\x1b", "", "b failed: ValueError: b\\x1b",
+    ]  # fmt: skip
+    assert [given[0] for given in copied] == [[]]
+    assert list((folder / "deep" / "figures").iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--jobs=0"], ["--profile=fast"], ["--only"]])
+def test_options_outside_their_range_exit_with_2(batches, words):
+    assert run("replicate", *words).exit_code == 2
+    assert batches == []
+
+
+def test_the_version_is_that_of_the_package():
+    assert run("--version").stdout.split()[-1] == importlib.metadata.version("deep-nb")
+
+
+def test_a_million_seeds_at_once_are_allowed():
+    assert _seeds(" 7 , 5-999 ,0-999999")[:3] == [7, 5, 6]
+    assert len(_seeds("5-1000004")) == 1_000_000
+    with pytest.raises(ValueError, match="--seeds must be numbers and ranges"):
+        _seeds("5-1000005")
+
+
+# --scheduler
+
+
+@pytest.fixture
+def dask(monkeypatch):
+    """What clients are made and closed; certificates are known for TLS if `dask.ssl`."""
+    made = []
+    dask = SimpleNamespace(made=made, ssl=None)
+
+    class Client:
+        def __init__(self, *given, **named):
+            made.append((given, named))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            made.append("closed")
+
+        def get_executor(self, pure):
+            return f"executor, {pure=}"
+
+    def security():
+        return SimpleNamespace(get_connection_args=lambda role: {"ssl_context": dask.ssl})
+
+    module = SimpleNamespace(Client=Client, Security=security)
+    monkeypatch.setitem(sys.modules, "distributed", module)
+    return dask
+
+
+@pytest.mark.parametrize(
+    "address", ["h:1", "10.0.0.1:65535", "tcp://a-b.c:8786", "tcp://[::1]:8786"]
+)
+def test_experiments_run_on_the_workers_of_the_scheduler(dask, batches, address):
+    assert run("replicate", "--only=a", f"--scheduler={address}").exit_code == 0
+    named = {"timeout": 10, "set_as_default": False}
+    assert dask.made == [((address,), named), "closed"]
+    assert batches[0][3] == "executor, pure=False"
+
+
+@pytest.mark.parametrize("address", ["h", "h:0", "h:65536", "http://h:1", "h:1/x", "h:٣", ""])
+def test_other_addresses_are_refused(dask, batches, address):
+    result = run("replicate", f"--scheduler={address}")
+    assert result.exit_code == 1
+    assert "--scheduler must be an address such as tcp://192.168.0.1:8786, got " in result.stderr
+    assert (dask.made, batches) == ([], [])
+
+
+def test_a_scheduler_with_tls_needs_certificates(dask, batches):
+    words = ["replicate", "--only=a", "--scheduler=tls://h:1"]
+    assert "tls://h:1 needs certificates" in run(*words).stderr
+    assert dask.made == []
+    dask.ssl = "context"
+    assert run(*words).exit_code == 0
+    assert len(dask.made) == 2

@@ -3,8 +3,10 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 
@@ -352,3 +354,16 @@ def test_the_fingerprint_changes_with_each_setting(short_run):
     same = short_run.isel(seed=[1]).assign_attrs(record="[]", provenance="").drop_vars("W")
     assert _fingerprint(same) in known
     assert short_run.attrs["fingerprint"] in known
+
+
+def test_the_memory_that_a_run_needs_is_that_of_its_numbers(short_run, monkeypatch):
+    needed = 8 * sum(short_run[name].size for name in short_run.data_vars)
+    wanted = {"seeds": range(3), "hyper": SHORT, "record": ("weights",)}
+    for missing in (0, 1):
+        memory = SimpleNamespace(total=needed - missing, available=needed)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda memory=memory: memory)
+        if missing:
+            with pytest.raises(ValueError, match="this run needs about 0 GB of memory, but this"):
+                deep_nb.train("DEEP", "xor", **wanted)
+        else:
+            assert deep_nb.train("DEEP", "xor", **wanted).sizes == short_run.sizes
