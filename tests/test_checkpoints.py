@@ -120,6 +120,7 @@ def test_blocks_of_other_settings_are_not_reused(tmp_path):
         {"hyper": {**SHORT, "beta": 2.0}},
         {"model": "DEEP_oh"},
         {"seeds": range(1, 8)},
+        {"seeds": WANTED["seeds"][::-1]},
         {"sparse": True},
         {"layered": True},
         {"engine": "reference"},

@@ -665,3 +665,19 @@ def test_figures_are_all_files_but_runs_and_pages(tmp_path, job, suffix):
     assert [copy.name for copy in copies] == expected
     assert sorted(read_checksums(tmp_path / "figures")) == sorted(f"a/{name}" for name in expected)
     assert verify(tmp_path / "figures") == (len(expected), [])
+
+
+def test_a_batch_removes_what_interrupted_writing_has_left(tmp_path, job):
+    """In its folder and in those of all experiments; other hidden files stay."""
+    output = tmp_path / "out"
+    finish(job, output, {"sub/x.csv": ""})
+    left, others = f".SHA256SUMS.{'0f' * 16}.partial", (".mine.partial", f".{'0f' * 16}.csv")
+    for folder in (output, output / "a", output / "a" / "sub", output / "gone"):
+        folder.mkdir(exist_ok=True)
+        for name in (left, *others):
+            (folder / name).write_text("")
+    (output / WORKING / "a-123").mkdir(exist_ok=True)
+    assert list(batch.replicate([], output)) == []
+    hidden = [path.relative_to(output) for path in output.rglob(".*") if path.name != ".lock"]
+    folders = (".", "a", "a/sub", "gone")
+    assert sorted(hidden) == sorted(Path(folder, name) for folder in folders for name in others)

@@ -72,6 +72,7 @@ def test_predicted_labels_break_at_one_half():
     outputs = np.array([[0.5], [0.4999], [1.0], [0.0]])
     assert predicted_labels(outputs).tolist() == [[1], [0], [1], [0]]
     assert predicted_labels(np.array([[0.2, 0.1], [0.2, 0.3]]), one_hot=True).tolist() == [[0], [1]]
+    assert predicted_labels(np.array([[0.2, 0.2], [0.0, 0.0]]), one_hot=True).tolist() == [[0], [0]]
 
 
 def test_classification_error_counts_samples_with_any_wrong_label():
