@@ -126,6 +126,7 @@ def test_provenance_is_of_the_packages_checkout_and_this_machine(package, tmp_pa
     assert _provenance.provenance.__wrapped__()["commit"] == package[1] + "+"
     assert origin["deep_nb"] == importlib.metadata.version("deep-nb")
     assert origin["python"] == platform.python_version()
+    assert origin["cpu"] == _provenance._cpu()
     assert origin["cores"] == os.cpu_count()
     assert {platform.system(), platform.machine()} <= {*origin["platform"].split("-")}
     assert origin["versions"] == {name: importlib.metadata.version(name) for name in LIBRARIES}
