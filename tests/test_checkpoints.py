@@ -161,6 +161,21 @@ def test_a_worker_with_other_code_is_refused(monkeypatch):
         deep_nb.train(**WANTED, executor=here)
 
 
+def test_blocks_that_have_not_begun_are_cancelled_when_one_fails():
+    futures = []
+
+    class Failing:
+        def submit(self, function, /, *arguments):
+            futures.append(Future())
+            if len(futures) == 2:
+                futures[1].set_exception(KeyError("worker"))
+            return futures[-1]
+
+    with pytest.raises(KeyError, match="worker"):
+        deep_nb.train(**WANTED, executor=Failing(), block=2)
+    assert [future.cancelled() for future in futures] == [True, False, True, True]
+
+
 def test_an_interrupted_sweep_resumes(tmp_path):
     settings = ([2], [1.0], [1.0, 2.0], [2, 3])
     alone = sweep(2, *settings)

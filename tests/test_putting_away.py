@@ -16,6 +16,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -33,7 +34,7 @@ from deep_nb.replication.jobs import Job
 from deep_nb.replication.names import CHECKPOINTS, PENDING, RECORD, WORKING
 from deep_nb.replication.notebooks import read_notebook
 from deep_nb.replication.records import read_record
-from deep_nb.replication.scratch import ANSWER, LOG, REQUEST
+from deep_nb.replication.scratch import ANSWER, LOG, REQUEST, scratch_folder
 from deep_nb.replication.verification import read_checksums
 
 from .test_replication import write_notebook
@@ -455,6 +456,21 @@ def test_a_folder_that_cannot_be_written_does_not_hide_the_notebooks_error(
     assert state(job, output / "a").status == "missing"
 
 
+def test_the_error_of_a_worker_is_recorded_with_the_provenance_of_the_batch(tmp_path, job):
+    class Dead:
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(KeyError("no worker"))
+            return future
+
+    (told,) = batch.replicate([job], tmp_path / "out", executor=Dead())
+    assert told.error == "KeyError: 'no worker'"
+    record = read_record(tmp_path / "out" / "a")
+    assert record.origin == {**deep_nb._provenance.provenance(), "error": told.error}
+    assert (record.error, record.files) == (told.error, {})
+    assert told.folder == tmp_path / "out" / "a"
+
+
 @pytest.fixture
 def ordinary_user():
     """A folder of a user who is not root, as whom the test goes on."""
@@ -514,6 +530,7 @@ def clock(monkeypatch):
     class Time:
         now = staticmethod(lambda zone: datetime(2020, 1, 1, 0, 0, clock[0], tzinfo=zone))
         monotonic = staticmethod(lambda: 100.0 + clock[0])
+        sleep = staticmethod(lambda seconds: clock.__setitem__(0, clock[0] + 1))
 
     monkeypatch.setattr(execution, "datetime", Time)
     monkeypatch.setattr(execution, "time", Time)
@@ -578,6 +595,21 @@ def test_the_error_of_a_dead_process_ends_with_its_last_lines(tmp_path, status, 
     assert (execution._answer(tmp_path, status) == "told") == (status == 0)
 
 
+@pytest.mark.parametrize(
+    ("ends", "stops", "error", "at"),
+    [
+        (3, None, "", 3),
+        (None, None, "TimeoutError: it exceeded its timeout of 5 s", 6),
+        (None, 4, "InterruptedError: the batch was stopped", 4),
+    ],
+)
+def test_a_process_is_watched_until_it_ends_or_must(clock, ends, stops, error, at):
+    process = SimpleNamespace(poll=lambda: 0 if clock[0] == ends else None)
+    stop = SimpleNamespace(is_set=lambda: clock[0] == stops)
+    assert execution._watch(process, 5, stop) == error
+    assert clock == [at]
+
+
 @pytest.mark.parametrize("declared", ["output = ''", "output = checkpoint = ''"])
 def test_the_notebook_receives_its_parameters_and_a_checkpoint_of_its_own(
     tmp_path, monkeypatch, declared
@@ -624,6 +656,30 @@ def test_hashes_text_and_figures_of_a_kernel_do_not_depend_on_the_environment(mo
     assert not {"MPLBACKEND", "JUPYTER_PATH"} & {*found}
 
 
+@pytest.mark.parametrize("place", ["clone", "site-packages", "dist-packages"])
+def test_a_kernel_finds_modules_where_the_batch_does(tmp_path, monkeypatch, place):
+    """A package that is not installed comes before others of its name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["here", "", str(tmp_path / "there")]))
+    monkeypatch.setattr(execution, "PACKAGE", tmp_path / place / "deep_nb")
+    paths = execution._environment(Path("scratch"))["PYTHONPATH"].split(os.pathsep)
+    own = [str(tmp_path / "clone")] if place == "clone" else []
+    assert paths == [*own, str(tmp_path / "here"), str(tmp_path / "there")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs sockets with paths")
+def test_temporary_files_have_short_paths(tmp_path, monkeypatch):
+    folders = {"short": Path(tempfile.mkdtemp(dir="/tmp")), "long": tmp_path / ("x" * 50)}
+    folders["long"].mkdir()
+    for name, folder in folders.items():
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        with scratch_folder() as scratch:
+            assert scratch.parent == (folder if name == "short" else Path("/tmp"))
+            (scratch / "x").write_text("")
+        assert not scratch.exists()
+    folders["short"].rmdir()
+
+
 # What stays and what goes
 
 
@@ -662,7 +718,7 @@ def test_figures_are_all_files_but_runs_and_pages(tmp_path, job, suffix):
     finish(job, tmp_path / "out", {f"x.{suffix}": ""})
     copies = collect_figures(["a"], tmp_path / "out", tmp_path / "figures")
     expected = [RECORD] if suffix in ("nc", "html") else [f"x.{suffix}", RECORD]
-    assert [copy.name for copy in copies] == expected
+    assert copies == [tmp_path / "figures" / "a" / name for name in expected]
     assert sorted(read_checksums(tmp_path / "figures")) == sorted(f"a/{name}" for name in expected)
     assert verify(tmp_path / "figures") == (len(expected), [])
 

@@ -14,11 +14,13 @@ import deep_nb
 from deep_nb import analysis, plotting
 from deep_nb.dynamics import vector_field
 from deep_nb.engines.reference import relax
-from deep_nb.models import MODELS
+from deep_nb.models import MODELS, Hyperparameters
 from deep_nb.problem import Problem
 from deep_nb.randomness import initial_weights
 from deep_nb.rules import RULES, State, learn
 from deep_nb.run import _fingerprint, problem_of, sealed
+from deep_nb.tasks import Task
+from deep_nb.topology import complete
 
 from .conftest import SHORT
 
@@ -329,6 +331,31 @@ def test_labels_and_meanings_of_dimensions():
     }
     after = np.count_nonzero(run["W_epochs"][:, 1:], axis=(2, 3))
     np.testing.assert_array_equal(run["n_connections"], after)
+
+
+def test_settings_are_what_was_asked_for():
+    """With no value at its default, and the hyperparameters that this run does not use, too."""
+    hyper = {
+        "N_H": (2, 1), "n_epochs": 3, "T1": 7, "T2": 5, "beta": 0.25, "dt": 0.01, "dt_W": 2.5,
+        "reg_W": 1e-5, "stop": 1e-7, "tol_W": 0.125, "temp": 0.75, "beta_0": 0.5, "beta_1": 2.0,
+    }  # fmt: skip
+    assert set(hyper) == set(Hyperparameters.model_fields)
+    task = Task("mine", [[0.5, 0.25], [1, 0]], [[0.75], [0.125]])
+    model = MODELS["EP_asym"].replace(name="mine", leak=0.5)
+    topology = complete(Problem.of(model, task, hyper).layout)
+    topology[0, 4] = False
+    flags = {"regularized": True, "sparse": True, "stop_criterion": True, "sign": True}
+    wanted = {
+        "model": model, "seeds": [9, 4], "hyper": Hyperparameters(**hyper), **flags,
+        "layered": False, "engine": "reference", "record": ("trajectories", "weights"),
+    }  # fmt: skip
+    found = deep_nb.settings(deep_nb.train(task=task, topology=topology, **wanted))
+    np.testing.assert_array_equal(found.pop("topology"), topology)
+    again = found.pop("task")
+    assert (again.name, again.X.tolist(), again.Y.tolist()) == (
+        "mine", task.X.tolist(), task.Y.tolist(),
+    )  # fmt: skip
+    assert found == wanted
 
 
 @pytest.mark.parametrize("engine", ["reference", "blas", "numba"])
