@@ -95,6 +95,17 @@ def test_divergence_is_reported_once_for_all_blocks():
     assert run["diverged"].all()
 
 
+def test_blocks_tell_which_networks_diverged_and_when():
+    """A learning rate at which some diverge: every number is that of training without blocks."""
+    wanted = {**WANTED, "hyper": {**SHORT, "n_epochs": 6, "dt_W": 1e153}, "sign": True}
+    with pytest.warns(RuntimeWarning, match="networks diverged"):
+        whole = deep_nb.train(**wanted)
+    assert 0 < whole["diverged"].sum() < 7
+    assert whole["diverged_epoch"].max() > 0
+    with pytest.warns(RuntimeWarning, match="networks diverged"):
+        assert_same(deep_nb.train(**wanted, executor=Here(), block=3), whole)
+
+
 def test_an_interrupted_ensemble_resumes(whole, tmp_path):
     class Stopping(Here):
         def submit(self, function, /, *arguments, **named):

@@ -288,6 +288,6 @@ def test_two_numbers_agree_within_the_tolerances(tmp_path, ours, theirs, toleran
 
 
 def test_the_largest_difference_is_shown_whatever_its_sign(one, tmp_path):
-    write(tmp_path / "two", x=(9.0, np.nan), n=(5, 1))
-    line = "a/t.csv: column n: 2 of 2 differ, most 4.0 against 1.0"
+    write(tmp_path / "two", x=(9.0, np.nan), n=(9, 3))
+    line = "a/t.csv: column n: 2 of 2 differ, most 3.0 against 9.0"
     assert compare(one, tmp_path / "two")[1][1] == line
