@@ -81,7 +81,9 @@ def test_files_on_one_side_only_are_reported(one, tmp_path):
     (tmp_path / "two" / "a" / "run.nc").unlink()  # allowed: figures are kept without it
     table = tmp_path / "two" / "a" / "t.csv"
     pd.read_csv(table).rename(columns={"verdict": "answer"}).to_csv(table, index=False)
-    assert compare(one, tmp_path / "two")[1] == [
+    count, different = compare(one, tmp_path / "two")
+    assert (count, compare(tmp_path / "two", one)[0]) == (2, 2)
+    assert different == [
         f"b: only in {tmp_path / 'two'}",
         "a/t.csv: column answer on one side only",
         "a/t.csv: column verdict on one side only",
