@@ -12,6 +12,7 @@ import xarray as xr
 import deep_nb
 from deep_nb import _blocks
 from deep_nb._blocks import kept
+from deep_nb._files import sha256
 from deep_nb.claims.ensembles import sweep
 
 from .conftest import SHORT, assert_same
@@ -237,6 +238,16 @@ def test_a_piece_of_other_code_or_versions_is_made_again(tmp_path, monkeypatch):
             kept(tmp_path, {"a": 1}, make)
         monkeypatch.undo()
     assert len(made) == len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_piece_under_another_checksum_is_removed_and_made_again(tmp_path):
+    made = []
+    for count in (1, 2):
+        kept(tmp_path, {}, lambda: made.append(1) or xr.Dataset({"x": 3.0}))
+        (path,) = tmp_path.iterdir()
+        assert path.name == f"{path.name[:32]}-{sha256(path)}.nc"
+        assert len(made) == count
+        path.rename(tmp_path / f"{path.name[:32]}-{'0' * 64}.nc")
 
 
 @pytest.mark.parametrize(
