@@ -240,6 +240,17 @@ def test_a_piece_of_other_code_or_versions_is_made_again(tmp_path, monkeypatch):
     assert len(made) == len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_piece_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch):
+    def full(piece, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_blocks, "write_netcdf", full)
+    with pytest.raises(OSError, match="No space left"):
+        kept(tmp_path / "blocks", {}, lambda: xr.Dataset({"x": 3.0}))
+    assert list((tmp_path / "blocks").iterdir()) == []
+
+
 def test_a_piece_under_another_checksum_is_removed_and_made_again(tmp_path):
     made = []
     for count in (1, 2):
