@@ -12,6 +12,7 @@ import xarray as xr
 import deep_nb
 from deep_nb import _blocks
 from deep_nb._blocks import kept
+from deep_nb._files import sha256
 from deep_nb.claims.ensembles import sweep
 
 from .conftest import SHORT, assert_same
@@ -95,6 +96,17 @@ def test_divergence_is_reported_once_for_all_blocks():
     assert run["diverged"].all()
 
 
+def test_blocks_tell_which_networks_diverged_and_when():
+    """A learning rate at which some diverge: every number is that of training without blocks."""
+    wanted = {**WANTED, "hyper": {**SHORT, "n_epochs": 6, "dt_W": 1e153}, "sign": True}
+    with pytest.warns(RuntimeWarning, match="networks diverged"):
+        whole = deep_nb.train(**wanted)
+    assert 0 < whole["diverged"].sum() < 7
+    assert whole["diverged_epoch"].max() > 0
+    with pytest.warns(RuntimeWarning, match="networks diverged"):
+        assert_same(deep_nb.train(**wanted, executor=Here(), block=3), whole)
+
+
 def test_an_interrupted_ensemble_resumes(whole, tmp_path):
     class Stopping(Here):
         def submit(self, function, /, *arguments, **named):
@@ -120,6 +132,7 @@ def test_blocks_of_other_settings_are_not_reused(tmp_path):
         {"hyper": {**SHORT, "beta": 2.0}},
         {"model": "DEEP_oh"},
         {"seeds": range(1, 8)},
+        {"seeds": WANTED["seeds"][::-1]},
         {"sparse": True},
         {"layered": True},
         {"engine": "reference"},
@@ -160,6 +173,21 @@ def test_a_worker_with_other_code_is_refused(monkeypatch):
         deep_nb.train(**WANTED, executor=here)
 
 
+def test_blocks_that_have_not_begun_are_cancelled_when_one_fails():
+    futures = []
+
+    class Failing:
+        def submit(self, function, /, *arguments):
+            futures.append(Future())
+            if len(futures) == 2:
+                futures[1].set_exception(KeyError("worker"))
+            return futures[-1]
+
+    with pytest.raises(KeyError, match="worker"):
+        deep_nb.train(**WANTED, executor=Failing(), block=2)
+    assert [future.cancelled() for future in futures] == [True, False, True, True]
+
+
 def test_an_interrupted_sweep_resumes(tmp_path):
     settings = ([2], [1.0], [1.0, 2.0], [2, 3])
     alone = sweep(2, *settings)
@@ -188,6 +216,49 @@ def test_pieces_are_kept_by_what_they_depend_on(tmp_path):
     ):
         xr.testing.assert_identical(kept(folder, what, make), expected)
         assert len(made) == count
+
+
+def test_a_piece_of_other_code_or_versions_is_made_again(tmp_path, monkeypatch):
+    made = []
+    code = _blocks.code()
+
+    def make():
+        made.append(1)
+        return xr.Dataset({"x": 3.0})
+
+    for part, changed in [
+        ("package", {"cli.py": "0" * 64}),
+        ("versions", {"python": "3.0"}),
+        ("versions", {"numba": "0.1"}),
+    ]:
+        kept(tmp_path, {"a": 1}, make)
+        other = {**code, part: {**code[part], **changed}}
+        monkeypatch.setattr(_blocks, "code", lambda other=other: other)
+        for _ in range(2):
+            kept(tmp_path, {"a": 1}, make)
+        monkeypatch.undo()
+    assert len(made) == len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_piece_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch):
+    def full(piece, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_blocks, "write_netcdf", full)
+    with pytest.raises(OSError, match="No space left"):
+        kept(tmp_path / "blocks", {}, lambda: xr.Dataset({"x": 3.0}))
+    assert list((tmp_path / "blocks").iterdir()) == []
+
+
+def test_a_piece_under_another_checksum_is_removed_and_made_again(tmp_path):
+    made = []
+    for count in (1, 2):
+        kept(tmp_path, {}, lambda: made.append(1) or xr.Dataset({"x": 3.0}))
+        (path,) = tmp_path.iterdir()
+        assert path.name == f"{path.name[:32]}-{sha256(path)}.nc"
+        assert len(made) == count
+        path.rename(tmp_path / f"{path.name[:32]}-{'0' * 64}.nc")
 
 
 @pytest.mark.parametrize(

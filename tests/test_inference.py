@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import deep_nb
+from deep_nb import inference
 from deep_nb.dynamics import free_field, vector_field
 from deep_nb.engines import ENGINES
 from deep_nb.run import problem_of
@@ -132,3 +133,74 @@ def test_decision_map_axes_are_the_inputs():
     assert score.dims == ("x0", "x1")
     assert (score.std("x1") < 1e-12).all()
     assert (score.diff("x0") > 0.1).all()
+
+
+@pytest.fixture(scope="module")
+def unordered():
+    """Networks of two outputs whose seeds are not their places."""
+    return deep_nb.train("DEEP_oh", "and", seeds=[8, 3, 5], hyper=SHORT)
+
+
+ASKED = {
+    "predict": lambda run, *engine: deep_nb.predict(run, GRID, *engine),
+    "decision_map": lambda run, *engine: deep_nb.decision_map(run, 2, *engine),
+    "trajectory": deep_nb.trajectory,
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_answers_carry_the_runs_seeds_neurons_and_attributes(unordered, name):
+    answer = ASKED[name](unordered)
+    assert answer["seed"].values.tolist() == [8, 3, 5]
+    assert answer.attrs == unordered.attrs
+    alone = ASKED[name](unordered.sel(seed=[3]))
+    for variable in alone.data_vars:
+        np.testing.assert_array_equal(answer[variable].sel(seed=[3]), alone[variable])
+    if "neuron" in answer.dims:
+        assert answer["neuron"].values.tolist() == unordered["neuron"].values.tolist()
+    if "y" in answer.dims:
+        assert answer["y"].values.tolist() == ["y0", "y1"]
+        np.testing.assert_array_equal(answer["output"], answer["S"].sel(neuron=["y0", "y1"]))
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_engine_asked_for_is_used(unordered, name, monkeypatch):
+    used = []
+    get_engine = inference.get_engine
+    monkeypatch.setattr(
+        inference, "get_engine", lambda name, *given: used.append(name) or get_engine(name, *given)
+    )
+    for engine in [(), ("reference",), ("blas",)]:
+        ASKED[name](unordered, *engine)
+    assert used == ["auto", "reference", "blas"]
+
+
+def test_each_variable_says_what_it_is(unordered):
+    said = {
+        name: {str(k): v.attrs["long_name"] for k, v in ask(unordered).data_vars.items()}
+        for name, ask in ASKED.items()
+    }
+    assert said == {
+        "predict": {
+            "S": "states",
+            "output": "states of the outputs",
+            "label": "predicted labels, −1 where there is no answer",
+        },
+        "decision_map": {"score": "output", "label": "predicted label"},
+        "trajectory": {
+            "S": "states",
+            "residual": "Σ (ds/dt)² / M, in 1/τ²",
+            "projected_residual": "Σ (Δs / dt)² / M, in 1/τ²",
+            "mse": "MSE, Σ (s − y)² / 2 / M",
+        },
+    }
+
+
+def test_the_start_of_a_trajectory_has_states_and_no_step(unordered):
+    path = deep_nb.trajectory(unordered)
+    assert path["step"].values.tolist() == list(range(71))
+    start = np.random.RandomState(3).uniform(0, 0.1, (4, 4))
+    np.testing.assert_array_equal(path["S"].sel(seed=3)[0, :, 3:], start)
+    for name in ("residual", "projected_residual", "mse"):
+        assert np.isnan(path[name][:, 0]).all()
+        assert np.isfinite(path[name][:, 1:]).all()

@@ -12,6 +12,7 @@ import yaml
 
 from deep_nb.replication import verify
 from deep_nb.replication.jobs import read_jobs
+from deep_nb.replication.records import read_record
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -55,6 +56,31 @@ def test_the_published_grid_is_replicated():
     names = {job.name for job in read_jobs(ROOT / "experiments.yml")}
     models, tasks = ("DEEP", "DEEP_oh", "EP_asym"), ("xor", "and", "or", "not", "id")
     assert {f"{model}-{task}" for model in models for task in tasks} <= names
+
+
+def test_the_figures_are_of_the_full_profile():
+    jobs = {job.name: job.all_parameters for job in read_jobs(ROOT / "experiments.yml", "full")}
+    records = {path.parent.name: read_record(path.parent) for path in ROOT.glob("figures/*/*.json")}
+    assert {name: record.origin["parameters"] for name, record in records.items()} == jobs
+
+
+def test_the_quick_profile_is_the_full_one_with_less():
+    """Ten networks instead of a hundred; no number is larger, and no list longer."""
+    quick, full = (read_jobs(ROOT / "experiments.yml", profile) for profile in ("quick", "full"))
+    for small, large in zip(quick, full, strict=True):
+        assert (small.name, small.notebook, small.timeout) == (
+            large.name, large.notebook, large.timeout,
+        )  # fmt: skip
+        for name, value in small.all_parameters.items():
+            more = large.all_parameters[name]
+            if isinstance(value, list):
+                assert len(value) <= len(more), name
+            elif isinstance(value, int | float):
+                assert value <= more, name
+            else:
+                assert value == more, name
+        if "-" in small.name:
+            assert (small.parameters["num_net"], large.parameters["num_net"]) == (10, 100)
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")

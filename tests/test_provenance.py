@@ -1,15 +1,25 @@
 """Provenance names the checkout that holds the package, and gets into files anywhere."""
 
+import importlib.metadata
+import json
 import os
+import platform
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import netCDF4
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import deep_nb
-from deep_nb._provenance import _commit, stamp
+from deep_nb import _provenance
+from deep_nb._files import sha256
+from deep_nb._provenance import LIBRARIES, _commit, stamp
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="needs git")
 
@@ -93,3 +103,87 @@ def test_a_netcdf_file_is_stamped_where_the_file_system_has_no_locks(
     assert stamped.attrs["provenance"] == '{"n": 1}'
     assert stamped.equals(short_run)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged.nc", "run.nc"]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of three sources and another file, in a checkout of its own."""
+    commit = checkout(tmp_path / "a", "1")
+    package = tmp_path / "a" / "deep_nb"
+    (package / "sub").mkdir(parents=True)
+    for name in ("a.py", "sub/b.yml", "sub/c.j2", "d.txt"):
+        (package / name).write_text(name)
+    monkeypatch.setattr(_provenance, "PACKAGE", package)
+    return package, commit
+
+
+def test_provenance_is_of_the_packages_checkout_and_this_machine(package, tmp_path, monkeypatch):
+    other = checkout(tmp_path / "b", "2")
+    monkeypatch.chdir(tmp_path / "b")
+    origin = _provenance.provenance.__wrapped__()
+    assert origin["commit"] == package[1] != other
+    (tmp_path / "a" / "code.py").write_text("2")
+    assert _provenance.provenance.__wrapped__()["commit"] == package[1] + "+"
+    assert origin["deep_nb"] == importlib.metadata.version("deep-nb")
+    assert origin["python"] == platform.python_version()
+    assert origin["cpu"] == _provenance._cpu()
+    assert origin["cores"] == os.cpu_count()
+    assert {platform.system(), platform.machine()} <= {*origin["platform"].split("-")}
+    assert origin["versions"] == {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="needs Linux")
+def test_the_name_of_the_processor_is_what_linux_says():
+    told = Path("/proc/cpuinfo").read_text()
+    names = set(re.findall(r"^model name\s*: (.+)$", told, re.MULTILINE))
+    assert _provenance._cpu() in (names or {platform.processor() or platform.machine()})
+
+
+def test_code_is_every_source_file_python_and_the_versions(package):
+    code = _provenance.code.__wrapped__()
+    names = ("a.py", "sub/b.yml", "sub/c.j2")
+    assert code["package"] == {name: sha256(package[0] / name) for name in names}
+    python = {"python": platform.python_version()}
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    assert code["versions"] == python | versions
+
+
+def test_every_library_that_computes_is_named():
+    """All dependencies but those that only check, print, draw bars, or move files."""
+    root = Path(deep_nb.__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    needed = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    assert needed - set(LIBRARIES) == {
+        "click", "filelock", "ipykernel", "jaxtyping", "jinja2", "jupyter", "lazy-loader",
+        "nbconvert", "pillow", "psutil", "pydantic", "pyyaml", "threadpoolctl", "tqdm",
+    }  # fmt: skip
+    assert set(LIBRARIES) <= needed
+
+
+ORIGIN = {"error": '1 < 2 & "x"', "n": 1}
+
+
+def test_a_stamped_picture_keeps_its_pixels_resolution_and_texts(tmp_path):
+    path = tmp_path / "a.png"
+    texts = PngInfo()
+    texts.add_text("Title", "confusion")
+    texts.add_text("Source", "earlier")
+    Image.new("RGB", (3, 2), (9, 8, 7)).save(path, pnginfo=texts, dpi=(200, 200))
+    for origin in ({"n": 0}, ORIGIN):
+        stamp(path, origin)
+    with Image.open(path) as image:
+        assert json.loads(image.info["Source"]) == ORIGIN
+        assert image.info["Title"] == "confusion"
+        assert [round(value) for value in image.info["dpi"]] == [200, 200]
+        assert image.tobytes() == bytes((9, 8, 7)) * 6
+
+
+@pytest.mark.parametrize("metadata", ["", "<metadata><dc:source>old</dc:source></metadata>"])
+def test_a_drawing_is_stamped_once_and_stays_xml(tmp_path, metadata):
+    path = tmp_path / "a.svg"
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    path.write_text(f"<svg {names}>{metadata}<g/></svg>")
+    for origin in ({"n": 0}, ORIGIN):
+        stamp(path, origin)
+    sources = list(ElementTree.parse(path).iter("{http://purl.org/dc/elements/1.1/}source"))
+    assert [json.loads(source.text) for source in sources] == [ORIGIN]

@@ -5,15 +5,22 @@ No kernel runs here: the outcomes are made by hand.
 
 import builtins
 import contextlib
+import dataclasses
+import html
 import json
 import os
+import re
 import shutil
 import tempfile
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat
 import pytest
+from nbformat.v4 import new_output
 from PIL import Image
 
 import deep_nb
@@ -23,8 +30,11 @@ from deep_nb._provenance import stamp
 from deep_nb.replication import batch, collect_figures, execution, read_jobs, state, verify
 from deep_nb.replication.batch import _store
 from deep_nb.replication.execution import Outcome, _tidy, execute
+from deep_nb.replication.jobs import Job
 from deep_nb.replication.names import CHECKPOINTS, PENDING, RECORD, WORKING
+from deep_nb.replication.notebooks import read_notebook
 from deep_nb.replication.records import read_record
+from deep_nb.replication.scratch import ANSWER, LOG, REQUEST, scratch_folder
 from deep_nb.replication.verification import read_checksums
 
 from .test_replication import write_notebook
@@ -446,6 +456,21 @@ def test_a_folder_that_cannot_be_written_does_not_hide_the_notebooks_error(
     assert state(job, output / "a").status == "missing"
 
 
+def test_the_error_of_a_worker_is_recorded_with_the_provenance_of_the_batch(tmp_path, job):
+    class Dead:
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(KeyError("no worker"))
+            return future
+
+    (told,) = batch.replicate([job], tmp_path / "out", executor=Dead())
+    assert told.error == "KeyError: 'no worker'"
+    record = read_record(tmp_path / "out" / "a")
+    assert record.origin == {**deep_nb._provenance.provenance(), "error": told.error}
+    assert (record.error, record.files) == (told.error, {})
+    assert told.folder == tmp_path / "out" / "a"
+
+
 @pytest.fixture
 def ordinary_user():
     """A folder of a user who is not root, as whom the test goes on."""
@@ -492,3 +517,223 @@ def test_the_batch_stays_in_its_folder_when_the_process_moves(tmp_path, job, mon
     monkeypatch.chdir("elsewhere")
     assert [told.folder for told in outcomes] == [tmp_path / "out" / "a"]
     assert [*(tmp_path / "elsewhere").iterdir()] == []
+
+
+# What an execution records
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only where a test says so: the list holds the seconds."""
+    clock = [0]
+
+    class Time:
+        now = staticmethod(lambda zone: datetime(2020, 1, 1, 0, 0, clock[0], tzinfo=zone))
+        monotonic = staticmethod(lambda: 100.0 + clock[0])
+        sleep = staticmethod(lambda seconds: clock.__setitem__(0, clock[0] + 1))
+
+    monkeypatch.setattr(execution, "datetime", Time)
+    monkeypatch.setattr(execution, "time", Time)
+    return clock
+
+
+def test_the_origin_tells_parameters_start_and_duration_in_every_file(
+    tmp_path, job, monkeypatch, clock
+):
+    """Of an experiment whose kernel did not start: its outputs are none, not those stored."""
+    notebook = read_notebook(job.notebook)
+    notebook.cells[1].outputs, notebook.cells[1].execution_count = [new_output("stream")], 8
+    nbformat.write(notebook, job.notebook)
+    (tmp_path / "out" / WORKING).mkdir(parents=True)
+    job = dataclasses.replace(job, parameters={"n": 2}, timeout=33)
+    seen = []
+
+    def fails(scratch, timeout, stop):
+        request = json.loads((scratch / REQUEST).read_text())
+        seen.append((request["job"]["parameters"], timeout, stop))
+        (Path(request["folder"]) / "x.svg").write_text("<svg></svg>")
+        clock[0] = 9
+        return "ValueError: <no> kernel"
+
+    monkeypatch.setattr(execution, "_run_process", fails)
+    stop = threading.Event()
+    made = execute(job, job.fingerprint, tmp_path / "out", stop)
+    assert seen == [({"n": 2}, 33, stop)]
+    assert made.seconds == 9.0
+    origin = made.origin
+    told = {name: origin[name] for name in ("parameters", "started", "seconds", "error")}
+    assert told == {
+        "parameters": {"n": 2}, "started": "2020-01-01T00:00:00+00:00", "seconds": 9.0,
+        "error": "ValueError: <no> kernel",
+    }  # fmt: skip
+    assert (made.error, made.status) == (origin["error"], "failed")
+    assert origin["versions"] == deep_nb._provenance.provenance()["versions"]
+    written = read_notebook(made.folder / "tiny.ipynb")
+    assert (written.cells[1].outputs, written.cells[1].execution_count) == ([], None)
+    assert written.metadata["deep_nb"] == origin
+    page = (made.folder / "tiny.html").read_text()
+    (source,) = re.findall('<meta name="source" content="([^"]*)">', page)
+    assert json.loads(html.unescape(source)) == origin
+    (source,) = re.findall("<dc:source>(.*)</dc:source>", (made.folder / "x.svg").read_text())
+    assert json.loads(html.unescape(source)) == origin
+    plain = dataclasses.replace(job, parameters={})
+    assert execute(plain, plain.fingerprint, tmp_path / "out").origin["parameters"] == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "how"), [(3, "exit status 3"), (0, "exit status 0"), (-9, "SIGKILL")]
+)
+def test_the_error_of_a_dead_process_ends_with_its_last_lines(tmp_path, status, how):
+    (tmp_path / LOG).write_text("")
+    assert execution._answer(tmp_path, status) == f"RuntimeError: its process died ({how})"
+    (tmp_path / LOG).write_text("first\n" + "x" * 3000 + "\nlast\n")
+    error = execution._answer(tmp_path, status)
+    assert error.startswith(f"RuntimeError: its process died ({how}); its last output:\nxxx")
+    assert error.endswith("x\nlast")
+    assert len(error.partition("\n")[2]) == 2000
+    (tmp_path / ANSWER).write_text('{"error": "told"}')
+    assert (execution._answer(tmp_path, status) == "told") == (status == 0)
+
+
+@pytest.mark.parametrize(
+    ("ends", "stops", "error", "at"),
+    [
+        (3, None, "", 3),
+        (None, None, "TimeoutError: it exceeded its timeout of 5 s", 6),
+        (None, 4, "InterruptedError: the batch was stopped", 4),
+    ],
+)
+def test_a_process_is_watched_until_it_ends_or_must(clock, ends, stops, error, at):
+    process = SimpleNamespace(poll=lambda: 0 if clock[0] == ends else None)
+    stop = SimpleNamespace(is_set=lambda: clock[0] == stops)
+    assert execution._watch(process, 5, stop) == error
+    assert clock == [at]
+
+
+@pytest.mark.parametrize("declared", ["output = ''", "output = checkpoint = ''"])
+def test_the_notebook_receives_its_parameters_and_a_checkpoint_of_its_own(
+    tmp_path, monkeypatch, declared
+):
+    class Stopped(Exception):
+        pass
+
+    given = []
+
+    def execute_notebook(source, target, parameters, **options):
+        given.append((source, target, parameters, options["cwd"]))
+        raise Stopped
+
+    write_notebook(tmp_path / "tiny.ipynb", "1", "n = 1\n" + declared)
+    job = Job("b", tmp_path / "tiny.ipynb", {"n": 7}, 9)
+    folder = tmp_path / "out" / WORKING / "b-123"
+    request = {
+        "job": {**dataclasses.asdict(job), "notebook": str(job.notebook)},
+        "folder": str(folder), "fingerprint": job.fingerprint,
+    }  # fmt: skip
+    monkeypatch.setattr(execution.papermill, "execute_notebook", execute_notebook)
+    with pytest.raises(Stopped):
+        execution._run(request, tmp_path)
+    ((source, target, parameters, cwd),) = given
+    assert (source, target) == (str(job.notebook), str(tmp_path / "notebook.ipynb"))
+    assert cwd == folder
+    own = parameters.pop("checkpoint", None)
+    assert parameters == {"n": 7, "output": "."}
+    assert (own is not None) == ("checkpoint" in declared)
+    if own:
+        assert Path(os.path.normpath(folder / own)) == tmp_path / "out" / CHECKPOINTS / "b"
+
+
+def test_hashes_text_and_figures_of_a_kernel_do_not_depend_on_the_environment(monkeypatch):
+    for name in ("PYTHONHASHSEED", "PYTHONUTF8", "MATPLOTLIBRC", "MPLBACKEND", "JUPYTER_PATH"):
+        monkeypatch.setenv(name, "mine")
+    monkeypatch.setenv("OTHER", "kept")
+    found = execution._environment(Path("scratch"))
+    fixed = {
+        "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "MATPLOTLIBRC": os.devnull, "OTHER": "kept",
+        "IPYTHONDIR": os.path.join("scratch", "ipython"),
+    }  # fmt: skip
+    assert fixed.items() <= found.items()
+    assert not {"MPLBACKEND", "JUPYTER_PATH"} & {*found}
+
+
+@pytest.mark.parametrize("place", ["clone", "site-packages", "dist-packages"])
+def test_a_kernel_finds_modules_where_the_batch_does(tmp_path, monkeypatch, place):
+    """A package that is not installed comes before others of its name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["here", "", str(tmp_path / "there")]))
+    monkeypatch.setattr(execution, "PACKAGE", tmp_path / place / "deep_nb")
+    paths = execution._environment(Path("scratch"))["PYTHONPATH"].split(os.pathsep)
+    own = [str(tmp_path / "clone")] if place == "clone" else []
+    assert paths == [*own, str(tmp_path / "here"), str(tmp_path / "there")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs sockets with paths")
+def test_temporary_files_have_short_paths(tmp_path, monkeypatch):
+    folders = {"short": Path(tempfile.mkdtemp(dir="/tmp")), "long": tmp_path / ("x" * 50)}
+    folders["long"].mkdir()
+    for name, folder in folders.items():
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        with scratch_folder() as scratch:
+            assert scratch.parent == (folder if name == "short" else Path("/tmp"))
+            (scratch / "x").write_text("")
+        assert not scratch.exists()
+    folders["short"].rmdir()
+
+
+# What stays and what goes
+
+
+def test_checkpoints_stay_after_a_failure_and_go_after_success(tmp_path, job):
+    output = tmp_path / "out"
+    for name in ("a", "b"):
+        (output / CHECKPOINTS / name).mkdir(parents=True)
+    _store(outcome(output, NEW, "ValueError"), job.fingerprint, output)
+    assert state(job, output / "a").status == "failed"
+    assert sorted(path.name for path in (output / CHECKPOINTS).iterdir()) == ["a", "b"]
+    assert {*read_checksums(output)} == {f"a/{name}" for name in (*NEW, RECORD)}
+    _store(outcome(output, {"x.csv": ""}), job.fingerprint, output)
+    assert [path.name for path in (output / CHECKPOINTS).iterdir()] == ["b"]
+    assert {*read_checksums(output)} == {"a/x.csv", f"a/{RECORD}"}
+
+
+def test_old_files_go_by_record_or_suffix_and_those_of_others_stay(tmp_path, job):
+    """Suffixes count only beside the notebook; whatever the record lists goes anywhere."""
+    output = tmp_path / "out"
+    finish(job, output, {"listed.txt": "", "sub/listed.csv": "", "left/x.txt": ""})
+    others = {"mine.txt": "", "sub/mine.csv": "", "left/deep/mine.svg": "", "dot.json": ""}
+    suffixes = {f"old.{s}": "" for s in ("svg", "png", "csv", "csv.gz", "md", "ipynb", "nc")}
+    suffixes["old.html"] = ""
+    for name in (*others, *suffixes):
+        (output / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / "a" / name).write_text("")
+    (output / "a" / "empty" / "deeper").mkdir(parents=True)
+    finish(job, output, {"new.csv": ""})
+    assert found(output / "a") == {"new.csv": "", **others}
+    assert not (output / "a" / "empty").exists()
+    assert verify(output)[1] == [f"a/{name}: not listed" for name in sorted(others)]
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "csv", "csv.gz", "md", "ipynb", "nc", "html"])
+def test_figures_are_all_files_but_runs_and_pages(tmp_path, job, suffix):
+    finish(job, tmp_path / "out", {f"x.{suffix}": ""})
+    copies = collect_figures(["a"], tmp_path / "out", tmp_path / "figures")
+    expected = [RECORD] if suffix in ("nc", "html") else [f"x.{suffix}", RECORD]
+    assert copies == [tmp_path / "figures" / "a" / name for name in expected]
+    assert sorted(read_checksums(tmp_path / "figures")) == sorted(f"a/{name}" for name in expected)
+    assert verify(tmp_path / "figures") == (len(expected), [])
+
+
+def test_a_batch_removes_what_interrupted_writing_has_left(tmp_path, job):
+    """In its folder and in those of all experiments; other hidden files stay."""
+    output = tmp_path / "out"
+    finish(job, output, {"sub/x.csv": ""})
+    left, others = f".SHA256SUMS.{'0f' * 16}.partial", (".mine.partial", f".{'0f' * 16}.csv")
+    for folder in (output, output / "a", output / "a" / "sub", output / "gone"):
+        folder.mkdir(exist_ok=True)
+        for name in (left, *others):
+            (folder / name).write_text("")
+    (output / WORKING / "a-123").mkdir(exist_ok=True)
+    assert list(batch.replicate([], output)) == []
+    hidden = [path.relative_to(output) for path in output.rglob(".*") if path.name != ".lock"]
+    folders = (".", "a", "a/sub", "gone")
+    assert sorted(hidden) == sorted(Path(folder, name) for folder in folders for name in others)

@@ -35,8 +35,9 @@ def test_initial_states_and_weights_have_their_scale():
 
 @pytest.mark.parametrize(
     ("seeds", "checked"),
-    [(3, [3]), ([3, 1], [3, 1]), (range(2), [0, 1]), (np.arange(2), [0, 1]), (np.int64(4), [4])],
-)
+    [(3, [3]), ([3, 1], [3, 1]), (range(2), [0, 1]), (np.arange(2), [0, 1]), (np.int64(4), [4]),
+     ((2**32 - 1, 0), [2**32 - 1, 0])],
+)  # fmt: skip
 def test_seeds_are_ints_or_sequences(seeds, checked):
     assert check_seeds(seeds) == checked
     assert all(type(seed) is int for seed in check_seeds(seeds))

@@ -12,7 +12,7 @@ from deep_nb import replication
 from deep_nb._files import sha256
 from deep_nb.claims import read_claims
 from deep_nb.cli import main
-from deep_nb.replication import read_jobs, replicate, state, verify
+from deep_nb.replication import read_jobs, records, replicate, state, verify
 from deep_nb.replication.execution import Outcome
 from deep_nb.replication.names import RECORD
 from deep_nb.replication.notebooks import read_notebook
@@ -133,6 +133,41 @@ def test_an_unreadable_file_makes_a_record_stale(job, tmp_path, monkeypatch):
     assert state(job, tmp_path / "out" / "n").why == ["a: cannot be read: Permission denied"]
     monkeypatch.setattr("deep_nb.replication.records.read_text", refuse)
     assert state(job, tmp_path / "out" / "n").status == "stale"
+
+
+def test_files_of_up_to_the_limit_are_read(job, tmp_path, monkeypatch):
+    folder = tmp_path / "out" / "n"
+    monkeypatch.setattr(records, "LARGEST_RESULT", 5)
+    for text, why in [("x" * 5, []), ("x" * 6, ["a: is larger than 5 bytes"])]:
+        (folder / "a").write_text(text)
+        change(folder, files={"a": sha256(folder / "a")})
+        assert state(job, folder).why == why
+
+
+def test_each_ingredient_that_changed_is_named_with_both_values(job, tmp_path):
+    """Recorded first, present second; the files come before."""
+    folder = tmp_path / "out" / "n"
+    fingerprint = job.fingerprint
+    python = fingerprint["versions"]["python"]
+    for changed, line in [
+        ({"notebook": "1"}, "notebook changed"),
+        ({"parameters": {"n": 3}}, "parameters n: 3 → absent"),
+        ({"files": {"x": "1"}}, 'files x: "1" → absent'),
+        ({"versions": {**fingerprint["versions"], "python": "3"}},
+         f'versions python: "3" → "{python}"'),
+        ({"package": {**fingerprint["package"], "cli.py": "1"}}, "package cli.py changed"),
+    ]:  # fmt: skip
+        change(folder, fingerprint={**fingerprint, **changed}, files={})
+        assert state(job, folder) == ("n", "stale", [line])
+        change(folder, files={"gone": DIGEST})
+        assert state(job, folder).why == ["gone: missing", line]
+        change(folder, error="KeyError: 3\nat 5")
+        assert state(job, folder) == ("n", "failed", ["KeyError: 3", "at 5"])
+        change(folder, error="")
+    change(folder, fingerprint=fingerprint, files={})
+    assert state(job, folder) == ("n", "done", [])
+    (folder / RECORD).unlink()
+    assert state(job, folder) == ("n", "missing", ["it has not finished yet"])
 
 
 def test_the_error_of_a_record_cannot_control_the_terminal(job, tmp_path):

@@ -1,14 +1,19 @@
 """Batches of tiny notebooks, executed for real, and the commands around them."""
 
+import dataclasses
+import time
+
 import nbformat
 import pytest
 from click.testing import CliRunner
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import deep_nb
 from deep_nb._files import sha256
 from deep_nb.cli import main
-from deep_nb.replication import read_jobs, replicate
+from deep_nb.replication import batch as batch_module
+from deep_nb.replication import jobs, read_jobs, replicate
+from deep_nb.replication.execution import Outcome
 from deep_nb.replication.names import RECORD
 from deep_nb.replication.records import Record, write_record
 from deep_nb.replication.verification import write_checksums
@@ -239,3 +244,74 @@ def test_the_train_command_equals_the_function(tmp_path):
     assert_same(deep_nb.load(tmp_path / "run.nc"), expected)
     assert "saved" in result.stdout
     assert [line.split()[0] for line in result.stdout.splitlines()[2:5]] == ["3", "5", "6"]
+
+
+# What an entry of the experiments file changes
+
+
+def test_a_matrix_overrides_a_profile_which_overrides_all(batch, tmp_path):
+    """The notebook is beside the file, wherever the command runs."""
+    write_notebook(tmp_path / "tiny.ipynb", "1", "n = m = k = j = 0\noutput = checkpoint = ''")
+    batch.write_text(
+        "experiments:\n"
+        "  - name: a\n    notebook: tiny.ipynb\n    parameters: {n: 1, m: 1, k: 1}\n"
+        "    quick: {n: 2, m: 2}\n    full: {k: 4}\n    matrix: {n: [3]}\n    timeout: 45\n"
+        "  - {name: b, notebook: tiny.ipynb}\n"
+    )
+    a, b = read_jobs(batch)
+    assert (a.parameters, b.parameters) == ({"n": 3, "m": 2, "k": 1}, {})
+    assert read_jobs(batch, "full")[0].parameters == {"n": 3, "m": 1, "k": 4}
+    assert a.all_parameters == {"n": 3, "m": 2, "k": 1, "j": 0}
+    assert b.all_parameters == dict.fromkeys("nmkj", 0)
+    assert (a.timeout, b.timeout) == (45, 7200)
+    assert a.notebook == b.notebook == tmp_path / "tiny.ipynb"
+
+
+def test_the_fingerprint_changes_with_each_ingredient(batch, tmp_path, monkeypatch):
+    """Each alone; outputs stored in the notebook, the name and the timeout are not among them."""
+    (tmp_path / "x.csv").write_text("1")
+    (job,) = read_jobs(batch, only="last")
+    job = dataclasses.replace(job, files=("x.csv",))
+    known = [job.fingerprint]
+    path = tmp_path / "tiny.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+
+    def write(*cells, job=job):
+        nbformat.write(new_notebook(cells=list(cells)), path)
+        known.append(dataclasses.replace(job).fingerprint)
+
+    write(cells[0], new_code_cell("another"))
+    write(cells[0], new_markdown_cell(cells[1].source))
+    write(cells[1], cells[0])
+    write(*cells, job=dataclasses.replace(job, parameters={"n": 4}))
+    (tmp_path / "x.csv").write_text("2")
+    write(*cells)
+    (tmp_path / "x.csv").write_text("1")
+    code = jobs.code()
+    for part in ("package", "versions"):
+        monkeypatch.setattr(jobs, "code", lambda part=part: {**code, part: {"x": "1"}})
+        write(*cells)
+        monkeypatch.undo()
+    for i, one in enumerate(known):
+        assert all(one != other for other in known[:i]), i
+    cells[1].outputs = [new_output("stream", text="1")]
+    write(*cells, job=dataclasses.replace(job, name="b", timeout=3))
+    assert known[-1] == known[0]
+
+
+def test_as_many_experiments_run_at_a_time_as_asked_for(batch, tmp_path, monkeypatch):
+    now, most = [], []
+
+    def execute(job, *_):
+        now.append(job.name)
+        time.sleep(0.05)
+        most.append(len(now))
+        now.remove(job.name)
+        return Outcome(job.name, None, {}, "")
+
+    monkeypatch.setattr(batch_module, "execute", execute)
+    for given, wanted in [((), 1), ((1,), 1), ((2,), 2), ((3,), 3)]:
+        most.clear()
+        done = replicate(read_jobs(batch), tmp_path / "out", *given, force=True)
+        assert len(list(done)) == 3
+        assert max(most) == wanted

@@ -3,18 +3,24 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 
 import deep_nb
 from deep_nb import analysis, plotting
+from deep_nb.dynamics import vector_field
 from deep_nb.engines.reference import relax
-from deep_nb.models import MODELS
+from deep_nb.models import MODELS, Hyperparameters
 from deep_nb.problem import Problem
+from deep_nb.randomness import initial_weights
 from deep_nb.rules import RULES, State, learn
-from deep_nb.run import sealed
+from deep_nb.run import _fingerprint, problem_of, sealed
+from deep_nb.tasks import Task
+from deep_nb.topology import complete
 
 from .conftest import SHORT
 
@@ -245,3 +251,146 @@ def test_powers_of_the_time_constant_are_those_of_the_equations(name, short_run,
     assert power(short_run["dW_norm"]) == power(short_run["db_norm"]) == 1
     np.testing.assert_allclose(change_other.dW, change.dW * factor**exponent, atol=1e-9)
     np.testing.assert_allclose(change_other.db, change.db * factor**exponent, atol=1e-9)
+
+
+# What each variable says of itself, against numbers computed from the others
+
+
+MEANINGS = {
+    "mse_{}": "MSE Σ (s − y)² / 2 / M at the end of the {} phase, before the epoch's weight change",
+    "class_error_{}": "share of samples misclassified after the {} phase, before the epoch's "
+    "weight change",
+    "residual_{}": "Σ (ds/dt)² / M at the last step of the {} phase, before the epoch's weight "
+    "change, in 1/τ²",
+    "projected_residual_{}": "Σ ((s(t+1) − s(t)) / dt)² / M at the last step of the {} phase, "
+    "before the epoch's weight change, in 1/τ²",
+    "steps_{}": "number of Euler steps performed in the {} phase",
+}
+
+
+def test_metrics_of_both_phases_are_what_they_say():
+    """Each recomputed from the recorded weights and states."""
+    record = ("weights", "trajectories")
+    run = deep_nb.train("DEEP", "xor", seeds=[4, 2], hyper=SHORT, record=record)
+    problem, S = problem_of(run), run["S_epochs"].values
+    W, b, Y = run["W_epochs"].values, run["b_epochs"].values, run["Y"].values
+    for place, (phase, end) in enumerate({"free": 40, "nudged": 70}.items()):
+        for name, meaning in MEANINGS.items():
+            assert run[name.format(phase)].attrs["long_name"] == meaning.format(phase)
+        before, after = S[:, :, end - 1, :, 3:], S[:, :, end, :, 3:]
+        answers = after[..., -1:]
+        np.testing.assert_allclose(
+            run[f"mse_{phase}"], ((answers - Y) ** 2).sum(axis=(2, 3)) / 2 / 4, rtol=1e-12
+        )
+        wrong = ((answers >= 0.5) != Y).any(axis=3).mean(axis=2)
+        np.testing.assert_array_equal(run[f"class_error_{phase}"], wrong)
+        moved = (((after - before) / 0.05) ** 2).sum(axis=(2, 3)) / 4
+        np.testing.assert_allclose(run[f"projected_residual_{phase}"], moved, rtol=1e-9)
+        for epoch in range(4):
+            field = problem.fields(W[:, epoch], b[:, epoch])[place]
+            speed = (vector_field(field, before[:, epoch]) ** 2).sum(axis=(1, 2)) / 4
+            np.testing.assert_allclose(run[f"residual_{phase}"][:, epoch], speed, rtol=1e-9)
+        np.testing.assert_array_equal(run[f"steps_{phase}"], {"free": 40, "nudged": 30}[phase])
+        np.testing.assert_array_equal(run[f"S_{phase}"], S[:, -1, end])
+        assert (
+            run[f"S_{phase}"].attrs["long_name"] == f"states after the last epoch's {phase} phase"
+        )
+
+
+def test_labels_and_meanings_of_dimensions():
+    """Epochs, samples and steps count from 0; snapshot k is after k epochs."""
+    record = ("weights", "trajectories")
+    run = deep_nb.train("DEEP", "xor", seeds=[4, 2], hyper=SHORT, record=record)
+    layout = problem_of(run).layout
+    start = initial_weights(np.random.RandomState(4), layout, learned_bias=False)
+    np.testing.assert_array_equal(run["W_epochs"].sel(seed=4, snapshot=0), start * run["mask"])
+    np.testing.assert_array_equal(run["W_epochs"].sel(snapshot=4), run["W"])
+    for name, values in {"seed": [4, 2], "epoch": range(4), "snapshot": range(5)}.items():
+        assert run[name].values.tolist() == list(values)
+    for name, values in {"sample": range(4), "step": range(71), "input": ["x0", "x1"]}.items():
+        assert run[name].values.tolist() == list(values)
+    assert run["mask"].sel(pre="x0", post="y0")
+    assert not run["mask"].sel(pre="y0", post="x0")
+    assert {str(name): coord.attrs["long_name"] for name, coord in run.coords.items()} == {
+        "seed": "seed of the network's random stream",
+        "epoch": "training epoch, from 0",
+        "snapshot": "epochs trained",
+        "step": "Euler step within an epoch",
+        "sample": "sample of the task",
+        "input": "input of the task",
+        "neuron": "neuron",
+        "pre": "presynaptic neuron",
+        "post": "postsynaptic neuron",
+    }
+    said = {name: run[name].attrs["long_name"] for name in ("W", "b", "W_epochs", "n_connections")}
+    assert said == {
+        "W": "weights after training, from pre to post, in 1/τ",
+        "b": "biases b after training, in 1/τ; 0 in models that learn none",
+        "W_epochs": "weights, by epochs trained, in 1/τ",
+        "n_connections": "number of synapses with W ≠ 0 after the epoch",
+    }
+    after = np.count_nonzero(run["W_epochs"][:, 1:], axis=(2, 3))
+    np.testing.assert_array_equal(run["n_connections"], after)
+
+
+def test_settings_are_what_was_asked_for():
+    """With no value at its default, and the hyperparameters that this run does not use, too."""
+    hyper = {
+        "N_H": (2, 1), "n_epochs": 3, "T1": 7, "T2": 5, "beta": 0.25, "dt": 0.01, "dt_W": 2.5,
+        "reg_W": 1e-5, "stop": 1e-7, "tol_W": 0.125, "temp": 0.75, "beta_0": 0.5, "beta_1": 2.0,
+    }  # fmt: skip
+    assert set(hyper) == set(Hyperparameters.model_fields)
+    task = Task("mine", [[0.5, 0.25], [1, 0]], [[0.75], [0.125]])
+    model = MODELS["EP_asym"].replace(name="mine", leak=0.5)
+    topology = complete(Problem.of(model, task, hyper).layout)
+    topology[0, 4] = False
+    flags = {"regularized": True, "sparse": True, "stop_criterion": True, "sign": True}
+    wanted = {
+        "model": model, "seeds": [9, 4], "hyper": Hyperparameters(**hyper), **flags,
+        "layered": False, "engine": "reference", "record": ("trajectories", "weights"),
+    }  # fmt: skip
+    found = deep_nb.settings(deep_nb.train(task=task, topology=topology, **wanted))
+    np.testing.assert_array_equal(found.pop("topology"), topology)
+    again = found.pop("task")
+    assert (again.name, again.X.tolist(), again.Y.tolist()) == (
+        "mine", task.X.tolist(), task.Y.tolist(),
+    )  # fmt: skip
+    assert found == wanted
+
+
+@pytest.mark.parametrize("engine", ["reference", "blas", "numba"])
+def test_settings_name_the_engine_that_trained(engine):
+    run = deep_nb.train("DEEP", "xor", seeds=0, hyper={**SHORT, "n_epochs": 1}, engine=engine)
+    assert run.attrs["engine"] == deep_nb.settings(run)["engine"] == engine
+
+
+def test_the_fingerprint_changes_with_each_setting(short_run):
+    """Each alone; the seeds, the records, and what training gives are not among them."""
+    known = {_fingerprint(short_run)}
+    for name in ("model", "task", "hyper", "flags", "custom_topology", "engine"):
+        known.add(_fingerprint(short_run.assign_attrs({name: "another"})))
+    for name in ("mask", "X", "Y"):
+        values = short_run[name].values.copy()
+        values[0, 0] = not values[0, 0]
+        known.add(_fingerprint(short_run.assign({name: (short_run[name].dims, values)})))
+    bare = short_run[["mask", "Y"]].drop_vars(["sample", "input"], errors="ignore")
+    for shape in ((4, 2), (2, 4)):
+        X = (("row", "column"), np.arange(8.0).reshape(shape))
+        known.add(_fingerprint(bare.assign(X=X)))
+    assert len(known) == 12
+    same = short_run.isel(seed=[1]).assign_attrs(record="[]", provenance="").drop_vars("W")
+    assert _fingerprint(same) in known
+    assert short_run.attrs["fingerprint"] in known
+
+
+def test_the_memory_that_a_run_needs_is_that_of_its_numbers(short_run, monkeypatch):
+    needed = 8 * sum(short_run[name].size for name in short_run.data_vars)
+    wanted = {"seeds": range(3), "hyper": SHORT, "record": ("weights",)}
+    for missing in (0, 1):
+        memory = SimpleNamespace(total=needed - missing, available=needed)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda memory=memory: memory)
+        if missing:
+            with pytest.raises(ValueError, match="this run needs about 0 GB of memory, but this"):
+                deep_nb.train("DEEP", "xor", **wanted)
+        else:
+            assert deep_nb.train("DEEP", "xor", **wanted).sizes == short_run.sizes

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 import deep_nb
+from deep_nb import tasks
 from deep_nb.tasks import (
     TASKS,
     Task,
     classification_error,
+    get_task,
     mean_squared_error,
     one_hot,
     predicted_labels,
@@ -70,6 +72,7 @@ def test_predicted_labels_break_at_one_half():
     outputs = np.array([[0.5], [0.4999], [1.0], [0.0]])
     assert predicted_labels(outputs).tolist() == [[1], [0], [1], [0]]
     assert predicted_labels(np.array([[0.2, 0.1], [0.2, 0.3]]), one_hot=True).tolist() == [[0], [1]]
+    assert predicted_labels(np.array([[0.2, 0.2], [0.0, 0.0]]), one_hot=True).tolist() == [[0], [0]]
 
 
 def test_classification_error_counts_samples_with_any_wrong_label():
@@ -101,3 +104,17 @@ def test_nan_has_no_label():
 def test_nothing_is_converted_silently(X):
     with pytest.raises(ValueError, match=r"X \(M, n_inputs\) must be"):
         Task("mine", X, [[0.0]])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_found_in_any_case_by_its_name(name):
+    task = get_task(name.upper())
+    assert task is get_task(name.title()) is get_task(task) is TASKS[name]
+    assert task.name == name
+
+
+def test_the_largest_class_number(monkeypatch):
+    monkeypatch.setattr(tasks, "MAX_CLASSES", 5)
+    assert one_hot(np.array([[0.0], [4.0]])).tolist() == [[1, 0, 0, 0, 0], [0, 0, 0, 0, 1]]
+    with pytest.raises(ValueError, match="class numbers 0, 1, … below 5"):
+        one_hot(np.array([[0.0], [5.0]]))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb.topology import Layout, complete, layered
+from deep_nb.topology import Layout, complete, custom, layered
 
 XOR = Layout(n_inputs=2, bias=True, N_H=(2,), N_Y=1)
 DEEPER = Layout(n_inputs=2, bias=True, N_H=(2, 3), N_Y=2)
@@ -56,6 +56,13 @@ def test_a_graph_gives_the_mask_of_its_adjacency_matrix():
     mask = np.zeros((6, 6), dtype=bool)
     mask[[0, 3, 2, 4], [3, 5, 5, 5]] = True
     assert train_on(graph).equals(train_on(mask))
+
+
+def test_a_topology_is_copied():
+    mask = complete(XOR)
+    made = custom(mask, XOR)
+    mask[3, 5] = False
+    assert made[3, 5]
 
 
 def test_absent_synapses_stay_absent():

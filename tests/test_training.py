@@ -1,3 +1,4 @@
+import inspect
 import itertools
 import json
 import time
@@ -270,3 +271,35 @@ def test_progress_is_one_bar_on_stderr(blocks, bar, capsys, tmp_path):
         lines = capsys.readouterr().err.split("\r")
         assert {line.split(":")[0] for line in lines} == ({"", bar} if progress else {""})
         assert ("4/4" in lines[-1]) == bool(progress)
+
+
+@pytest.mark.parametrize("engine", ["reference", "blas", "numba"])
+def test_the_engine_asked_for_trains(engine, monkeypatch):
+    used = []
+    get_engine = training.get_engine
+    monkeypatch.setattr(
+        training, "get_engine", lambda name, *given: used.append(name) or get_engine(name, *given)
+    )
+    run = deep_nb.train("DEEP", "xor", seeds=0, hyper={**SHORT, "n_epochs": 1}, engine=engine)
+    assert used == [run.attrs["engine"]] == [engine]
+
+
+def test_the_warning_points_at_the_call():
+    train = inspect.unwrap(deep_nb.train)  # without the checks of shapes in tests
+    with pytest.warns(RuntimeWarning, match="1 of 1 networks diverged") as caught:
+        train("DEEP", "xor", seeds=0, sign=True, hyper={**SHORT, "dt_W": 1e308})
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_provenance_names_the_start_and_the_seconds_of_the_work(monkeypatch):
+    clock = [0]
+
+    class Time:
+        now = staticmethod(lambda zone: datetime(2020, 1, 1, 0, 0, clock[0], tzinfo=zone))
+        monotonic = staticmethod(lambda: 100.0 + clock[0])
+
+    monkeypatch.setattr(training, "datetime", Time)
+    monkeypatch.setattr(training, "time", Time)
+    monkeypatch.setattr(training, "_train", lambda *_: clock.__setitem__(0, 7))
+    origin = json.loads(deep_nb.train("DEEP", "xor", seeds=0).attrs["provenance"])
+    assert (origin["started"], origin["seconds"]) == ("2020-01-01T00:00:00+00:00", 7.0)

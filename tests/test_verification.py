@@ -81,7 +81,9 @@ def test_files_on_one_side_only_are_reported(one, tmp_path):
     (tmp_path / "two" / "a" / "run.nc").unlink()  # allowed: figures are kept without it
     table = tmp_path / "two" / "a" / "t.csv"
     pd.read_csv(table).rename(columns={"verdict": "answer"}).to_csv(table, index=False)
-    assert compare(one, tmp_path / "two")[1] == [
+    count, different = compare(one, tmp_path / "two")
+    assert (count, compare(tmp_path / "two", one)[0]) == (2, 2)
+    assert different == [
         f"b: only in {tmp_path / 'two'}",
         "a/t.csv: column answer on one side only",
         "a/t.csv: column verdict on one side only",
@@ -262,3 +264,32 @@ def test_a_damaged_table_is_refused(one, tmp_path):
         (root / "a" / "t.csv.gz").write_bytes(gzip.compress(b"n\n3\n")[:-9])
     with pytest.raises(ValueError, match=r"t\.csv\.gz is not a complete gzip file"):
         compare(one, tmp_path / "two")
+
+
+# Tolerances
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "tolerances", "agree"),
+    [
+        (1.0, 1.8, {"rtol": 0.5, "atol": 0}, True),  # 0.8 of 1.8, the number in against
+        (1.8, 1.0, {"rtol": 0.5, "atol": 0}, False),
+        (3.0, 3.2, {"rtol": 0, "atol": 0.25}, True),
+        (3.0, 3.2, {"rtol": 0.01, "atol": 0}, False),
+        (3e9, 3e9 + 2000, {}, True),
+        (3e9, 3e9 + 4000, {}, False),
+        (0.0, 0.9e-9, {}, True),
+        (0.0, 1.1e-9, {}, False),
+    ],
+)
+def test_two_numbers_agree_within_the_tolerances(tmp_path, ours, theirs, tolerances, agree):
+    for side, value in {"ours": ours, "theirs": theirs}.items():
+        write(tmp_path / side, x=(value, 0.0))
+    different = compare(tmp_path / "ours", tmp_path / "theirs", **tolerances)[1]
+    assert (different == []) == agree
+
+
+def test_the_largest_difference_is_shown_whatever_its_sign(one, tmp_path):
+    write(tmp_path / "two", x=(9.0, np.nan), n=(9, 3))
+    line = "a/t.csv: column n: 2 of 2 differ, most 3.0 against 9.0"
+    assert compare(one, tmp_path / "two")[1][1] == line
