@@ -33,7 +33,9 @@ def frame(model, task="xor", pruned=False, **columns):
 def test_the_claims_of_the_paper_are_all_there():
     read = claims.read_claims()
     assert {claim.id[0] for claim in read} == set("12345")
-    rules = {claim.id: (claim.quantity, str(claim.holds), claim.grid, claim.grid_N_H) for claim in read}
+    rules = {
+        claim.id: (claim.quantity, str(claim.holds), claim.grid, claim.grid_N_H) for claim in read
+    }
     assert rules == {
         "1a": ("share", "above 0.5", "most", None), "1b": ("share", "below 0.5", "every", None),
         "1c": ("difference", "above 0", "best", None), "2a": ("share", "above 0.5", "most", None),
@@ -331,8 +333,6 @@ def test_every_column_is_of_its_own_measure(monkeypatch):
     run["n_connections"][:] = rng.integers(1, 30, run["n_connections"].shape)
     run["W"][:] = 0.0
     into, out = {"pre": ["h0", "h1"], "post": "y0"}, {"pre": "h0", "post": ["h1", "y0"]}
-    hidden = bool(run["mask"].sel(pre="h0", post="h1"))
-    out = out if hidden else {"pre": "y0", "post": ["h0", "h1"]}
     run["W"].loc[{"seed": 3, **into}] = 0.7
     run["W"].loc[{"seed": 1, **out}] = 0.7
     for place in (into, out):
@@ -380,7 +380,11 @@ def test_a_sweep_is_what_separate_runs_give():
     grid = claims.sweep(range(2), [2], [10], [1, 2], [5, 12])
     assert len(grid) == 3 * 5 * 2 * 2 * 2
     changed = set()
-    for model, task, dt_W in (("EP_asym", "not", 2.0), ("DEEP", "id", 200.0), ("DEEP", "or", 200.0)):
+    for model, task, dt_W in (
+        ("EP_asym", "not", 2.0),
+        ("DEEP", "id", 200.0),
+        ("DEEP", "or", 200.0),
+    ):
         chosen = grid.query("model == @model and task == @task and dt_W_factor == 2")
         for n_epochs, part in chosen.groupby("n_epochs"):
             hyper = {"N_H": [2], "beta": 10.0, "dt_W": dt_W, "n_epochs": int(n_epochs)}
@@ -412,7 +416,10 @@ def test_a_sweep_is_what_separate_runs_give():
         ),
         (
             CLAIM.format(
-                quantity="share", against="against: {model: DEEP}", side="above", number=1,
+                quantity="share",
+                against="against: {model: DEEP}",
+                side="above",
+                number=1,
                 grid="most",
             ),
             "quantity 'share' does not take 'against'",
@@ -430,7 +437,8 @@ def test_a_sweep_is_what_separate_runs_give():
         (
             CLAIM.format(quantity="share", against="", side="above", number=1, grid="most")
             + CLAIM.format(quantity="share", against="", side="above", number=1, grid="most")
-            .split("claims:\n")[1].lstrip("\n"),
+            .split("claims:\n")[1]
+            .lstrip("\n"),
             "two claims have the same id: a, a",
         ),
     ],

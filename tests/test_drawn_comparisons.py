@@ -88,7 +88,11 @@ def test_every_panel_shows_its_settings(grid):
         assert [label.get_text() for label in panel.get_xticklabels()] == ["0.1", "1"]
         assert [label.get_text() for label in panel.get_yticklabels()] == ["1", "10", "30"]
         (image,) = panel.get_images()
-        assert (image.origin, image.get_clim(), image.get_cmap().name) == ("lower", (0, 1), "cividis")
+        assert (image.origin, image.get_clim(), image.get_cmap().name) == (
+            "lower",
+            (0, 1),
+            "cividis",
+        )
         numbers = {text.get_position(): text for text in panel.texts}
         for row, beta in enumerate((1.0, 10.0, 30.0)):
             for column, factor in enumerate((0.1, 1.0)):
@@ -98,7 +102,9 @@ def test_every_panel_shows_its_settings(grid):
                 assert number.get_text() == f"{round(100 * share)}"
                 dark = sum(to_rgba(image.cmap(share))[:3]) < 1.5
                 assert number.get_color() == ("white" if dark else "black")
-        frames = [(patch.get_xy(), patch.get_width(), patch.get_height()) for patch in panel.patches]
+        frames = [
+            (patch.get_xy(), patch.get_width(), patch.get_height()) for patch in panel.patches
+        ]
         assert frames == ([((0.5, 0.5), 1, 1)] if (N_H, n_epochs) == (5, 50) else [])
         assert all(patch.get_edgecolor() == to_rgba(VERMILION) for patch in panel.patches)
     assert bar.get_ylabel() == "share of networks that learned"

@@ -1,5 +1,7 @@
 """What the plots of one network and of synapses draw, against numbers computed otherwise."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -71,7 +73,7 @@ def test_neurons_are_in_layers_from_left_to_right_and_from_top_to_bottom(run):
     at = {text.get_text(): text.get_position() for text in ax.texts}
     assert sorted(at) == sorted(ORDER)
     layers = [["x0", "x1", "bias"], ["h0", "h1", "h2", "h3", "h4"], ["y0"]]
-    for left, right in zip(layers, layers[1:], strict=False):
+    for left, right in itertools.pairwise(layers):
         assert max(at[name][0] for name in left) < min(at[name][0] for name in right)
     assert at["x0"][1] > at["x1"][1]
     heights = [at[f"h{k}"][1] for k in range(5)]
@@ -163,9 +165,7 @@ def test_without_a_boundary_there_is_no_line(run, monkeypatch):
     assert len(plotting.plot_decision_map(run, n=4).collections) == 1
 
 
-@pytest.mark.parametrize(
-    ("model", "name"), [("DEEP", "output"), ("DEEP_oh", "(1 + y1 − y0) / 2")]
-)
+@pytest.mark.parametrize(("model", "name"), [("DEEP", "output"), ("DEEP_oh", "(1 + y1 − y0) / 2")])
 def test_the_map_over_one_input_is_a_curve_with_the_targets(model, name, monkeypatch):
     run = deep_nb.train(model, "not", seeds=[0], hyper=SHORT)
     made_up(monkeypatch, lambda x0: 1 - 0.9 * x0)

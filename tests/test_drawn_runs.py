@@ -1,8 +1,8 @@
 """What the plots of a run draw, against numbers computed otherwise."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from PIL import Image
 
 import deep_nb
@@ -11,7 +11,7 @@ from deep_nb.analysis import matrices, stability
 
 from .conftest import SHORT
 
-BLUE, VERMILION, PALE = "#0072B2", "#D55E00", "#DDDDDD"
+BLUE, VERMILION = "#0072B2", "#D55E00"
 FREE, NUDGED = ("free phase", BLUE, "-"), ("nudged phase", VERMILION, "--")
 
 #: The curves of each plot, with the variable that each is the median of.
@@ -54,7 +54,11 @@ def edges(area):
     """Return the places of a band, and its lower and upper edge."""
     x, y = area.get_paths()[0].vertices.T
     places = np.unique(x)
-    return places, [y[x == place].min() for place in places], [y[x == place].max() for place in places]
+    return (
+        places,
+        [y[x == place].min() for place in places],
+        [y[x == place].max() for place in places],
+    )
 
 
 def assert_curve(line, area, x, values, label, colour, style):
@@ -68,7 +72,7 @@ def assert_curve(line, area, x, values, label, colour, style):
     np.testing.assert_array_equal(places, x)
     np.testing.assert_allclose(below, low, rtol=1e-12)
     np.testing.assert_allclose(above, high, rtol=1e-12)
-    assert area.get_facecolor()[0].tolist() == plt.matplotlib.colors.to_rgba_array(colour, 0.2)[0].tolist()
+    assert tuple(area.get_facecolor()[0]) == to_rgba(colour, 0.2)
 
 
 def alive(run, name):

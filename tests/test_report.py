@@ -185,7 +185,10 @@ def test_figures_stand_with_their_captions_under_their_experiment(folder, tmp_pa
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     shutil.rmtree(copy / "claims")
-    for name, figures in {"n0": {"b": "", "a": "First & <second>"}, "n7": {"empty": "Last"}}.items():
+    for name, figures in {
+        "n0": {"b": "", "a": "First & <second>"},
+        "n7": {"empty": "Last"},
+    }.items():
         notebook = nbformat.read(copy / name / "drawing.ipynb", 4)
         notebook.cells.insert(1, nbformat.v4.new_markdown_cell(f"text\n# Title of {name}\n# More"))
         nbformat.write(notebook, copy / name / "drawing.ipynb")
@@ -202,7 +205,9 @@ def test_figures_stand_with_their_captions_under_their_experiment(folder, tmp_pa
     titles = [re.sub("<[^>]*>", "", part.split(">", 1)[1].split("</h2>")[0]) for part in parts]
     assert titles == ["n0: Title of n0", "n7: Title of n7"]
     shown = [
-        re.findall('<img src="data:image/svg.xml;base64,(.*?)" alt="(.*?)"><figcaption>(.*?)<', part)
+        re.findall(
+            '<img src="data:image/svg.xml;base64,(.*?)" alt="(.*?)"><figcaption>(.*?)<', part
+        )
         for part in parts
     ]
     captions = [[html.unescape(figure[2]) for figure in part] for part in shown]
