@@ -358,6 +358,18 @@ def test_every_column_is_of_its_own_measure(monkeypatch):
     assert table["learned_after"].tolist() != table["learned"].tolist()
 
 
+def test_networks_are_looked_at_after_each_number_of_epochs():
+    hyper = {"n_epochs": 12}
+    looks = ensembles._horizons("DEEP", "id", [0, 1, 2, 3], hyper, [1, 3, 4, 5, 8, 9, 12])
+    run = deep_nb.train("DEEP", "id", seeds=range(4), hyper=hyper)
+    done = (run["mse_free"].values < 0.01) & (run["class_error_free"].values == 0)
+    assert (done[:, 3] != done[:, 4]).any()
+    for n_epochs, part in looks.to_dataframe().groupby("n_epochs"):
+        assert part["learned"].tolist() == done[:, n_epochs - 1].tolist()
+        first = [np.flatnonzero(row)[0] if row.any() else np.nan for row in done[:, :n_epochs]]
+        np.testing.assert_array_equal(part["epochs"], first)
+
+
 def test_each_ensemble_of_the_claims_is_measured_once(monkeypatch):
     measured = []
 
