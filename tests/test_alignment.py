@@ -3,6 +3,7 @@ import pytest
 
 import deep_nb
 from deep_nb.analysis.alignment import angle_to_gradient, rule_change
+from deep_nb.analysis.stability import REST_SPEED
 
 LEAKY = deep_nb.DEEP.replace(name="leaky DEEP", leak=1.0, rule="asymep")
 LONG = {"T1": 4000, "T2": 4000}
@@ -53,6 +54,43 @@ def test_biases_count_in_the_angle():
 def test_a_network_that_does_not_rest_has_no_gradient(run):
     assert angle_to_gradient(run, rules=["asymep"], hyper={"T1": 5}).isnull().all()
     assert angle_to_gradient(run, rules=["asymep"], hyper=LONG).notnull().any()
+
+
+def test_a_network_rests_when_all_its_samples_together_do(run):
+    """√Σ (Δs / dt)² over neurons and samples; just before it is small enough, there is no angle."""
+    S = deep_nb.trajectory(run)["S"].values[:, :1001]
+    speeds = np.sqrt(((np.diff(S, axis=1) / 0.05) ** 2).sum(axis=(2, 3)))
+    tried = 0
+    for network in range(6):
+        resting = np.flatnonzero(speeds[network] < REST_SPEED)
+        if not resting.size:
+            continue
+        steps = resting[0] + 1  # of which the last is slow enough
+        one = run.isel(seed=[network])
+        looks = [
+            angle_to_gradient(one, ["asymep"], hyper={**LONG, "T1": int(T1)}).item()
+            for T1 in (steps - 1, steps)
+        ]
+        if np.isfinite(looks[1]):
+            assert np.isnan(looks[0])
+            tried += 1
+    assert tried >= 2
+
+
+def test_angles_are_labelled_as_they_were_asked_for(run):
+    some = run.isel(seed=[4, 1, 3]).copy(deep=True)
+    some["diverged"][1] = True
+    small = {**LONG, "beta": 1e-3}
+    angles = angle_to_gradient(some, ["stdp", "centered"], epochs=[20, 10], hyper=small)
+    assert angles["seed"].values.tolist() == [4, 1, 3]
+    assert angles["snapshot"].values.tolist() == [20, 10]
+    assert angles["rule"].values.tolist() == ["stdp", "centered"]
+    assert angles.attrs["units"] == "degree"
+    assert angles.sel(seed=1).isnull().all()
+    for seed, epoch, rule in ((4, 10, "stdp"), (3, 20, "centered")):
+        alone = angle_to_gradient(some.sel(seed=[seed]), [rule], [epoch], small)
+        assert angles.sel(seed=seed, snapshot=epoch, rule=rule) == alone.item()
+    assert angles.notnull().any()
 
 
 def test_at_a_corner_of_the_clip_there_is_no_angle():

@@ -1,5 +1,7 @@
 """The report of a small executed batch: a figure, a failure, and a claims table."""
 
+import base64
+import html
 import json
 import os
 import re
@@ -127,6 +129,96 @@ def test_the_report_is_self_contained_and_shows_the_provenance(folder, tmp_path)
     assert not re.search(r"\bnan\b", text.split("<body>")[1].split("<figure>")[0])
     assert written.startswith("before\n")
     assert written.endswith("after\n")
+
+
+def test_columns_and_rows_are_headed_by_what_they_hold(folder, tmp_path):
+    page = report(folder, tmp_path)
+    assert [
+        "", "claim", "source", "task", "quantity", "estimate", "95 % interval", "p (log-rank)",
+        "networks", "rule", "verdict", "settings: yes, no, of", "at best", "command",
+    ] in page.rows  # fmt: skip
+    heads = ["experiment", "title", "settings", "started", "seconds", "status"]
+    assert [*heads, "executed notebook"] in page.rows
+    text = " ".join(" ".join(page.words).split())
+    assert (
+        "A claim is reproduced if its whole 95 % interval is on the claimed side of the number in "
+        "its rule, not reproduced if the whole interval is on the other side, and inconclusive "
+        "otherwise."
+    ) in text
+    assert "This batch did not evaluate the claims." not in text
+
+
+def test_provenance_is_shown_by_name_and_only_differences_are_marked(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    origin = {
+        "deep_nb": "0.9", "commit": "a" * 40, "python": "3.99.1", "platform": "Plan-9",
+        "cpu": "Abacus 3", "cores": 77, "versions": {"numpy": "4.5.6", "scipy": "7.8.9"},
+    }  # fmt: skip
+    for name in ("n0", "n7"):
+        change(copy / name / "drawing.ipynb", **origin)
+    sign(copy)
+    page = report(copy, tmp_path)
+    start = page.rows.index(["experiments", "n0, n7"])
+    assert page.rows[start + 1 : page.rows.index([], start)] == [
+        ["deep_nb", "0.9, commit " + "a" * 40], ["Python", "3.99.1"], ["numpy", "4.5.6"],
+        ["scipy", "7.8.9"], ["platform", "Plan-9"], ["processor", "Abacus 3, 77 cores"],
+    ]  # fmt: skip
+    assert "did not all run with the same" not in " ".join(page.words)
+    change(copy / "n7" / "drawing.ipynb", cores=8, commit="")
+    change(copy / "n0" / "drawing.ipynb", commit="")
+    sign(copy)
+    page = report(copy, tmp_path)
+    assert "did not all run with the same" in " ".join(page.words)
+    assert [row[1] for row in page.rows if row[:1] == ["experiments"]] == ["n0", "n7"]
+    assert [row[1] for row in page.rows if row[:1] == ["processor"]] == [
+        "Abacus 3, 77 cores", "Abacus 3, 8 cores",
+    ]  # fmt: skip
+    assert [row[1] for row in page.rows if row[:1] == ["deep_nb"]] == ["0.9, commit unknown"] * 2
+
+
+SVG = "<svg xmlns='http://www.w3.org/2000/svg'>{}</svg>"
+CAPTION = "<metadata><d:description xmlns:d='http://purl.org/dc/elements/1.1/'>{}</d:description></metadata>"
+
+
+def test_figures_stand_with_their_captions_under_their_experiment(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    shutil.rmtree(copy / "claims")
+    for name, figures in {
+        "n0": {"b": "", "a": "First & <second>"},
+        "n7": {"empty": "Last"},
+    }.items():
+        notebook = nbformat.read(copy / name / "drawing.ipynb", 4)
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(f"text\n# Title of {name}\n# More"))
+        nbformat.write(notebook, copy / name / "drawing.ipynb")
+        for figure, caption in figures.items():
+            inside = CAPTION.format(caption.replace("&", "&amp;").replace("<", "&lt;"))
+            content = SVG.format(inside * bool(caption))
+            (copy / name / f"{figure}.svg").write_text(content)
+    (copy / "n0" / "empty.svg").unlink(missing_ok=True)
+    sign(copy)
+    assert run("report", copy, "-o", tmp_path / "page.html").exit_code == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "This batch did not evaluate the claims." in page
+    parts = re.split('<h2 id="experiment-', page)[1:]
+    titles = [re.sub("<[^>]*>", "", part.split(">", 1)[1].split("</h2>")[0]) for part in parts]
+    assert titles == ["n0: Title of n0", "n7: Title of n7"]
+    shown = [
+        re.findall(
+            '<img src="data:image/svg.xml;base64,(.*?)" alt="(.*?)"><figcaption>(.*?)<', part
+        )
+        for part in parts
+    ]
+    captions = [[html.unescape(figure[2]) for figure in part] for part in shown]
+    assert captions == [["First & <second>", "b"], ["Last"]]
+    files = [["n0/a.svg", "n0/b.svg"], ["n7/empty.svg"]]
+    for part, names in zip(shown, files, strict=True):
+        assert [base64.b64decode(figure[0]) for figure in part] == [
+            (copy / name).read_bytes() for name in names
+        ]
+        assert [figure[1] for figure in part] == [figure[2] for figure in part]
+    assert Page(page).row("n0")[0] == "Title of n0"
 
 
 def change(path, **origin):

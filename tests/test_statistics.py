@@ -1,6 +1,9 @@
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
+from statsmodels.duration.survfunc import survdiff
 
 import deep_nb
 from deep_nb.analysis.criterion import epochs_to_criterion, learned, network_table, turnover
@@ -36,6 +39,27 @@ def test_the_table_is_about_the_final_weights():
     assert table["learned"].any()
     assert not table["learned"].all()
     assert (table["connections"] == 48).all()
+
+
+def test_the_table_has_each_network_under_its_seed():
+    """One-hot outputs, of networks that lost synapses, beside one that diverged."""
+    run = deep_nb.train("DEEP_oh", "and", seeds=[4, 7, 1], hyper={"n_epochs": 20})
+    run["diverged"][1] = True
+    run["W"].loc[{"seed": 1, "pre": "h0"}] = 0.0
+    table = network_table(run)
+    assert table.index.tolist() == [4, 7, 1]
+    assert table["diverged"].tolist() == [False, True, False]
+    assert table.loc[7, ["MSE", "misclassified"]].isna().all()
+    assert not table.loc[7, "learned"]
+    for seed in (4, 1):
+        answer = deep_nb.predict(run.sel(seed=[seed]), run["X"].values)
+        outputs, labels = answer["output"].values[0], answer["label"].values[0, :, 0]
+        targets = [[1, 0], [1, 0], [1, 0], [0, 1]]  # AND
+        assert table.loc[seed, "MSE"] == pytest.approx(((outputs - targets) ** 2).sum() / 8)
+        assert table.loc[seed, "misclassified"] == (labels != [0, 0, 0, 1]).mean()
+    alive = [(run["W"].sel(seed=seed) != 0).sum() for seed in (4, 7, 1)]
+    assert table["connections"].tolist() == alive
+    assert alive[2] < alive[0] == run["mask"].sum()
 
 
 def test_a_diverged_network_has_not_learned(diverged_run):
@@ -89,19 +113,80 @@ def test_bootstrap_intervals_are_repeatable_and_cover():
             median(bad)
 
 
+def of_resampled_median(n):
+    """The probability of each of n distinct values, n odd, to be the median of a resample.
+
+    A median is at most the k-th value if more than half of n draws are (B. Efron, 1979, Annals of
+    Statistics 7:1).
+    """
+    return np.diff(scipy.stats.binom.sf((n - 1) // 2, n, np.arange(n + 1) / n))
+
+
+@pytest.mark.parametrize("n", [7, 17, 19, 27])
+def test_the_median_of_resamples_has_its_exact_interval(n):
+    values = 2.0 ** np.arange(n)
+    sums = np.cumsum(of_resampled_median(n))
+    ends = [values[np.searchsorted(sums, end)] for end in (0.025, 0.975)]
+    # Of 4999 resamples, the share below an end is within 4 σ of its probability.
+    assert np.abs(sums[:, None] - [0.025, 0.975]).min() > 4 * np.sqrt(0.025 * 0.975 / 4999)
+    assert median(np.random.default_rng(n).permutation(values)) == (values[n // 2], *ends)
+
+
+def test_two_samples_are_resampled_independently():
+    """Every pair of resamples, one by one."""
+    first, second = (1.0, 2.0, 4.0, 9.0), (0.0, 1.0, 1.5, 5.0)
+    medians = [
+        np.array([np.median(draw) for draw in itertools.product(sample, repeat=4)])
+        for sample in (first, second)
+    ]
+    differences = np.sort(np.subtract.outer(*medians).ravel())
+    ends = []
+    for end in (0.025, 0.975):
+        near = differences[(len(differences) * np.array([end - 0.006, end + 0.006])).astype(int)]
+        ends.append((near[0] - 1e-12, near[1] + 1e-12))
+    estimate = difference_of_medians(first, second)
+    assert estimate.value == 3.0 - 1.25
+    assert ends[0][0] <= estimate.low <= ends[0][1]
+    assert ends[1][0] <= estimate.high <= ends[1][1]
+    assert ends[0][1] < ends[1][0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "horizon"),
+    [
+        ([4, 5, 5, 6], [9, 12, np.nan, 15], 20),
+        ([0, 3, 3, np.nan, 8, np.nan, 19], [3, 8, 8, np.nan, np.nan], 20),
+        ([7, np.nan, 2, 2, 2, 9], [np.nan, np.nan, 9, 19, 4, 2, 2, 11], 20),
+        ([9, np.nan], [9, 9, np.nan, 1], 10),
+        ([10, 3, 7], [2, 10, np.nan, 10], 10),
+    ],
+)
+def test_log_rank_is_the_one_of_statsmodels(first, second, horizon):
+    times = np.array([*first, *second])
+    status = ~np.isnan(times)
+    group = np.repeat([0, 1], [len(first), len(second)])
+    _, p = survdiff(np.where(status, times, horizon), status, group)
+    assert log_rank(first, second, horizon) == pytest.approx(p, rel=1e-9)
+    assert log_rank(second, first, horizon) == pytest.approx(p, rel=1e-9)
+
+
 def test_log_rank_counts_censored_networks():
     """By hand: events at 1 and 2 against none; O − E = 2 − (1/2 + 1/3), V = 1/4 + 2/9."""
     z = (2 - 5 / 6) / np.sqrt(1 / 4 + 2 / 9)
     p = 2 * scipy.stats.norm.sf(z)
     assert log_rank([1, 2], [np.nan, np.nan], 10) == pytest.approx(p)
     assert log_rank([np.nan] * 3, [np.nan] * 3, 10) == 1.0
+    assert log_rank([4, 4], [4, 4, 4], 10) == 1.0
 
 
 def test_turnover_counts_what_is_removed_and_what_grows_back(short_run):
-    run = short_run.isel(seed=[0]).copy(deep=True)
-    run["W_epochs"].loc[{"pre": "h0", "post": "h1", "snapshot": [2, 3]}] = 0
+    run = short_run.isel(seed=[2, 0]).copy(deep=True)
+    run["W_epochs"].loc[{"seed": 2, "pre": "h0", "post": ["h1", "y0"], "snapshot": [2, 3]}] = 0
+    run["W_epochs"].loc[{"seed": 0, "pre": "x0", "post": "h1", "snapshot": [4]}] = 0
+    run["W_epochs"].loc[{"seed": 0, "pre": ["x1", "h1"], "post": "h2", "snapshot": [0]}] = 0
     counts = turnover(run)
-    assert counts["removed"].values.tolist() == [[0, 1, 0, 0]]
-    assert counts["regrown"].values.tolist() == [[0, 0, 0, 1]]
+    assert counts["seed"].values.tolist() == [2, 0]
+    assert counts["removed"].values.tolist() == [[0, 2, 0, 0], [0, 0, 0, 1]]
+    assert counts["regrown"].values.tolist() == [[0, 0, 0, 2], [2, 0, 0, 0]]
     with pytest.raises(ValueError, match="weights"):
         turnover(run.drop_vars(["W_epochs", "b_epochs"]).assign_attrs(record="[]"))

@@ -1,0 +1,220 @@
+"""What the plots of one network and of synapses draw, against numbers computed otherwise."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.colors import to_rgb, to_rgba
+
+import deep_nb
+from deep_nb import plotting
+from deep_nb.analysis import stability
+
+from .conftest import SHORT
+
+BLUE, VERMILION, PALE = "#0072B2", "#D55E00", "#DDDDDD"
+ORDER = ["bias", "x0", "x1", "h0", "h1", "h2", "h3", "h4", "y0"]
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Networks whose seeds are not their positions; the last diverged."""
+    run = deep_nb.train("DEEP", "and", seeds=[5, 2, 0, 9], hyper=SHORT, record=("weights",))
+    run["diverged"][3] = True
+    run["diverged_epoch"][3] = 2
+    return run
+
+
+def key(ax):
+    """Return the colour bar of a figure with one other panel."""
+    (bar,) = (other for other in ax.figure.axes if other is not ax)
+    return bar
+
+
+def ends(patch):
+    """Return where an arrow starts and where it points to."""
+    start, end = patch._posA_posB
+    return tuple(start), tuple(end)
+
+
+def test_weights_are_read_from_the_row_to_the_column(run):
+    ax = plotting.plot_weights(run, seed=2)
+    (image,) = ax.get_images()
+    assert image.origin == "upper"
+    assert tuple(image.get_extent()) == (-0.5, 8.5, 8.5, -0.5)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ORDER
+    assert [label.get_text() for label in ax.get_yticklabels()] == ORDER
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("to", "from")
+    for row, pre in enumerate(ORDER):
+        for column, post in enumerate(ORDER):
+            shown = image.get_array()[row, column]
+            if run["mask"].sel(pre=pre, post=post):
+                assert shown == run["W"].sel(seed=2, pre=pre, post=post)
+            else:
+                assert shown is np.ma.masked
+    red, blue = image.cmap(1.0), image.cmap(0.0)
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]
+    assert image.cmap.get_bad().tolist() == [*to_rgba(PALE)]
+    assert key(ax).get_ylabel() == "weight"
+    assert ax.get_title() == "Weights, seed 2 (grey: no such synapse)"
+    assert plotting.plot_weights(run).get_title().startswith("Weights, seed 5 ")  # the first
+
+
+def test_a_network_that_diverged_is_refused_with_its_epoch(run):
+    with pytest.raises(ValueError, match="seed 9 diverged in epoch 2: choose another seed"):
+        plotting.plot_network(run, seed=9)
+
+
+def test_neurons_are_in_layers_from_left_to_right_and_from_top_to_bottom(run):
+    ax = plotting.plot_network(run)
+    at = {text.get_text(): text.get_position() for text in ax.texts}
+    assert sorted(at) == sorted(ORDER)
+    layers = [["x0", "x1", "bias"], ["h0", "h1", "h2", "h3", "h4"], ["y0"]]
+    for left, right in itertools.pairwise(layers):
+        assert max(at[name][0] for name in left) < min(at[name][0] for name in right)
+    assert at["x0"][1] > at["x1"][1]
+    heights = [at[f"h{k}"][1] for k in range(5)]
+    assert heights == sorted(heights, reverse=True)
+    assert sum(heights) == pytest.approx(0)
+
+
+def test_arrows_lead_from_the_row_to_the_column(run):
+    few = run.copy(deep=True)
+    few["W"][:] = 0.0
+    few["W"].loc[{"pre": "h0", "post": "y0"}] = 4.0
+    few["W"].loc[{"pre": "x1", "post": "h3"}] = -1.0
+    ax = plotting.plot_network(few, seed=0)
+    at = {text.get_text(): text.get_position() for text in ax.texts}
+    arrows = {ends(patch): patch.get_edgecolor() for patch in ax.patches}
+    assert arrows == {
+        (at["h0"], at["y0"]): (*to_rgb(VERMILION), 1.0),
+        (at["x1"], at["h3"]): (*to_rgb(BLUE), 0.25),
+    }
+    assert ax.get_title() == "Seed 0: sparsity 96% (red W > 0, blue W < 0)"
+
+
+def test_survivors_are_coloured_by_the_networks_that_are_left(run):
+    some = run.copy(deep=True)
+    some["W"][:] = some["mask"].astype(float)
+    some["W"].loc[{"seed": [2, 9], "pre": "h0", "post": "h1"}] = 0.0
+    some["W"].loc[{"seed": [5, 2], "pre": "x0", "post": "h4"}] = 0.0
+    ax = plotting.plot_survivors(some)
+    at = {text.get_text(): text.get_position() for text in ax.texts if text.get_text() in ORDER}
+    shade = plt.get_cmap("viridis_r")
+    mask = some["mask"]
+    expected = {
+        (at[pre], at[post]): shade(1.0)
+        for pre in ORDER
+        for post in ORDER
+        if mask.sel(pre=pre, post=post)
+    }
+    expected[at["h0"], at["h1"]] = shade(2 / 3)
+    expected[at["x0"], at["h4"]] = shade(1 / 3)
+    assert {ends(patch): tuple(patch.get_edgecolor()) for patch in ax.patches} == expected
+    assert ax.get_title() == "Synapses left in 3 networks"
+    bar = key(ax)
+    assert bar.get_ylabel() == "share of networks that keep the synapse"
+    assert (bar._colorbar.cmap.name, *bar.get_ylim()) == ("viridis_r", 0, 1)
+
+
+def made_up(monkeypatch, score):
+    """Let the map be made from the inputs by a function."""
+
+    def decision_map(run, n):
+        axis = np.linspace(0, 1, n + 1)
+        dims = [f"x{k}" for k in range(run.sizes["input"])]
+        values = score(*np.meshgrid(*[axis] * len(dims), indexing="ij"))
+        return xr.Dataset(
+            {"score": (("seed", *dims), values[None])}, coords=dict.fromkeys(dims, axis)
+        )
+
+    monkeypatch.setattr("deep_nb.plotting.networks.decision_map", decision_map)
+
+
+def test_the_boundary_is_where_the_map_is_one_half(run, monkeypatch):
+    made_up(monkeypatch, lambda x0, x1: 0.8 * x0 - 0.1 + 0 * x1)
+    ax = plotting.plot_decision_map(run, n=20)
+    mesh, boundary = ax.collections
+    assert mesh.get_clim() == (0, 1)
+    assert mesh.get_cmap().name == "cividis"
+    points = np.concatenate([path.vertices for path in boundary.get_paths()])
+    np.testing.assert_allclose(points[:, 0], 0.75)
+    assert (points[:, 1].min(), points[:, 1].max()) == (0, 1)
+    assert to_rgb(boundary.get_edgecolor()[0]) == (1, 1, 1)
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_aspect()) == ("x0", "x1", 1)
+    assert key(ax).get_ylabel() == "output, boundary in white"
+    samples = {tuple(note.xy): note.get_text() for note in ax.texts}
+    assert samples == {(0, 0): "0", (0, 1): "0", (1, 0): "0", (1, 1): "1"}  # AND
+    assert ax.get_title() == "Decision map, seed 5"
+
+
+def test_samples_of_a_map_are_at_their_inputs(monkeypatch):
+    """A task of one's own, which is not the same with its inputs swapped."""
+    task = deep_nb.Task("mine", [[0.25, 0.0], [1.0, 0.5]], [[1.0], [0.0]])
+    run = deep_nb.train("DEEP", task, seeds=[0], hyper=SHORT)
+    ax = plotting.plot_decision_map(run, n=4)
+    samples = {tuple(note.xy): note.get_text() for note in ax.texts}
+    assert samples == {(0.25, 0): "1", (1, 0.5): "0"}
+
+
+def test_without_a_boundary_there_is_no_line(run, monkeypatch):
+    made_up(monkeypatch, lambda x0, x1: 0.4 * x0 * x1)
+    assert len(plotting.plot_decision_map(run, n=4).collections) == 1
+
+
+@pytest.mark.parametrize(("model", "name"), [("DEEP", "output"), ("DEEP_oh", "(1 + y1 − y0) / 2")])
+def test_the_map_over_one_input_is_a_curve_with_the_targets(model, name, monkeypatch):
+    run = deep_nb.train(model, "not", seeds=[0], hyper=SHORT)
+    made_up(monkeypatch, lambda x0: 1 - 0.9 * x0)
+    ax = plotting.plot_decision_map(run, n=4)
+    curve, boundary, targets = ax.get_lines()
+    assert curve.get_xydata() == pytest.approx(
+        np.array([[0, 1], [0.25, 0.775], [0.5, 0.55], [0.75, 0.325], [1, 0.1]])
+    )
+    assert list(boundary.get_ydata()) == [0.5, 0.5]
+    assert targets.get_xydata().tolist() == [[0, 1], [1, 0]]  # NOT
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x0", name)
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == [name, "boundary", "target"]
+    bottom, top = ax.get_ylim()
+    assert bottom < 0 < 1 < top
+
+
+def test_a_one_hot_map_is_named_after_both_outputs(monkeypatch):
+    run = deep_nb.train("DEEP_oh", "or", seeds=[0], hyper=SHORT)
+    made_up(monkeypatch, lambda x0, x1: x0 * x1)
+    ax = plotting.plot_decision_map(run, n=4)
+    assert key(ax).get_ylabel() == "(1 + y1 − y0) / 2, boundary in white"
+    samples = {tuple(note.xy): note.get_text() for note in ax.texts}
+    assert samples == {(0, 0): "0", (0, 1): "1", (1, 0): "1", (1, 1): "1"}  # OR
+
+
+def test_discs_have_the_sums_of_their_row_or_column_as_radius(run):
+    ax = plotting.plot_discs(run, seed=2, epoch=1)
+    J = stability.jacobian(run.sel(seed=[2]), 1)[0]
+    n = len(J)
+    assert not np.allclose(J, stability.jacobian(run.sel(seed=[2]))[0])
+    lines = ax.get_lines()
+    assert len(lines) == 2 * n + 2
+    kinds = [(J[k], lines[k], BLUE, "-") for k in range(n)]
+    kinds += [(J[:, k], lines[n + k], VERMILION, "--") for k in range(n)]
+    for position, (entries, circle, colour, style) in enumerate(kinds):
+        k = position % n
+        radius = sum(abs(entry) for j, entry in enumerate(entries) if j != k)
+        x, y = circle.get_data()
+        np.testing.assert_allclose((x - J[k, k]) ** 2 + y**2, radius**2, rtol=1e-9, atol=1e-12)
+        assert (circle.get_color(), circle.get_linestyle()) == (colour, style)
+    eigenvalues, zero = lines[-2:]
+    found = eigenvalues.get_xdata() + 1j * eigenvalues.get_ydata()
+    np.testing.assert_allclose(np.poly(found), np.poly(J), atol=1e-8)
+    assert (eigenvalues.get_marker(), eigenvalues.get_linestyle()) == ("x", "None")
+    assert list(zero.get_xdata()) == [0, 0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("real part (1/τ)", "imaginary part (1/τ)")
+    assert ax.get_title() == "Seed 2, after 1 epochs"
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["row discs", "column discs", "eigenvalues"]
+    assert ax.get_aspect() == 1
+    assert plotting.plot_discs(run, seed=2).get_title() == "Seed 2, after training"

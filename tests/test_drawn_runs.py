@@ -1,0 +1,235 @@
+"""What the plots of a run draw, against numbers computed otherwise."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from PIL import Image
+
+import deep_nb
+from deep_nb import plotting
+from deep_nb.analysis import matrices, stability
+
+from .conftest import SHORT
+
+BLUE, VERMILION = "#0072B2", "#D55E00"
+FREE, NUDGED = ("free phase", BLUE, "-"), ("nudged phase", VERMILION, "--")
+
+#: The curves of each plot, with the variable that each is the median of.
+CURVES = {
+    "plot_mse": {"mse_free": FREE, "mse_nudged": NUDGED},
+    "plot_class_error": {"class_error_free": FREE, "class_error_nudged": NUDGED},
+    "plot_weight_change": {"dW_norm": ("‖ΔW‖₁", BLUE, "-"), "db_norm": ("‖Δb‖₁", VERMILION, "--")},
+    "plot_sparsity": {"n_connections": ("median, quartiles", BLUE, "-")},
+}
+
+#: Label of x, label and scale of y, and title of each plot.
+WORDS = {
+    "plot_mse": ("epoch", "MSE", "linear", "Error of both phases"),
+    "plot_class_error": ("epoch", "share misclassified", "linear", "Classification error"),
+    "plot_weight_change": ("epoch", "L1 norm, before dt_W", "log", "Change of weights"),
+    "plot_sparsity": ("epoch", "share of synapses at 0", "linear", "Sparsity"),
+    "plot_mse_networks": ("epoch", "MSE", "linear", "Error over 5 networks, free phase"),
+    "plot_residual": (
+        "Euler step", "squared speed per sample (1/τ²)", "log", "Residual at the final weights",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    """Networks with made-up errors, of which the second diverged."""
+    run = deep_nb.train("EP_asym", "and", seeds=[7, 3, 5, 11, 2, 4], hyper=SHORT).copy(deep=True)
+    rng = np.random.default_rng(5)
+    for name in ("mse", "class_error"):
+        for phase in ("free", "nudged"):
+            run[f"{name}_{phase}"][:] = rng.uniform(0.1, 1, (6, 4))
+    for name in ("dW_norm", "db_norm"):
+        run[name][:] = rng.uniform(1, 9, (6, 4))
+    run["n_connections"][:] = rng.integers(0, run["mask"].values.sum() + 1, (6, 4))
+    run["diverged"][1] = True
+    return run
+
+
+def edges(area):
+    """Return the places of a band, and its lower and upper edge."""
+    x, y = area.get_paths()[0].vertices.T
+    places = np.unique(x)
+    return (
+        places,
+        [y[x == place].min() for place in places],
+        [y[x == place].max() for place in places],
+    )
+
+
+def assert_curve(line, area, x, values, label, colour, style):
+    """The median of five networks with their quartiles, which are the 2nd, 3rd and 4th of them."""
+    assert len(values) == 5
+    low, middle, high = np.sort(values, axis=0)[1:4]
+    np.testing.assert_array_equal(line.get_xdata(), x)
+    np.testing.assert_allclose(line.get_ydata(), middle, rtol=1e-12)
+    assert (line.get_label(), line.get_color(), line.get_linestyle()) == (label, colour, style)
+    places, below, above = edges(area)
+    np.testing.assert_array_equal(places, x)
+    np.testing.assert_allclose(below, low, rtol=1e-12)
+    np.testing.assert_allclose(above, high, rtol=1e-12)
+    assert tuple(area.get_facecolor()[0]) == to_rgba(colour, 0.2)
+
+
+def alive(run, name):
+    return run[name].values[[0, 2, 3, 4, 5]]
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_curves_are_medians_and_quartiles_of_the_networks_that_are_left(ensemble, name):
+    ax = getattr(plotting, name)(ensemble)
+    curves = CURVES[name]
+    for line, area, (variable, look) in zip(
+        ax.get_lines(), ax.collections, curves.items(), strict=True
+    ):
+        values = alive(ensemble, variable)
+        if variable == "n_connections":
+            values = 1 - values / np.count_nonzero(ensemble["mask"])
+        assert_curve(line, area, [0, 1, 2, 3], values, *look)
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == [look[0] for look in curves.values()]
+    assert ax.texts[0].get_text() == "1 of 6 networks diverged"
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_axes_are_named_and_hold_what_is_drawn(ensemble, name):
+    ax = getattr(plotting, name)(ensemble)
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale(), ax.get_title()) == WORDS[name]
+    bottom, top = ax.get_ylim()
+    drawn = np.concatenate([line.get_ydata() for line in ax.get_lines()])
+    assert bottom < drawn[drawn > 0].min()
+    assert drawn.max() < top
+    if name in ("plot_class_error", "plot_sparsity"):
+        assert bottom < 0 < 1 < top
+
+
+def test_errors_of_networks_have_their_extremes_and_their_mean(ensemble):
+    ax = plotting.plot_mse_networks(ensemble)
+    values = alive(ensemble, "mse_free")
+    middle, mean = ax.get_lines()
+    whole, quartiles = ax.collections
+    assert_curve(middle, quartiles, [0, 1, 2, 3], values, "median, quartiles", BLUE, "-")
+    np.testing.assert_allclose(mean.get_ydata(), sum(values) / 5, rtol=1e-12)
+    assert (mean.get_label(), mean.get_color(), mean.get_linestyle()) == ("mean", VERMILION, "--")
+    places, low, high = edges(whole)
+    ordered = np.sort(values, axis=0)
+    assert (places.tolist(), low, high) == ([0, 1, 2, 3], [*ordered[0]], [*ordered[-1]])
+    assert whole.get_label() == "min to max"
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["min to max", "median, quartiles", "mean"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "words", "bands"), [(1, "the one network", 0), (2, "median, quartiles", 1)]
+)
+def test_one_network_has_no_quartiles(ensemble, networks, words, bands):
+    ax = plotting.plot_sparsity(ensemble.isel(seed=slice(2, 2 + networks)))
+    assert [line.get_label() for line in ax.get_lines()] == [words]
+    assert len(ax.collections) == bands
+
+
+def test_infinite_errors_are_left_out(ensemble):
+    run = ensemble.copy(deep=True)
+    run["mse_free"][[2, 3], 1] = np.inf
+    line = plotting.plot_mse(run).get_lines()[0]
+    assert line.get_ydata()[1] == sorted(run["mse_free"].values[[0, 4, 5], 1])[1]
+
+
+def test_biases_that_are_not_learned_are_not_drawn(short_run):
+    labels = [line.get_label() for line in plotting.plot_weight_change(short_run).get_lines()]
+    assert labels == ["‖ΔW‖₁"]
+
+
+def test_residuals_are_the_speeds_of_the_states():
+    """Σ (Δs / dt)² / M from the states; before the clip they move faster."""
+    run = deep_nb.train("DEEP", "xor", seeds=[4, 2, 9, 1, 6], hyper=SHORT)
+    ax = plotting.plot_residual(run)
+    path = deep_nb.trajectory(run)
+    S, dt = path["S"].values, 0.05
+    speed = np.full(S.shape[:2], np.nan)
+    for step in range(1, S.shape[1]):
+        for network in range(5):
+            moved = (S[network, step] - S[network, step - 1]) / dt
+            speed[network, step] = (moved**2).sum() / 4
+    before = path["residual"].values
+    assert (before[:, 1:] >= speed[:, 1:] * (1 - 1e-9)).all()
+    assert (np.median(before, axis=0)[1:] > 1.01 * np.median(speed, axis=0)[1:]).any()
+    lines, areas = ax.get_lines(), ax.collections
+    assert len(areas) == 2
+    phases = ((slice(1, 41), FREE), (slice(41, 71), NUDGED))
+    for k, (steps, look) in enumerate(phases):
+        x = np.arange(71)[steps]
+        assert_curve(lines[2 * k], areas[k], x, speed[:, steps], *look)
+        thin = lines[2 * k + 1]
+        np.testing.assert_array_equal(thin.get_xdata(), x)
+        np.testing.assert_allclose(thin.get_ydata(), np.sort(before[:, steps], axis=0)[2])
+        assert thin.get_label() == f"{look[0]}, before the clip"
+        assert (thin.get_color(), thin.get_linestyle()) == look[1:]
+        assert thin.get_linewidth() < lines[2 * k].get_linewidth()
+
+
+def test_energies_start_at_one_and_have_the_bound_of_their_phase():
+    leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
+    run = deep_nb.train(leaky, "or", seeds=[3, 8, 5, 1, 7], hyper=SHORT)
+    ax = plotting.plot_energy(run)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Euler step", "V(t) / V at the phase's start")
+    V = stability.energy(deep_nb.trajectory(run), run).values
+    D = matrices.diagonal_certificate(stability.jacobian(run))
+    lines, areas = ax.get_lines(), ax.collections
+    assert len(lines) == 6
+    for k, (phase, steps) in enumerate({"free": range(1, 41), "nudged": range(41, 71)}.items()):
+        J = stability.jacobian(run, phase=phase)
+        curves, bounds = np.empty((2, 5, len(steps)))
+        for n in range(5):
+            root = np.diag(np.sqrt(D[n]))
+            step = root @ (np.eye(len(root)) + 0.05 * J[n]) @ np.linalg.inv(root)
+            rho = np.linalg.svd(step)[1].max()
+            for t, at in enumerate(steps):
+                curves[n, t] = sum(V[n, at]) / sum(V[n, steps[0]])
+                bounds[n, t] = rho**t * rho**t
+        look = (FREE, NUDGED)[k]
+        energy, middle, loosest = lines[3 * k : 3 * k + 3]
+        assert_curve(energy, areas[k], steps, curves, *look)
+        np.testing.assert_allclose(middle.get_ydata(), np.sort(bounds, axis=0)[2], rtol=1e-9)
+        np.testing.assert_allclose(loosest.get_ydata(), np.sort(bounds, axis=0)[4], rtol=1e-9)
+        for line, words in ((middle, "median"), (loosest, "loosest")):
+            np.testing.assert_array_equal(line.get_xdata(), steps)
+            assert line.get_label() == f"{phase}: bound, {words}"
+            assert (line.get_color(), line.get_linestyle()) == (look[1], ":")
+
+
+def test_networks_without_a_certificate_are_counted_but_not_drawn():
+    leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
+    run = deep_nb.train(leaky, "or", seeds=range(3), hyper=SHORT).copy(deep=True)
+    run["W"][1] *= 100
+    run["diverged"][2] = True
+    ax = plotting.plot_energy(run)
+    assert ax.get_title() == "Energy: 1 of 3 networks certified"
+    alone = plotting.plot_energy(run.isel(seed=[0]))
+    for line, same in zip(ax.get_lines(), alone.get_lines(), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), same.get_ydata())
+
+
+def test_notes_count_diverged_and_runaway_networks(short_run):
+    run = short_run.copy(deep=True)
+    run["W"][0] *= 1000
+    run["diverged"][2] = True
+    (note,) = plotting.plot_mse(run).texts
+    assert note.get_text() == (
+        "1 of 3 networks diverged\n1 of 3: Euler step beyond its stable range"
+    )
+    assert note.get_color() == VERMILION
+
+
+def test_saved_figures_have_the_size_and_resolution_of_the_style(short_run, tmp_path):
+    figure = plotting.plot_mse(short_run).figure
+    svg, png = plotting.save_figure(figure, tmp_path, "mse", "Errors")
+    with Image.open(png) as image:
+        assert image.size == (720, 510)  # 4.8 × 3.4 inches, 150 dots each
+        assert image.info["Description"] == "Errors"
+    assert 'width="345.6pt" height="244.8pt"' in svg.read_text()
+    assert ">MSE</text>" in svg.read_text()  # text, not outlines
