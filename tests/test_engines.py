@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb.dynamics import Field, Phase, euler_step, hard_sigmoid, vector_field
+from deep_nb.dynamics import ACTIVATIONS, Field, Phase, euler_step, vector_field
 from deep_nb.engines import ENGINES, get_engine
 
 
@@ -22,15 +22,16 @@ def problem(rng, K=3, M=4, n=5):
     return field, rng.uniform(size=(K, M, n))
 
 
-def test_a_phase_equals_its_steps(relax, rng):
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_phase_equals_its_steps(relax, activation, rng):
     field, S = problem(rng)
     beta_0, beta_1, T, dt = 0.3, 0.7, 50, 0.1
-    result = relax(field, S, Phase(dt=dt, T=T, activation="hard_sigmoid", stdp=(beta_0, beta_1),
+    result = relax(field, S, Phase(dt=dt, T=T, activation=activation, stdp=(beta_0, beta_1),
                    trajectory=True))  # fmt: skip
     pairing, states = np.zeros_like(field.W), [S]
     for _ in range(T):
         dS = vector_field(field, states[-1])
-        states.append(euler_step(states[-1], dS, dt, hard_sigmoid))
+        states.append(euler_step(states[-1], dS, dt, ACTIVATIONS[activation]))
         v = beta_0 * states[-1] + beta_1 * (states[-1] - states[-2])
         pairing += np.einsum("kmi,kmj->kij", states[-1], v)
     trajectory = np.stack(states, axis=1)
@@ -70,6 +71,13 @@ def test_early_stop_ends_after_the_first_quiet_step(relax, activation, rng):
         np.testing.assert_array_equal(stopped.pairing[k], alone.pairing[0])
         np.testing.assert_array_equal(stopped.change[k], alone.change[0])
         np.testing.assert_array_equal(stopped.residual[k], alone.residual[0])
+
+
+def test_a_speed_of_exactly_the_limit_stops(relax):
+    """The drive equals the decay, so the first speed is 0."""
+    field = Field(W=np.zeros((1, 1, 1)), drive=np.ones((1, 1, 1)), decay=np.ones((1, 1)))
+    stopped = relax(field, np.ones((1, 1, 1)), Phase(dt=0.5, T=9, activation="tanh", stop=0.0))
+    assert stopped.steps.tolist() == [1]
 
 
 def test_inputs_do_not_change(relax, rng):
