@@ -20,12 +20,11 @@ from typing import Any
 
 import filelock
 
-from deep_nb._files import flush, remove_partials, replacing, sha256
+from deep_nb._files import contents, flush, remove_partials, replacing, sha256
 from deep_nb._provenance import provenance
 from deep_nb._validation import as_path, check_executor, file_name, flag, instance, integer, items
 from deep_nb.replication.execution import (
     Outcome,
-    contents,
     described,
     execute,
     is_own,

@@ -35,7 +35,7 @@ from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from deep_nb._files import sha256, write_text
+from deep_nb._files import contents, sha256, write_text
 from deep_nb._provenance import PACKAGE, code, differences, provenance, stamp
 from deep_nb.replication.jobs import CHECKPOINT, OUTPUT, Job, literal
 from deep_nb.replication.names import CHECKPOINTS, PENDING, RECORD, WORKING
@@ -265,11 +265,6 @@ def open_up(folder: Path) -> None:
                 shutil.rmtree(path)
             elif not path.is_symlink():
                 path.chmod(0o700)
-
-
-def contents(folder: Path) -> list[Path]:
-    """Return everything in a folder and its subfolders except folders, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
 
 
 def is_own(path: Path) -> bool:

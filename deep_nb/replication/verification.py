@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deep_nb._files import sha256, write_text
+from deep_nb._files import contents, sha256, write_text
 from deep_nb._netcdf import read_netcdf
 from deep_nb._provenance import differences
 from deep_nb._reading import check_netcdf, read_csv, read_text
@@ -126,9 +126,8 @@ def _is_of_experiment(path: Path) -> bool:
 
 
 def _entries(folder: Path) -> list[str]:
-    """Return the sorted paths of all files and links below a folder, which links do not extend."""
-    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(folder).as_posix() for path in paths)
+    """Return the sorted relative paths of all files and links below a folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in contents(folder))
 
 
 def compare(
