@@ -170,6 +170,15 @@ def as_path(value: Any, what: str) -> Path:
     raise _refuse(value, what, "a valid path (str or os.PathLike)")
 
 
+def check_name(name: str) -> str:
+    """Return the relative POSIX path of a file inside a folder; refuse any other path."""
+    path = as_path(name, "a file's name")
+    inside = path.name and not path.anchor and ".." not in path.parts
+    if not (inside and path.as_posix() == name and name.isprintable()):
+        raise ValueError("a file's name must be a printable relative path without '..'")
+    return name
+
+
 def file_name(value: Any, what: str) -> str:
     """Return the name of a file or folder, without a path."""
     short_enough = isinstance(value, str) and 0 < len(value) < 200

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -17,7 +17,16 @@ from pydantic import Field
 from deep_nb._files import sha256
 from deep_nb._provenance import code
 from deep_nb._reading import LARGEST_YAML, read_text, read_yaml
-from deep_nb._validation import Frozen, as_path, did_you_mean, mapping, one_of, select, short
+from deep_nb._validation import (
+    Frozen,
+    as_path,
+    check_name,
+    did_you_mean,
+    mapping,
+    one_of,
+    select,
+    short,
+)
 from deep_nb.replication.names import PROFILES
 from deep_nb.replication.notebooks import Declared, declared_parameters, read_notebook
 
@@ -240,19 +249,14 @@ def _check_parameters(job: Job) -> None:
 
 def _check_files(job: Job) -> None:
     for name in job.files:
-        as_path(name, f"experiment {job.name!r}: each of its files")
-        path = PurePosixPath(name)
-        if (
-            not name.isprintable()
-            or path.as_posix() != name
-            or path.is_absolute()
-            or ".." in path.parts
-            or name in (".", job.notebook.name)
-        ):
+        try:
+            if check_name(name) == job.notebook.name:
+                raise ValueError
+        except ValueError:
             raise ValueError(
                 f"experiment {job.name!r}: files must be paths inside the folder of "
                 f"{job.notebook.name}, such as data.csv or data/x.csv, got {short(name)}"
-            )
+            ) from None
         if not (job.notebook.parent / name).is_file():
             raise FileNotFoundError(
                 f"experiment {job.name!r}: no file at {job.notebook.parent / name}"

@@ -10,21 +10,12 @@ from pydantic import AfterValidator, Field
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import differences
 from deep_nb._reading import read_text
-from deep_nb._validation import Frozen, as_path, instance, mapping, printable
+from deep_nb._validation import Frozen, as_path, check_name, instance, mapping, printable
 from deep_nb.replication.jobs import Job
 from deep_nb.replication.names import RECORD
 
 #: Maximum size in bytes of a file whose checksum is computed.
 LARGEST_RESULT = 2**36
-
-
-def check_name(name: str) -> str:
-    """Return the relative POSIX path of a file inside a folder; refuse any other path."""
-    path = as_path(name, "a file's name")
-    inside = path.name and not path.anchor and ".." not in path.parts
-    if not (inside and path.as_posix() == name and name.isprintable()):
-        raise ValueError("a file's name must be a printable relative path without '..'")
-    return name
 
 
 FileName = Annotated[str, AfterValidator(check_name)]

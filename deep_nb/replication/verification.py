@@ -12,10 +12,10 @@ from deep_nb._files import contents, sha256, write_text
 from deep_nb._netcdf import read_netcdf
 from deep_nb._provenance import differences
 from deep_nb._reading import check_netcdf, read_csv, read_text
-from deep_nb._validation import as_path, mapping, number, printable
+from deep_nb._validation import as_path, check_name, mapping, number, printable
 from deep_nb.replication.names import CHECKSUMS, RECORD
 from deep_nb.replication.notebooks import read_notebook
-from deep_nb.replication.records import check_name, damage, read_record
+from deep_nb.replication.records import damage, read_record
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _NUMBER = re.compile(r"[-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
