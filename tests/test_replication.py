@@ -1,6 +1,7 @@
 """Batches of tiny notebooks, executed for real, and the commands around them."""
 
 import dataclasses
+import json
 import time
 
 import nbformat
@@ -174,6 +175,16 @@ def test_an_invalid_experiments_file_is_refused(batch, tmp_path, text, message):
     write_notebook(tmp_path / "bare.ipynb", "1", parameters=None)
     batch.write_text(text)
     with pytest.raises(ValueError, match=message):
+        read_jobs(batch)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.csv", "/x.csv", ".", "", "./x.csv", "a//b", "~/x.csv", "a\nb", "tiny.ipynb"]
+)
+def test_files_outside_the_folder_of_the_notebook_are_refused(batch, name):
+    entry = {"name": "a", "notebook": "tiny.ipynb", "files": [name]}
+    batch.write_text(json.dumps({"experiments": [entry]}))
+    with pytest.raises(ValueError, match=r"files must be paths inside the folder of tiny\.ipynb"):
         read_jobs(batch)
 
 
