@@ -21,10 +21,18 @@ from deep_nb._provenance import code, provenance
 from deep_nb._validation import as_path, check_executor, flag, integer
 from deep_nb.dynamics import Relaxation
 from deep_nb.engines import Relax, choose_engine, get_engine
+from deep_nb.engines.compiled import KERNEL_ACTIVATIONS, KERNEL_RULES, SUMS, Compiled
+from deep_nb.engines.epochs import Log, Settings
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.problem import Flags, Problem
 from deep_nb.pruning import prune
-from deep_nb.randomness import check_seeds, initial_states, initial_weights, pruning_draws
+from deep_nb.randomness import (
+    STATE_SCALE,
+    check_seeds,
+    initial_states,
+    initial_weights,
+    pruning_draws,
+)
 from deep_nb.rules import Change, State, learn, updated_weights
 from deep_nb.run import check_record, empty_run
 from deep_nb.tasks import Task, classification_error, mean_squared_error, predicted_labels
@@ -218,6 +226,10 @@ def _train(run: xr.Dataset, problem: Problem, relax: Relax, progress: bool) -> N
     alive = np.arange(len(streams))
     if "W_epochs" in log:
         log["W_epochs"][:, 0], log["b_epochs"][:, 0] = W, b
+    if isinstance(relax, Compiled) and _serves(problem, relax, len(streams)):
+        _train_compiled(log, problem, relax, streams, progress)
+        _freeze(log)
+        return
     epochs = range(hyper.n_epochs)
     for epoch in tqdm(epochs, desc="epochs", disable=not progress, file=stderr()):
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is detected and reported
@@ -238,6 +250,73 @@ def _train(run: xr.Dataset, problem: Problem, relax: Relax, progress: bool) -> N
         if not alive.size:
             break
     _freeze(log)
+
+
+#: Multiply–adds of a phase that are worth sharing among threads.
+WORTH_SHARING = 20_000_000
+
+
+def _serves(problem: Problem, relax: Compiled, K: int) -> bool:
+    """Return whether the kernel that trains epoch by epoch serves the problem, and is faster."""
+    M, n, hyper = len(problem.X), problem.layout.n_free, problem.hyper
+    sums = M * n * n if problem.model.rule == "stdp" else 0
+    alone = relax.threads > K and M * n * n * max(hyper.T1, hyper.T2) > WORTH_SHARING
+    return problem.model.rule in KERNEL_RULES and sums <= SUMS and not alone
+
+
+def _train_compiled(
+    log: dict[str, np.ndarray],
+    problem: Problem,
+    relax: Compiled,
+    streams: list[np.random.RandomState],
+    progress: bool,
+) -> None:
+    """Fill in the log in the kernel: the same bits as epoch by epoch."""
+    model, hyper, flags = problem.model, problem.hyper, problem.flags
+    settings = Settings(
+        n_epochs=hyper.n_epochs,
+        T=(hyper.T1, hyper.T2),
+        dt=hyper.dt,
+        stop=hyper.stop if flags.stop_criterion else -1.0,
+        beta=hyper.beta,
+        betas=(hyper.beta_0, hyper.beta_1),
+        dt_W=hyper.dt_W,
+        reg_W=hyper.reg_W if flags.regularized else 0.0,
+        tol_W=hyper.tol_W,
+        temp=hyper.temp,
+        leak=model.leak,
+        outflow=model.outflow,
+        absolute_outflow=model.absolute_outflow,
+        learned_bias=model.learned_bias,
+        one_hot=model.one_hot,
+        sparse=flags.sparse,
+        sign=flags.sign,
+        activation=KERNEL_ACTIVATIONS[model.activation],
+        rule=KERNEL_RULES[model.rule],
+        scale=STATE_SCALE,
+        X=np.array(problem.X),
+        Y=np.array(problem.Y),
+        labels=np.array(problem.labels),
+        mask=np.array(problem.mask),
+    )
+    of_phases = {
+        name: (log[f"{name}_free"], log[f"{name}_nudged"])
+        for name in ("mse", "class_error", "residual", "projected_residual", "steps", "S")
+    }
+    others = (
+        "W", "b", "dW_norm", "db_norm", "n_connections", "diverged", "diverged_epoch",
+    )  # fmt: skip
+    absent = {"W_epochs": 4, "b_epochs": 3, "S_epochs": 5}
+    kept = {name: log.get(name, np.empty((0,) * ndim)) for name, ndim in absent.items()}
+    with tqdm(total=hyper.n_epochs, desc="epochs", disable=not progress, file=stderr()) as bar:
+
+        def show(epochs: float) -> None:
+            bar.update(int(epochs) - bar.n)
+
+        relax.train(
+            settings, Log(**of_phases, **{name: log[name] for name in others}, **kept), streams,
+            show,
+        )  # fmt: skip
 
 
 def _updated(

@@ -83,14 +83,20 @@ def test_lanes_are_plain_double_precision_arithmetic(n, stdp, T, rng):
             assert result.pairing[k].tolist() == pairing.tolist()
 
 
+@pytest.mark.parametrize("M", [1, 4, 6])
+@pytest.mark.parametrize("n", [1, 6, 8, 13, 45])
 @pytest.mark.parametrize("stdp", [None, (0.0, 1.0), (0.3, 0.7)])
-def test_lanes_and_scalars_give_the_same_bits(stdp, rng):
-    """The kernel that keeps trajectories goes network by network, in scalars."""
-    field, S = problem(rng, K=9, M=4, n=6)
-    lanes = Compiled(2)(field, S, Phase(T=500, stdp=stdp, **HARD))
-    scalars = Compiled(2)(field, S, Phase(T=500, stdp=stdp, trajectory=True, **HARD))
-    assert same_bits(lanes, scalars, but=["trajectory"])
-    never = Compiled(2)(field, S, Phase(T=500, stdp=stdp, stop=0.0, **HARD))
+def test_lanes_and_neurons_side_by_side_give_the_same_bits(stdp, n, M, rng, monkeypatch):
+    field, S = problem(rng, K=3, M=M, n=n)
+    phase = Phase(T=100, stdp=stdp, **HARD)
+    monkeypatch.setattr(compiled, "FEW", 100)
+    lanes = Compiled(2)(field, S, phase)
+    monkeypatch.setattr(compiled, "FEW", 0)
+    assert same_bits(lanes, Compiled(2)(field, S, phase))
+    kept = Compiled(2)(field, S, replace(phase, trajectory=True))
+    assert same_bits(lanes, kept, but=["trajectory"])
+    assert kept.trajectory[:, -1].tobytes() == lanes.S.tobytes()
+    never = Compiled(2)(field, S, replace(phase, stop=0.0))
     assert same_bits(lanes, never)
 
 
@@ -102,6 +108,9 @@ def test_stopping_at_rest_is_exact(rng):
     long = Compiled(1)(field, S, Phase(T=1_000_000, stdp=(0.0, 1.0), **HARD))
     assert same_bits(short, long, but=["steps"])
     assert not short.projected_residual.any()
+    kept = Compiled(1)(field, S, Phase(T=2_000, stdp=(0.0, 1.0), trajectory=True, **HARD))
+    assert same_bits(short, kept, but=["trajectory"])
+    assert (kept.trajectory[:, -500:] == kept.S[:, None]).all()
 
 
 def test_nan_is_carried_not_clipped(rng):
@@ -217,7 +226,7 @@ def test_large_sums_are_computed_in_parts(rng, monkeypatch):
 
 
 def test_halted_kernels_make_no_more_steps(rng):
-    """The flag is set before the work begins: lanes do nothing, other trajectories one step."""
+    """The flag is set before the work begins."""
     field, S = problem(rng, K=2, M=3, n=4)
     A = np.ascontiguousarray(field.W)
     out = (np.empty_like(S), np.empty(6), np.empty(6), np.zeros((0, 4, 4)), np.zeros((0, 4)))
@@ -226,6 +235,8 @@ def test_halted_kernels_make_no_more_steps(rng):
         wanted = (A, field.drive, S, 0, 6, halt, 6, 0.05, (0.0, 1.0), False, out)
         assert compiled._relax_lanes(*wanted) == made
     steps, states = np.full(2, 99), np.empty((2, 0, 3, 4))
-    wanted = (A, field.drive, S, 0, 2, np.array([1]), 10**6, 0.05, 0, -1.0, (0.0, 1.0), False)
-    compiled._relax_networks(*wanted, steps, states, out)
-    assert steps.tolist() == [1, 99]
+    wanted = (A, field.drive, S, 0, 2, np.array([1]), 10**6, 0.05, 3, 0, -1.0, (0.0, 1.0), False)
+    out[1][:] = -1.0
+    compiled._relax_wide(*wanted, steps, states, out)
+    assert steps.tolist() == [10**6, 99]
+    assert (out[1] == -1.0).all()

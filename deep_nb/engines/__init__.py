@@ -41,7 +41,7 @@ ENGINES: dict[EngineName, Callable[[int | None], Relax]] = {
 #: Largest number of free neurons for which "auto" takes the compiled engine; benchmarks/README.md
 #: has the measured crossover. The choice must depend on these two only: otherwise a network
 #: would depend on its ensemble.
-CROSSOVER = {"hard_sigmoid": 48, "sigmoid": 16, "tanh": 16}
+CROSSOVER = {"hard_sigmoid": 512, "sigmoid": 16, "tanh": 16}
 
 
 def choose_engine(name: str, n: int, activation: str) -> EngineName:

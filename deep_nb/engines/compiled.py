@@ -11,8 +11,8 @@ A trajectory rests when a step changes no bit of its state: the remaining steps 
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numba
@@ -22,153 +22,43 @@ from jaxtyping import Float
 from deep_nb._printing import notice
 from deep_nb.dynamics import Field, Phase, Relaxation, join, join_samples
 from deep_nb.engines.cache import KernelCache
-from deep_nb.engines.lanes import LANES, clip, differing, fill, load, repeat, store
-
-#: Steps that lanes make together before STDP sums are updated and rest is looked for.
-BURST = 16
+from deep_nb.engines.epochs import (
+    ASYMEP,
+    CENTERED,
+    CONTRASTIVE,
+    STDP,
+    Log,
+    Settings,
+    new_networks,
+    train_in_lanes,
+    train_one_by_one,
+)
+from deep_nb.engines.lanes import BURST, advance, fetch, finish, inner, new_lanes
+from deep_nb.engines.vectors import LANES
+from deep_nb.engines.wide import HARD_SIGMOID, SAMPLES, SIGMOID, TANH, relax_samples
 
 #: Multiply–adds in one chunk of a thread's work, where several networks or samples make it up.
 CHUNK = 500_000_000
 
+#: Largest number of neurons for which trajectories share a vector.
+FEW = 40
+
+#: Networks that a thread trains at a time.
+NETWORKS = 64
+
 #: STDP sums (one a trajectory and pair of neurons) held at a time: 64 MB.
 SUMS = 8_000_000
 
-_HARD_SIGMOID, _SIGMOID, _TANH = range(3)
-_ACTIVATIONS = {"hard_sigmoid": _HARD_SIGMOID, "sigmoid": _SIGMOID, "tanh": _TANH}
-
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-
-
-# Part of the kernels that call them, and cached with those only: Numba's disk cache confuses
-# functions that are generated from the same source line, as in `_block_functions`.
-_inner = numba.njit(**_OPTIONS)
+KERNEL_ACTIVATIONS = {"hard_sigmoid": HARD_SIGMOID, "sigmoid": SIGMOID, "tanh": TANH}
+KERNEL_RULES = {"stdp": STDP, "contrastive": CONTRASTIVE, "centered": CENTERED, "asymep": ASYMEP}
 
 
 def _kernel(function: Callable[..., Any]) -> Any:
     """Compile on first use; keep the machine code on disk where a folder can be written to."""
-    kernel = _inner(function)
+    kernel = inner(function)
     with contextlib.suppress(RuntimeError):  # Numba found no folder for its cache
         kernel._cache = KernelCache(function)
     return kernel
-
-
-def _block_functions(width: int) -> tuple[Any, Any]:
-    """Return the two inner loops for `width` neurons at a time: their sums stay in registers."""
-
-    @_inner
-    def step(n, A, drive, path, row, j, dt):
-        """Make one Euler step of neurons j, j + 1, …, from ``row`` to ``row + n``."""
-        speed = load(drive, j, width)
-        for i in range(n):
-            speed = speed + load(A, i * n + j, width) * repeat(load(path, row + i, 1), width)
-        state = load(path, row + j, width) + fill(dt, width) * speed
-        store(path, row + n + j, clip(state))
-
-    @_inner
-    def pair(n, path, v, sums, count, i, j):
-        """Add Σ_t s_i(t) v_j(t), v_(j+1)(t), … over `count` steps to the sums."""
-        total = load(sums, i * n + j, width)
-        for t in range(count):
-            s = repeat(load(path, (t + 1) * n + i, 1), width)
-            total = total + s * load(v, t * n + j, width)
-        store(sums, i * n + j, total)
-
-    return step, pair
-
-
-_step4, _pair4 = _block_functions(4)
-_step2, _pair2 = _block_functions(2)
-_step1, _pair1 = _block_functions(1)
-
-
-@_inner
-def _steps(n, A, drive, path, dt, count):
-    """Make `count` Euler steps: rows t·n … of the path to rows (t + 1)·n …."""
-    for t in range(count):
-        for j in range(0, n - 3, 4):
-            _step4(n, A, drive, path, t * n, j, dt)
-        if n % 4 >= 2:
-            _step2(n, A, drive, path, t * n, n // 4 * 4, dt)
-        if n % 2:
-            _step1(n, A, drive, path, t * n, n - 1, dt)
-
-
-@_inner
-def _plasticity(n, path, v, pairing, change, beta_0, beta_1, count):
-    """Add `count` steps to the STDP sums, in their order."""
-    for j in range(n):
-        total = load(change, j, 1)
-        for t in range(count):
-            s, before = load(path, (t + 1) * n + j, 1), load(path, t * n + j, 1)
-            value = fill(beta_0, 1) * s + fill(beta_1, 1) * (s - before)
-            store(v, t * n + j, value)
-            total = total + value
-        store(change, j, total)
-    for i in range(n):
-        for j in range(0, n - 3, 4):
-            _pair4(n, path, v, pairing, count, i, j)
-        if n % 4 >= 2:
-            _pair2(n, path, v, pairing, count, i, n // 4 * 4)
-        if n % 2:
-            _pair1(n, path, v, pairing, count, i, n - 1)
-
-
-@_inner
-def _fetch(q, lane, M, A, drive, S, work):
-    """Put trajectory q into a lane."""
-    n = S.shape[2]
-    k, m = q // M, q % M
-    A_lanes, drive_lanes, path, _, pairing, change = work
-    for i in range(n):
-        path[i, lane] = S[k, m, i]
-        drive_lanes[i, lane] = drive[k, m, i]
-        change[i, lane] = 0.0
-        for j in range(n):
-            A_lanes[i * n + j, lane] = A[k, i, j]
-            pairing[i * n + j, lane] = 0.0
-
-
-@_inner
-def _activate(x, activation):
-    if activation == _TANH:
-        return np.tanh(x)
-    if activation == _SIGMOID:
-        return 0.5 * (1.0 + np.tanh(0.5 * x))
-    if x < 0.0:
-        return 0.0
-    return 1.0 if x > 1.0 else x  # NaN stays NaN
-
-
-@_inner
-def _speed(n, A, drive, s, j):
-    speed = drive[j]
-    for i in range(n):
-        speed = speed + A[i, j] * s[i]
-    return speed
-
-
-@_inner
-def _finish(q, lane, M, A, drive, dt, betas, plastic, work, out):
-    """Make a trajectory's last step, as plain scalars, and write down where it ended."""
-    S_out, squares, moved, pairing_out, change_out = out
-    n = S_out.shape[2]
-    k, m = q // M, q % M
-    _, _, path, _, pairing, change = work
-    before = path[:n, lane].copy()
-    after = S_out[k, m]
-    squares[q] = 0.0
-    moved[q] = 0.0
-    for j in range(n):
-        ds = _speed(n, A[k], drive[k, m], before, j)
-        after[j] = _activate(before[j] + dt * ds, _HARD_SIGMOID)
-        squares[q] += ds * ds
-        moved[q] += ((after[j] - before[j]) / dt) ** 2
-    if plastic:
-        for j in range(n):
-            v = betas[0] * after[j] + betas[1] * (after[j] - before[j])
-            change_out[q, j] = change[j, lane] + v
-            for i in range(n):
-                pairing_out[q, i, j] = pairing[i * n + j, lane] + after[i] * v
 
 
 @_kernel
@@ -177,18 +67,16 @@ def _relax_lanes(A, drive, S, first, last, halt, T, dt, betas, plastic, out):
 
     Returns the multiply–adds made; ends early, its results of no use, once ``halt[0]`` is set.
     """
+    S_out, squares, moved, pairing, change = out
     M, n = S.shape[1], S.shape[2]
-    path = np.zeros(((BURST + 1) * n, LANES))
-    work = (
-        np.zeros((n * n, LANES)), np.zeros((n, LANES)), path, np.zeros((BURST * n, LANES)),
-        np.zeros((n * n, LANES)), np.zeros((n, LANES)),
-    )  # fmt: skip
+    room = new_lanes(n)
     rests = not plastic or betas[0] == 0.0
     who, age = np.full(LANES, -1), np.zeros(LANES, np.int64)
     upcoming, busy, operations = first, 0, 0
     for lane in range(LANES):
         if upcoming < last:
-            _fetch(upcoming, lane, M, A, drive, S, work)
+            k, m = upcoming // M, upcoming % M
+            fetch(lane, A[k], drive[k, m], S[k, m], room)
             who[lane] = upcoming
             upcoming += 1
             busy += 1
@@ -199,24 +87,22 @@ def _relax_lanes(A, drive, S, first, last, halt, T, dt, betas, plastic, out):
                 count = min(count, T - 1 - age[lane])
         moving = -1
         if count > 0:
-            _steps(n, work[0], work[1], path, dt, count)
-            operations += count * busy * n * n
-            if plastic:
-                _plasticity(n, path, work[3], work[4], work[5], betas[0], betas[1], count)
-                operations += count * busy * n * n
-            moving = 0
-            for j in range(n):
-                s = load(path, count * n + j, 1)
-                moving |= differing(s, load(path, (count - 1) * n + j, 1))
-                store(path, j, s)
+            moving = advance(n, count, dt, betas, plastic, room)
+            operations += count * busy * n * n * (1 + plastic)
         for lane in range(LANES):
-            if who[lane] < 0:
+            q = who[lane]
+            if q < 0:
                 continue
             age[lane] += count
             if age[lane] == T - 1 or (rests and not (moving >> lane) & 1):
-                _finish(who[lane], lane, M, A, drive, dt, betas, plastic, work, out)
+                k, m, p = q // M, q % M, q if plastic else 0
+                squares[q], moved[q] = finish(
+                    lane, A[k], drive[k, m], dt, betas, plastic, room, S_out[k, m], pairing[p],
+                    change[p],
+                )  # fmt: skip
                 if upcoming < last:
-                    _fetch(upcoming, lane, M, A, drive, S, work)
+                    k, m = upcoming // M, upcoming % M
+                    fetch(lane, A[k], drive[k, m], S[k, m], room)
                     who[lane], age[lane] = upcoming, 0
                     upcoming += 1
                 else:
@@ -226,63 +112,46 @@ def _relax_lanes(A, drive, S, first, last, halt, T, dt, betas, plastic, out):
 
 
 @_kernel
-def _relax_networks(
-    A, drive, S, first, last, halt, T, dt, activation, stop, betas, plastic, steps, states, out
-):
-    """Relax networks first … last − 1 one by one, all samples step by step.
+def _relax_wide(
+    A, drive, S, first, last, halt, T, dt, size, activation, stop, betas, plastic, steps, states,
+    out,
+):  # fmt: skip
+    """Relax parts first … last − 1, of `size` samples each, of networks of any size.
 
-    Serves what lanes do not: early stop (`stop` ≥ 0, else −1), other activations, and
+    Serves what lanes do not: many neurons, early stop (`stop` ≥ 0, else −1), other activations, and
     trajectories (`states` of T + 1 steps, else of none). Sums run in the same order.
     """
-    S_out, squares = out[0], out[1]
-    M, n = S.shape[1], S.shape[2]
-    rests = not plastic or betas[0] == 0.0
-    ds, resting = np.empty(n), np.empty(M, np.bool_)
-    for k in range(first, last):
-        S_out[k] = S[k]
-        resting[:] = False
-        if states.shape[1]:
-            states[k, 0] = S[k]
-        for t in range(1, T + 1):
-            for m in range(M):
-                q, s = k * M + m, S_out[k, m]
-                if not resting[m]:
-                    for j in range(n):
-                        ds[j] = _speed(n, A[k], drive[k, m], s, j)
-                    resting[m] = _step(s, ds, dt, activation, betas, plastic, q, out) and rests
-                if states.shape[1]:
-                    states[k, t, m] = s
-            steps[k] = t
-            total = 0.0
-            for m in range(M):
-                total += squares[k * M + m]
-            if halt[0]:
-                return
-            if total <= stop or (resting.all() and stop < 0 and not states.shape[1]):
-                break
-        if stop < 0:
-            steps[k] = T
+    S_out, squares, moved, pairing, change = out
+    M = S.shape[1]
+    parts = -(-M // size)
+    for part in range(first, last):
+        k, m = part // parts, part % parts * size
+        q, p = k * M + m, k * M + m if plastic else 0
+        of_part = (
+            S_out[k, m : m + size], squares[q : q + size], moved[q : q + size], pairing[p : p + size],
+            change[p : p + size],
+        )  # fmt: skip
+        kept = states[k, :, m : m + size]
+        steps[k] = relax_samples(
+            A[k], drive[k, m : m + size], S[k, m : m + size], halt, T, dt, activation, stop, betas,
+            plastic, kept, of_part,
+        )  # fmt: skip
+        if halt[0]:
+            return
 
 
-@_inner
-def _step(s, ds, dt, activation, betas, plastic, q, out):
-    """Make one step of one sample in place; return whether it changed nothing."""
-    _, squares, moved, pairing, change = out
-    n, unchanged = len(s), True
-    squares[q], moved[q] = 0.0, 0.0
-    before = s.copy()
-    for j in range(n):
-        s[j] = _activate(before[j] + dt * ds[j], activation)
-        unchanged &= s[j] == before[j]
-        squares[q] += ds[j] * ds[j]
-        moved[q] += ((s[j] - before[j]) / dt) ** 2
-    if plastic:
-        for j in range(n):
-            v = betas[0] * s[j] + betas[1] * (s[j] - before[j])
-            change[q, j] += v
-            for i in range(n):
-                pairing[q, i, j] += s[i] * v
-    return unchanged
+@_kernel
+def _train_lanes(settings, log, keys, positions, first, last, halt, done):
+    """Train networks first … last − 1; see `epochs.train_in_lanes`."""
+    networks, room = new_networks(settings, keys[first:last], positions[first:last])
+    train_in_lanes(settings, log, networks, room, first, halt, done)
+
+
+@_kernel
+def _train_wide(settings, log, keys, positions, first, last, halt, done):
+    """Train networks first … last − 1; see `epochs.train_one_by_one`."""
+    networks, room = new_networks(settings, keys[first:last], positions[first:last])
+    train_one_by_one(settings, log, networks, room, first, halt, done)
 
 
 def _sum_samples(values: np.ndarray, K: int, M: int) -> np.ndarray:
@@ -325,19 +194,21 @@ class Compiled:
             np.empty_like(S),
             np.empty(K * M),
             np.empty(K * M),
-            np.zeros((K * M if stdp else 0, n, n)),
-            np.zeros((K * M if stdp else 0, n)),
+            np.zeros((K * M if stdp else 1, n, n)),
+            np.zeros((K * M if stdp else 1, n)),
         )
         steps = np.full(K, T)
         states = np.full((K, T + 1 if phase.trajectory else 0, M, n), np.nan)
         head, plastic = (A, drive, S), stdp is not None
         cost = T * n * n * (1 + plastic)
-        if stop is None and not phase.trajectory and phase.activation == "hard_sigmoid":
+        together = stop is not None or phase.trajectory
+        if phase.activation == "hard_sigmoid" and n <= FEW and not together:
             self._run(_relax_lanes, head, K * M, LANES, cost, (T, dt, betas, plastic, out))
         else:
-            activation = _ACTIVATIONS[phase.activation]
-            tail = (T, dt, activation, limit, betas, plastic, steps, states, out)
-            self._run(_relax_networks, head, K, 1, 8 * M * cost, tail)  # 8: scalars
+            size = M if together else SAMPLES
+            activation = KERNEL_ACTIVATIONS[phase.activation]
+            tail = (T, dt, size, activation, limit, betas, plastic, steps, states, out)
+            self._run(_relax_wide, head, K * -(-M // size), 1, size * cost, tail)
         S_out, squares, moved, pairing, change = out
         return Relaxation(
             S=S_out,
@@ -365,6 +236,32 @@ class Compiled:
         )
         return join_samples(first, second)
 
+    def train(
+        self,
+        settings: Settings,
+        log: Log,
+        streams: Sequence[np.random.RandomState],
+        progress: Callable[[float], None],
+    ) -> None:
+        """Train networks whose initial weights are in the log; see `epochs`.
+
+        `progress` is told the mean number of epochs done, a few times a second.
+        """
+        states = [stream.get_state(legacy=False)["state"] for stream in streams]
+        keys = np.array([state["key"] for state in states])
+        positions = np.array([state["pos"] for state in states])
+        K, M, n = len(keys), len(settings.X), len(settings.mask) - settings.X.shape[1]
+        together = settings.stop >= 0 or len(log.S_epochs) > 0
+        few = settings.activation == HARD_SIGMOID and n <= FEW and not together
+        kernel = _train_lanes if few else _train_wide
+        chunk = max(1, min(-(-K // self.threads), NETWORKS, SUMS // (M * n * n)))
+        done = np.zeros(K, np.int64)
+        tail = (done,)
+        with self._running(kernel, (settings, log, keys, positions), K, chunk, tail) as futures:
+            while wait(futures, timeout=0.1).not_done:
+                progress(done.mean())
+        progress(done.mean())
+
     def _run(
         self,
         kernel: Any,
@@ -376,6 +273,14 @@ class Compiled:
     ) -> None:
         """Share the range 0 … size − 1 among the threads, in chunks of bounded cost."""
         chunk = max(least, min(-(-size // self.threads), CHUNK // cost))
+        with self._running(kernel, head, size, chunk, tail):
+            pass
+
+    @contextlib.contextmanager
+    def _running(
+        self, kernel: Any, head: tuple[Any, ...], size: int, chunk: int, tail: tuple[Any, ...]
+    ) -> Iterator[list[Future[Any]]]:
+        """Work on the chunks of the range 0 … size − 1, to the end or until an exception."""
         halt = np.zeros(1, np.int64)
         if not kernel.overloads:
             with _notice_of_compiling(kernel):
@@ -385,6 +290,7 @@ class Compiled:
             for first in range(0, size, chunk)
         ]
         try:
+            yield futures
             for future in futures:
                 future.result()
         except BaseException:  # Ctrl-C among them: let the threads end at their next burst

@@ -1,146 +1,150 @@
-"""A vector type for Numba: `LANES` networks side by side in the processor's vector registers.
+"""Trajectories side by side: the kernel's inner loops for networks of a few neurons.
 
-An array of rows has shape (rows, LANES). A vector of width w holds w consecutive rows, so that
-``load(array, row, w)`` is one contiguous read; ``+``, ``-`` and ``*`` act on each element, rounded
-as IEEE 754 says, without contraction into fused multiply–adds. Lanes never mix.
+A trajectory is one sample of one network. `LANES` of them move at a time, one in each lane of the
+vectors, each with its own weights. A lane's arithmetic does not depend on its neighbours.
 """
 
-from __future__ import annotations
-
-import operator
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+import numba
+import numpy as np
 
-LANES = 8
+from deep_nb.engines.vectors import LANES, clip, differing, fill, load, repeat, store
 
+#: Steps made together before STDP sums are updated and rest is looked for.
+BURST = 16
 
-class VectorType(types.Type):
-    """Numba's type of a vector of `width` rows."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        super().__init__(name=f"Vector({width}x{LANES})")
+# Part of the kernels that call them, and cached with those only: Numba's disk cache confuses
+# functions that are generated from the same source line, as in `_block_functions`.
+inner = numba.njit(nogil=True, error_model="numpy")
 
 
-@register_model(VectorType)
-class VectorModel(models.PrimitiveModel):
-    """Its representation: one LLVM vector, which LLVM splits into registers."""
+def _block_functions(width: int) -> tuple[Any, Any]:
+    """Return the two inner loops for `width` neurons at a time: their sums stay in registers."""
 
-    def __init__(self, manager: Any, vector: VectorType) -> None:
-        super().__init__(manager, vector, _llvm(vector))
+    @inner
+    def step(n, A, drive, path, row, j, dt):
+        """Make one Euler step of neurons j, j + 1, …, from ``row`` to ``row + n``."""
+        speed = load(drive, j, width)
+        for i in range(n):
+            speed = speed + load(A, i * n + j, width) * repeat(load(path, row + i, 1), width)
+        state = load(path, row + j, width) + fill(dt, width) * speed
+        store(path, row + n + j, clip(state))
 
+    @inner
+    def pair(n, path, v, sums, count, i, j):
+        """Add Σ_t s_i(t) v_j(t), v_(j+1)(t), … over `count` steps to the sums."""
+        total = load(sums, i * n + j, width)
+        for t in range(count):
+            s = repeat(load(path, (t + 1) * n + i, 1), width)
+            total = total + s * load(v, t * n + j, width)
+        store(sums, i * n + j, total)
 
-def _llvm(vector: VectorType) -> ir.VectorType:
-    return ir.VectorType(ir.DoubleType(), vector.width * LANES)
-
-
-def _define(operation: Any, instruction: str) -> None:
-    @infer_global(operation)
-    class Template(AbstractTemplate):
-        key = operation
-
-        def generic(self, args: Any, kws: Any) -> Any:
-            same = len(args) == 2 and isinstance(args[0], VectorType) and args[0] == args[1]
-            return signature(args[0], *args) if same else None
-
-    @lower_builtin(operation, VectorType, VectorType)
-    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return getattr(builder, instruction)(*args)
+    return step, pair
 
 
-_define(operator.add, "fadd")
-_define(operator.sub, "fsub")
-_define(operator.mul, "fmul")
+_step4, _pair4 = _block_functions(4)
+_step2, _pair2 = _block_functions(2)
+_step1, _pair1 = _block_functions(1)
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, row: Any, vector: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    offset = builder.mul(row, ir.Constant(row.type, LANES))
-    return builder.bitcast(builder.gep(data, [offset]), _llvm(vector).as_pointer())
+@inner
+def rows_of_zeros(rows):
+    """Return an array of rows of `LANES` zeros that begins at a cache line, as each row then does.
+
+    A vector that lies across two lines takes twice as long to read.
+    """
+    numbers = np.zeros((rows + 1) * LANES)
+    first = -numbers.ctypes.data // 8 % LANES
+    return numbers[first : first + rows * LANES].reshape((rows, LANES))
 
 
-@intrinsic
-def load(typing_context: Any, array: Any, row: Any, width: Any) -> Any:
-    """Return rows ``row`` to ``row + width − 1`` of an array; the width is a literal."""
-    if not isinstance(width, types.IntegerLiteral):
-        return None
-    vector = VectorType(width.literal_value)
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        value = builder.load(_pointer(context, builder, sig.args[0], args[0], args[1], vector))
-        value.align = 8
-        return value
-
-    return vector(array, types.intp, width), generate
+@inner
+def new_lanes(n):
+    """Return room for `LANES` trajectories: A, drive, path, v, pairing, change."""
+    return (
+        rows_of_zeros(n * n), rows_of_zeros(n), rows_of_zeros((BURST + 1) * n),
+        rows_of_zeros(BURST * n), rows_of_zeros(n * n), rows_of_zeros(n),
+    )  # fmt: skip
 
 
-@intrinsic
-def store(typing_context: Any, array: Any, row: Any, vector: Any) -> Any:
-    """Write a vector to the rows of an array from ``row`` on."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, sig.args[0], args[0], args[1], sig.args[2])
-        builder.store(args[2], pointer).align = 8
-        return context.get_dummy_value()
-
-    return types.none(array, types.intp, vector), generate
-
-
-@intrinsic
-def repeat(typing_context: Any, vector: Any, width: Any) -> Any:
-    """Return `width` copies of a single row."""
-    if not isinstance(width, types.IntegerLiteral):
-        return None
-    wide = VectorType(width.literal_value)
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pattern = ir.Constant(
-            ir.VectorType(ir.IntType(32), wide.width * LANES), list(range(LANES)) * wide.width
-        )
-        return builder.shuffle_vector(args[0], ir.Constant(_llvm(vector), ir.Undefined), pattern)
-
-    return wide(vector, width), generate
+@inner
+def fetch(lane, A, drive, s, room):
+    """Put a trajectory into a lane: its weights, drive and first state."""
+    n = len(s)
+    A_lanes, drive_lanes, path, _, pairing, change = room
+    for i in range(n):
+        path[i, lane] = s[i]
+        drive_lanes[i, lane] = drive[i]
+        change[i, lane] = 0.0
+        for j in range(n):
+            A_lanes[i * n + j, lane] = A[i, j]
+            pairing[i * n + j, lane] = 0.0
 
 
-@intrinsic
-def fill(typing_context: Any, value: Any, width: Any) -> Any:
-    """Return a vector whose every element is `value`."""
-    if not isinstance(width, types.IntegerLiteral):
-        return None
-    vector = VectorType(width.literal_value)
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        undefined = ir.Constant(_llvm(vector), ir.Undefined)
-        one = builder.insert_element(undefined, args[0], ir.Constant(ir.IntType(32), 0))
-        pattern = ir.Constant(ir.VectorType(ir.IntType(32), vector.width * LANES), None)
-        return builder.shuffle_vector(one, undefined, pattern)
-
-    return vector(types.float64, width), generate
-
-
-@intrinsic
-def clip(typing_context: Any, vector: Any) -> Any:
-    """Return each element clipped to [0, 1]; NaN stays NaN."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        zero, one = (ir.Constant(_llvm(vector), [x] * vector.width * LANES) for x in (0.0, 1.0))
-        (x,) = args
-        x = builder.select(builder.fcmp_ordered("<", x, zero), zero, x)
-        return builder.select(builder.fcmp_ordered(">", x, one), one, x)
-
-    return vector(vector), generate
+@inner
+def advance(n, count, dt, betas, plastic, room):
+    """Make `count` steps; return a bit mask of the lanes that the last one changed."""
+    A, drive, path, v, pairing, change = room
+    for t in range(count):
+        for j in range(0, n - 3, 4):
+            _step4(n, A, drive, path, t * n, j, dt)
+        if n % 4 >= 2:
+            _step2(n, A, drive, path, t * n, n // 4 * 4, dt)
+        if n % 2:
+            _step1(n, A, drive, path, t * n, n - 1, dt)
+    if plastic:
+        _plasticity(n, path, v, pairing, change, betas, count)
+    moving = 0
+    for j in range(n):
+        s = load(path, count * n + j, 1)
+        moving |= differing(s, load(path, (count - 1) * n + j, 1))
+        store(path, j, s)
+    return moving
 
 
-@intrinsic
-def differing(typing_context: Any, first: Any, second: Any) -> Any:
-    """Return a bit mask of the lanes in which two single rows differ (NaN does, from anything)."""
+@inner
+def _plasticity(n, path, v, pairing, change, betas, count):
+    """Add `count` steps to the STDP sums, in their order."""
+    for j in range(n):
+        total = load(change, j, 1)
+        for t in range(count):
+            s, before = load(path, (t + 1) * n + j, 1), load(path, t * n + j, 1)
+            value = fill(betas[0], 1) * s + fill(betas[1], 1) * (s - before)
+            store(v, t * n + j, value)
+            total = total + value
+        store(change, j, total)
+    for i in range(n):
+        for j in range(0, n - 3, 4):
+            _pair4(n, path, v, pairing, count, i, j)
+        if n % 4 >= 2:
+            _pair2(n, path, v, pairing, count, i, n // 4 * 4)
+        if n % 2:
+            _pair1(n, path, v, pairing, count, i, n - 1)
 
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        mask = builder.fcmp_unordered("!=", *args)
-        return builder.zext(builder.bitcast(mask, ir.IntType(LANES)), ir.IntType(64))
 
-    return types.int64(first, second), generate
+@inner
+def finish(lane, A, drive, dt, betas, plastic, room, after, pairing_out, change_out):
+    """Make a trajectory's last step, as plain scalars, and write down where it ended.
+
+    Returns Σ_j ds_j² and Σ_j ((s_j(T) − s_j(T−1)) / dt)².
+    """
+    n = len(after)
+    _, _, path, _, pairing, change = room
+    before = path[:n, lane].copy()
+    squares, moved = 0.0, 0.0
+    for j in range(n):
+        ds = drive[j]
+        for i in range(n):
+            ds = ds + A[i, j] * before[i]
+        x = before[j] + dt * ds
+        after[j] = 0.0 if x < 0.0 else 1.0 if x > 1.0 else x  # NaN stays NaN
+        squares += ds * ds
+        moved += ((after[j] - before[j]) / dt) ** 2
+    if plastic:
+        for j in range(n):
+            v = betas[0] * after[j] + betas[1] * (after[j] - before[j])
+            change_out[j] = change[j, lane] + v
+            for i in range(n):
+                pairing_out[i, j] = pairing[i * n + j, lane] + after[i] * v
+    return squares, moved
