@@ -1,3 +1,5 @@
+from xml.etree import ElementTree
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -108,9 +110,40 @@ def test_residual_of_networks_that_stop_early():
     assert [len(line.get_xdata()) for line in ax.get_lines()] == [1, 1, 1, 1]
 
 
-def test_other_axes_are_refused(short_run):
-    with pytest.raises(ValueError, match="ax must be a matplotlib Axes or None, got str"):
-        plotting.plot_mse(short_run, "ax")
+def removed_axes():
+    ax = plt.figure().add_subplot()
+    ax.remove()
+    return ax
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: "ax", removed_axes, lambda: plt.figure().add_subplot(projection="3d")]
+)
+def test_other_axes_are_refused(make, short_run):
+    with pytest.raises(ValueError, match="ax must be a two-dimensional Axes of a figure, got "):
+        plotting.plot_mse(short_run, make())
+    with pytest.raises(ValueError, match="ax must be a two-dimensional Axes of a figure, got "):
+        plotting.plot_shares([0, 1], [1, 2], 3, make(), "black", "-", "these")
+
+
+@pytest.mark.parametrize("character", ["\0", "\x0b", "\x1b", "\ud800", "\ufffe"])
+def test_texts_that_svg_cannot_hold_are_refused(character, tmp_path):
+    figure = plt.figure()
+    with pytest.raises(ValueError, match="SVG cannot hold the characters of 'a"):
+        plotting.save_figure(figure, tmp_path, "figure", f"a{character}b")
+    figure.add_subplot().set_xlabel(f"a{character}b")
+    with pytest.raises(ValueError, match="SVG cannot hold the characters of 'a"):
+        plotting.save_figure(figure, tmp_path, "figure", "caption")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_other_text_survives_in_svg_and_png(tmp_path):
+    caption = "tab\tline\n<&> ]]> -- é☃漢\U0001f600"
+    svg, png = plotting.save_figure(plt.figure(), tmp_path, "figure", caption)
+    description = ".//{http://purl.org/dc/elements/1.1/}description"
+    assert ElementTree.parse(svg).findtext(description) == caption
+    with Image.open(png) as image:
+        assert image.info["Description"] == caption
 
 
 def test_energy_lies_below_its_bound():

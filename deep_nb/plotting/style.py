@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import xarray as xr
 from jaxtyping import Real
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from deep_nb._provenance import provenance, stamp
 from deep_nb._validation import as_path, file_name, instance, plain, short, text
@@ -42,6 +44,9 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
 }
 
+#: A character that XML cannot hold, such as most control characters.
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 _style_lock = threading.RLock()
 
 
@@ -55,7 +60,7 @@ def styled() -> Iterator[None]:
 def save_figure(
     figure: Figure, folder: str | os.PathLike[str], name: str, caption: str
 ) -> list[Path]:
-    """Write a figure as SVG and PNG; the same figure always gives the same bytes.
+    """Write a figure as SVG and PNG; the same plot, drawn anew, always gives the same bytes.
 
     Parameters
     ----------
@@ -76,7 +81,8 @@ def save_figure(
     Raises
     ------
     ValueError
-        If `figure` is not a figure, or another argument has the wrong type.
+        If `figure` is not a figure, another argument has the wrong type, or a text has characters
+        that SVG cannot hold.
     OSError
         If the files cannot be written.
 
@@ -100,6 +106,9 @@ def save_figure(
         file_name(name, "name"),
         text(caption, "caption"),
     )
+    for shown in (caption, *(part.get_text() for part in figure.findobj(Text))):
+        if _NOT_IN_XML.search(shown):
+            raise ValueError(f"SVG cannot hold the characters of {ascii(shown)[:80]}")
     target.mkdir(parents=True, exist_ok=True)
     files = [target / f"{name}.svg", target / f"{name}.png"]
     with styled():
@@ -152,12 +161,17 @@ def network_axes(
 
 def _axes(ax: Axes | None) -> Axes:
     """Return the axes, or new ones for None."""
-    if isinstance(ax, Axes):
-        return ax
     if ax is not None:
-        raise ValueError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}")
+        return check_axes(ax)
     with styled():
         return plt.subplots()[1]
+
+
+def check_axes(ax: Any) -> Axes:
+    """Return two-dimensional axes that are part of a figure."""
+    if isinstance(ax, Axes) and ax.name != "3d" and ax.figure is not None:
+        return ax
+    raise ValueError(f"ax must be a two-dimensional Axes of a figure, got {short(ax)}")
 
 
 def draw_median(
