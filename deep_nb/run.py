@@ -461,8 +461,9 @@ def _check_attributes(run: xr.Dataset) -> None:
     """Refuse attributes that change values when a file is read, such as ``scale_factor``."""
     empty = run.isel(dict.fromkeys(run.dims, slice(0)))
     read = xr.decode_cf(empty)
-    for name, given in {"the run": empty, **empty.variables}.items():
-        kept = read if given is empty else read.variables[name]
+    parts: list[tuple[Any, Any, Any]] = [("the run", empty, read)]
+    parts += [(name, part, read.variables[name]) for name, part in empty.variables.items()]
+    for name, given, kept in parts:
         taken = [key for key in given.attrs if key not in kept.attrs]
         if taken:
             raise ValueError(

@@ -686,6 +686,20 @@ def test_the_notebook_receives_its_parameters_and_a_checkpoint_of_its_own(
         assert Path(os.path.normpath(folder / own)) == tmp_path / "out" / CHECKPOINTS / "b"
 
 
+def test_outputs_that_cannot_be_kept_fail_the_experiment(tmp_path, job, monkeypatch):
+    """Such as of more bytes than are read."""
+
+    def execute_notebook(source, target, *_, **__):
+        Path(target).write_text("too large")
+        return nbformat.v4.new_notebook()
+
+    monkeypatch.setattr(execution.papermill, "execute_notebook", execute_notebook)
+    named = {**dataclasses.asdict(job), "notebook": str(job.notebook)}
+    request = {"job": named, "folder": str(tmp_path), "fingerprint": job.fingerprint}
+    with pytest.raises(ValueError, match=r"what the cells printed cannot be kept: .*not JSON"):
+        execution._run(request, tmp_path)
+
+
 def test_hashes_text_and_figures_of_a_kernel_do_not_depend_on_the_environment(monkeypatch):
     for name in ("PYTHONHASHSEED", "PYTHONUTF8", "MATPLOTLIBRC", "MPLBACKEND", "JUPYTER_PATH"):
         monkeypatch.setenv(name, "mine")

@@ -381,6 +381,10 @@ def _run(request: dict[str, Any], scratch: Path) -> None:
             if output.output_type == "error":  # papermill accepts SystemExit with status 0
                 what = cell.execution_count, cell.source, output.ename, output.evalue
                 raise PapermillExecutionError(index, *what, output.traceback)
+    try:
+        read_notebook(notebook)
+    except ValueError as error:  # such as of more than LARGEST_FILE bytes
+        raise ValueError(f"what the cells printed cannot be kept: {error}") from None
     code.cache_clear()
     changed = differences(fingerprint, job.fingerprint)
     if changed:
