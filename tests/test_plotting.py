@@ -146,6 +146,15 @@ def test_every_other_text_survives_in_svg_and_png(tmp_path):
         assert image.info["Description"] == caption
 
 
+def test_the_bound_of_a_runaway_step_leaves_the_axis(tmp_path):
+    """A contraction rate above 1, to the power of twice the steps, would overflow."""
+    run = deep_nb.train("EP_asym", "not", seeds=[0, 1], hyper={"n_epochs": 1, "dt": 10.0})
+    ax = plotting.plot_energy(run)
+    assert ax.get_title() == "Energy: 2 of 2 networks certified"
+    assert max(line.get_ydata()[-1] for line in ax.get_lines()) == 1e100
+    plotting.save_figure(ax.figure, tmp_path, "energy", "Energy")
+
+
 def test_energy_lies_below_its_bound():
     leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
     hyper = {"n_epochs": 5, "T1": 300, "T2": 200}
