@@ -1,9 +1,11 @@
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 import deep_nb
@@ -135,6 +137,20 @@ def test_texts_that_svg_cannot_hold_are_refused(character, tmp_path):
     with pytest.raises(ValueError, match="SVG cannot hold the characters of 'a"):
         plotting.save_figure(figure, tmp_path, "figure", "caption")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_old_files(tmp_path, monkeypatch):
+    figure = plt.figure()
+    old = [(file, file.read_bytes()) for file in plotting.save_figure(figure, tmp_path, "a", "c")]
+
+    def fail(figure, path, **_):
+        Path(path).write_text("half of it")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        plotting.save_figure(figure, tmp_path, "a", "c")
+    assert [(file, file.read_bytes()) for file in sorted(tmp_path.iterdir(), reverse=True)] == old
 
 
 def test_every_other_text_survives_in_svg_and_png(tmp_path):

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from deep_nb._files import replacing
 from deep_nb._provenance import provenance, stamp
 from deep_nb._validation import as_path, file_name, instance, plain, short, text
 from deep_nb.analysis.stability import step_is_stable
@@ -110,13 +111,20 @@ def save_figure(
         if _NOT_IN_XML.search(shown):
             raise ValueError(f"SVG cannot hold the characters of {ascii(shown)[:80]}")
     target.mkdir(parents=True, exist_ok=True)
-    files = [target / f"{name}.svg", target / f"{name}.png"]
+    files: dict[Path, dict[str, Any]] = {
+        target / f"{name}.svg": {"metadata": {"Date": None, "Description": caption}},
+        target / f"{name}.png": {
+            "metadata": {"Software": None, "Description": caption},
+            "dpi": 150,
+        },
+    }
     with styled():
-        figure.savefig(files[0], metadata={"Date": None, "Description": caption})
-        figure.savefig(files[1], dpi=150, metadata={"Software": None, "Description": caption})
+        for file, options in files.items():
+            with replacing(file) as partial:
+                figure.savefig(partial, format=file.suffix[1:], **options)
     for file in files:
         stamp(file, provenance())
-    return files
+    return list(files)
 
 
 def ensemble_axes(run: xr.Dataset, ax: Axes | None) -> tuple[Axes, xr.Dataset]:
