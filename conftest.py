@@ -22,13 +22,18 @@ def pytest_collectstart(collector):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
-    """Start the kernels of notebooks without coverage, which slows them; their code has tests."""
-    kept = os.environ.pop("COVERAGE_PROCESS_CONFIG", None) if item.path.suffix == ".ipynb" else None
+    """Start the kernels of notebooks without coverage, which slows them; their code has tests.
+
+    A backend of the user would not show figures, and start-up files could print.
+    """
+    names = ("COVERAGE_PROCESS_CONFIG", "IPYTHONDIR", "MATPLOTLIBRC", "MPLBACKEND")
+    kept = {}
+    if item.path.suffix == ".ipynb":
+        kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         return (yield)
     finally:
-        if kept:
-            os.environ["COVERAGE_PROCESS_CONFIG"] = kept
+        os.environ.update(kept)
 
 
 #: Tests that share a batch or a kernel run one after the other in the same process.

@@ -23,7 +23,7 @@ def write_netcdf(dataset: "xr.Dataset", path: Path) -> None:
     with NETCDF:
         try:
             dataset.to_netcdf(path, engine="netcdf4")
-        except (OSError, UnicodeEncodeError):  # any other reason fails again, with a clear error
+        except (OSError, RuntimeError, UnicodeEncodeError):  # other reasons fail again, clearly
             file = netCDF4.Dataset("memory", "w", memory=dataset.nbytes)
             dataset.dump_to_store(NetCDF4DataStore(file))
             path.write_bytes(file.close())

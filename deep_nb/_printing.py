@@ -5,7 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 
 class Lenient(io.TextIOBase):
@@ -29,6 +29,11 @@ class Lenient(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]
         """The encoding of the stream."""
         return getattr(self._stream, "encoding", None) or "utf-8"
+
+    @property
+    def buffer(self) -> BinaryIO | None:
+        """The binary stream below this one, if any; shell completions are written there."""
+        return getattr(self._stream, "buffer", None)
 
     def isatty(self) -> bool:
         """Whether the stream is a terminal."""

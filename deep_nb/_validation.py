@@ -4,6 +4,7 @@ Public functions call these checks once, where a value enters, and use what they
 inside the package trust their callers.
 """
 
+import contextlib
 import difflib
 import fnmatch
 import os
@@ -200,10 +201,20 @@ def check_executor(value: Any) -> None:
         raise _refuse(value, "executor", f"{allowed}: client.get_executor(pure=False) of Dask")
 
 
+def _array(value: Any) -> np.ndarray:
+    """Return an array; nullable numbers of pandas are numbers where none is missing."""
+    given = np.asanyarray(value)
+    if given.dtype == object and hasattr(value, "columns"):
+        kinds = [getattr(dtype, "numpy_dtype", dtype) for dtype in value.dtypes]
+        with contextlib.suppress(TypeError, ValueError):  # a missing number, or another type
+            return given.astype(np.result_type(*kinds))
+    return given
+
+
 def real_array(value: Any, what: str) -> np.ndarray:
     """Return an array of real numbers, NaN and infinities included."""
     try:
-        given = np.asanyarray(value)
+        given = _array(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{what} must be an array of real numbers: {error!s:.200}") from None
     if given.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
@@ -227,7 +238,7 @@ def in_order(value: Any, what: str, **axes: list[str] | str | None) -> Any:
             raise ValueError(f"{what} has the axes {dims}, expected {tuple(axes)}")
         value = value.transpose(*axes)
         labels = [labels[dims.index(name)] for name in axes]
-    array = np.asarray(value)
+    array = _array(value)
     for axis, (name, allowed) in enumerate(axes.items()):
         given = labels[axis]
         if given is None or allowed is None:

@@ -17,7 +17,7 @@ from deep_nb import analysis, replication
 from deep_nb._files import check_writable
 from deep_nb._printing import lenient_output
 from deep_nb._start import skip_iri_grammar
-from deep_nb._validation import as_path, did_you_mean, printable, select
+from deep_nb._validation import as_path, did_you_mean, printable, select, short
 from deep_nb.dynamics import EngineName
 from deep_nb.problem import Flags
 from deep_nb.replication.names import CHECKSUMS, PROFILES
@@ -60,7 +60,14 @@ class FilePath(click.Path):
     """A path, checked as Python's functions check theirs."""
 
     def convert(self, value: Any, param: Any, ctx: click.Context | None) -> Path:
-        """Return the path, with ``~`` expanded."""
+        """Return the path, with ``~`` expanded; refuse an option in place of a path."""
+        if str(value).startswith("-"):
+            self.fail(
+                f"{short(str(value))} is not a path; for a file or folder of this name, put ./ "
+                "before it",
+                param,
+                ctx,
+            )
         try:
             path = as_path(value, "it")
         except ValueError as error:

@@ -117,7 +117,7 @@ class Model(Frozen):
     (0.5, 10.0)
     """
 
-    name: str
+    name: str = Field(max_length=1000)  # with a limit, pydantic refuses lone surrogates, too
     leak: NonNegative = Field(description="λ, decay of each state")
     outflow: NonNegative = Field(description="γ, weight of the outgoing synapses in the decay")
     absolute_outflow: Flag = Field(False, description="outflow Σ|W| instead of Σ W")

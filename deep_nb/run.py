@@ -170,7 +170,8 @@ def _fingerprint(run: xr.Dataset) -> str:
         digest.update(f"{name}={run.attrs[name]}\n".encode())
     for name in ("mask", "X", "Y"):
         digest.update(f"{name}={run[name].shape}\n".encode())
-        digest.update(np.ascontiguousarray(run[name].values).tobytes())
+        kind = np.asarray(VARIABLES[name][1]).dtype  # in this machine's byte order
+        digest.update(np.ascontiguousarray(run[name].values, dtype=kind).tobytes())
     return digest.hexdigest()
 
 
@@ -427,7 +428,7 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ValueError
-        If `run` is not a run, `path` is not a path to a file, or netCDF has no type for an
+        If `run` is not a run, `path` is not a path to a file, or netCDF cannot hold an
         attribute or a variable that was added to the run.
     OSError
         If the file cannot be written.
@@ -449,10 +450,25 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     target = check_target(path)
     with replacing(target) as partial:
         try:
-            write_netcdf(run, partial)
-        except (TypeError, ValueError, AttributeError) as error:  # about what was added to it
+            _check_attributes(run)
+            write_netcdf(run.drop_encoding(), partial)  # which could round, or mark as missing
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # about additions
             raise ValueError(f"this run cannot be written as netCDF: {error}") from None
     return target
+
+
+def _check_attributes(run: xr.Dataset) -> None:
+    """Refuse attributes that change values when a file is read, such as ``scale_factor``."""
+    empty = run.isel(dict.fromkeys(run.dims, slice(0)))
+    read = xr.decode_cf(empty)
+    parts: list[tuple[Any, Any, Any]] = [("the run", empty, read)]
+    parts += [(name, part, read.variables[name]) for name, part in empty.variables.items()]
+    for name, given, kept in parts:
+        taken = [key for key in given.attrs if key not in kept.attrs]
+        if taken:
+            raise ValueError(
+                f"{name} has the attribute {taken[0]!r}, which changes values when the file is read"
+            )
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:

@@ -101,7 +101,8 @@ def custom(topology: Any, layout: Layout) -> Bool[np.ndarray, "N N"]:
             mask = np.asarray(topology)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"topology must be a boolean matrix: {error!s:.200}") from None
-        if mask.dtype != bool or mask.shape != (layout.N, layout.N):
+        square = mask.shape == (layout.N, layout.N)
+        if mask.dtype != bool or not square or isinstance(topology, np.ma.MaskedArray):
             raise ValueError(
                 f"topology must be a boolean matrix of shape {(layout.N, layout.N)} or a "
                 f"networkx.DiGraph, got {type(topology).__name__} of {mask.dtype} and shape "

@@ -128,3 +128,13 @@ def test_the_error_for_a_misspelt_word_suggests_the_nearest(folder, words, meant
     assert result.exit_code
     assert "did you mean" in result.stderr.lower()
     assert f"'{meant}'" in result.stderr
+
+
+@pytest.mark.parametrize("words", ["train DEEP not -o --sparse", "train DEEP not -o -"])
+def test_an_option_does_not_become_the_name_of_a_file(words, tmp_path):
+    """As after a forgotten name."""
+    with contextlib.chdir(tmp_path):
+        result = run(*words.split(), "--set", "n_epochs=1")
+    assert result.exit_code == 2
+    assert "is not a path; for a file or folder of this name, put ./ before it" in result.stderr
+    assert list(tmp_path.iterdir()) == []

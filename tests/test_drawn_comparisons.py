@@ -138,3 +138,21 @@ def test_output_keeps_what_it_is_given(short_run, tmp_path):
         assert image.info["Description"] == "Nothing & more"
     output.text("1 − 2\n", "n.md")
     assert (output.folder / "n.md").read_bytes() == "1 − 2\n".encode()
+
+
+@pytest.mark.parametrize("label", ["$$", r"$\foo$", "$x_$"])
+def test_math_that_cannot_be_drawn_is_refused_where_it_is_given(label):
+    ax = plt.subplots()[1]
+    with pytest.raises(ValueError, match=r"label is not math that Matplotlib can draw: .*Parse"):
+        plotting.plot_shares([0, 1], [1, 2], 3, ax, "black", "-", label)
+    assert ax.get_lines() == []
+    plotting.plot_reached([0], 3, ax, "black", "-", f"{label[:-1]}\\$ and $x_1$")
+
+
+def test_dollars_in_names_are_not_math(grid, tmp_path):
+    """Names are those of the user; only labels are Matplotlib's."""
+    model = grid["model"].iloc[0]
+    names = {"model": {model: "$$"}, "task": {task: f"${task}$$" for task in set(grid["task"])}}
+    figure = plotting.plot_robustness(grid.replace(names), "$$", (5, 10.0, 200))
+    svg, _ = plotting.save_figure(figure, tmp_path, "robustness", "Dollars")
+    assert ">$$: per cent of networks that learn" in svg.read_text()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import zmq
 from ipykernel.kernelapp import IPKernelApp
 
 from deep_nb._files import sha256, write_text
@@ -207,6 +208,20 @@ def test_a_kernel_with_other_code_does_not_start(tmp_path):
     told = json.loads((tmp_path / ORIGIN).read_text())
     assert told["error"].endswith("package pruning.py changed")
     assert told["provenance"] == provenance()
+
+
+def test_the_kernel_drops_no_output(monkeypatch):
+    """Of 10 000 lines that are flushed one by one, ZeroMQ would drop a third."""
+    limits = []
+
+    def init_iopub(app, context):
+        with context.socket(zmq.PUB) as socket:
+            limits.append(socket.get(zmq.SNDHWM))
+
+    monkeypatch.setattr(IPKernelApp, "init_iopub", init_iopub)
+    with zmq.Context() as context:
+        kernel.Kernel().init_iopub(context)
+    assert limits == [0]  # no limit
 
 
 def test_the_kernel_reads_no_configuration(surroundings):

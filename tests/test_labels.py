@@ -98,6 +98,40 @@ def test_square_inputs_are_not_taken_for_their_transpose(short_run):
     assert (deep_nb.predict(short_run, X.T)["S"] == deep_nb.predict(short_run, X.values)["S"]).all()
 
 
+def test_nullable_columns_of_pandas_are_numbers(short_run, mask):
+    """As `DataFrame.convert_dtypes` makes them."""
+    whole, real = pd.array([1, 0], dtype="Int64"), pd.array([0.5, 1.0], dtype="Float64")
+    table = pd.DataFrame({"x1": whole, "x0": real})
+    expected = deep_nb.predict(short_run, [[0.5, 1], [1, 0]])
+    xr.testing.assert_identical(deep_nb.predict(short_run, table), expected)
+    labels = pd.DataFrame({"y0": [True, False]}).convert_dtypes()
+    task = deep_nb.Task("nullable", table, labels)
+    assert (task.X.tolist(), task.Y.tolist()) == ([[0.5, 1], [1, 0]], [[1], [0]])
+    nullable = trained(mask.to_pandas().iloc[::-1].astype("boolean"))
+    xr.testing.assert_equal(nullable["W"], trained(mask)["W"])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pd.array([1, None], dtype="Int64"), pd.array([None, 1.5], dtype="Float64"), ["1", "0"],
+     pd.array(["1", "0"], dtype="string"), [None, 1]],
+    ids=str,
+)  # fmt: skip
+def test_columns_with_missing_numbers_or_of_other_types_are_refused(column, short_run):
+    table = pd.DataFrame({"x0": [0.5, 1.0], "x1": column})
+    with pytest.raises(ValueError, match=r"X .* must be (a plain array of real numbers|finite)"):
+        deep_nb.predict(short_run, table)
+    with pytest.raises(ValueError, match=r"X .* must be (a plain array of real numbers|finite)"):
+        deep_nb.Task("refused", table, [[0], [1]])
+
+
+def test_a_masked_topology_is_refused(mask):
+    """The mask of a masked array hides entries, which would still be synapses."""
+    masked = np.ma.array(mask.values, mask=True)
+    with pytest.raises(ValueError, match=r"topology must be a boolean matrix .*, got MaskedArray"):
+        trained(masked)
+
+
 @pytest.mark.parametrize("columns", [["a", "b"], ["x1", "x2"], ["x0", "x0"], ["X0", "X1"]])
 def test_inputs_of_other_names_are_refused(columns, short_run):
     X = pd.DataFrame(ROWS, columns=columns)

@@ -24,6 +24,12 @@ def test_published_hyperparameters(model, own):
     assert dict(model.hyper) == PUBLISHED | own
 
 
+def test_a_name_that_no_file_can_hold_is_refused():
+    assert DEEP.replace(name="é☃\0").name == "é☃\0"
+    with pytest.raises(ValueError, match=r"Model\.name = '\\ud800': it should be a valid string"):
+        DEEP.replace(name="\ud800")
+
+
 def test_published_models_differ_in_fields():
     table = {m.name: (m.leak, m.outflow, m.bias_neuron, m.learned_bias, m.one_hot, m.rule)
              for m in MODELS.values()}  # fmt: skip

@@ -137,6 +137,22 @@ def test_runs_and_checkpoints_are_written_and_read_without_locks(short_run, monk
         xr.testing.assert_identical(kept("kept", {"a": 1}, lambda: None), short_run)
 
 
+def test_what_netcdf_cannot_write_is_said_by_the_system(short_run, monkeypatch):
+    """HDF5 says only "HDF error" when the disk is full."""
+
+    def fail(*arguments, **named):
+        raise RuntimeError("NetCDF: HDF error")
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", fail)
+    xr.testing.assert_identical(deep_nb.load(deep_nb.save(short_run, "run.nc")), short_run)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        deep_nb.save(short_run, "run.nc")
+
+
 def test_a_run_is_saved_under_any_name(short_run):
     """HDF5 takes only names in UTF-8."""
     path = deep_nb.save(short_run, os.fsdecode(b"\xff.nc"))

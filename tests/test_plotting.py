@@ -1,7 +1,11 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 import deep_nb
@@ -108,9 +112,63 @@ def test_residual_of_networks_that_stop_early():
     assert [len(line.get_xdata()) for line in ax.get_lines()] == [1, 1, 1, 1]
 
 
-def test_other_axes_are_refused(short_run):
-    with pytest.raises(ValueError, match="ax must be a matplotlib Axes or None, got str"):
-        plotting.plot_mse(short_run, "ax")
+def removed_axes():
+    ax = plt.figure().add_subplot()
+    ax.remove()
+    return ax
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: "ax", removed_axes, lambda: plt.figure().add_subplot(projection="3d")]
+)
+def test_other_axes_are_refused(make, short_run):
+    with pytest.raises(ValueError, match="ax must be a two-dimensional Axes of a figure, got "):
+        plotting.plot_mse(short_run, make())
+    with pytest.raises(ValueError, match="ax must be a two-dimensional Axes of a figure, got "):
+        plotting.plot_shares([0, 1], [1, 2], 3, make(), "black", "-", "these")
+
+
+@pytest.mark.parametrize("character", ["\0", "\x0b", "\x1b", "\ud800", "\ufffe"])
+def test_texts_that_svg_cannot_hold_are_refused(character, tmp_path):
+    figure = plt.figure()
+    with pytest.raises(ValueError, match="SVG cannot hold the characters of 'a"):
+        plotting.save_figure(figure, tmp_path, "figure", f"a{character}b")
+    figure.add_subplot().set_xlabel(f"a{character}b")
+    with pytest.raises(ValueError, match="SVG cannot hold the characters of 'a"):
+        plotting.save_figure(figure, tmp_path, "figure", "caption")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_old_files(tmp_path, monkeypatch):
+    figure = plt.figure()
+    old = [(file, file.read_bytes()) for file in plotting.save_figure(figure, tmp_path, "a", "c")]
+
+    def fail(figure, path, **_):
+        Path(path).write_text("half of it")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        plotting.save_figure(figure, tmp_path, "a", "c")
+    assert [(file, file.read_bytes()) for file in sorted(tmp_path.iterdir(), reverse=True)] == old
+
+
+def test_every_other_text_survives_in_svg_and_png(tmp_path):
+    caption = "tab\tline\n<&> ]]> -- é☃漢\U0001f600"
+    svg, png = plotting.save_figure(plt.figure(), tmp_path, "figure", caption)
+    description = ".//{http://purl.org/dc/elements/1.1/}description"
+    assert ElementTree.parse(svg).findtext(description) == caption
+    with Image.open(png) as image:
+        assert image.info["Description"] == caption
+
+
+def test_the_bound_of_a_runaway_step_leaves_the_axis(tmp_path):
+    """A contraction rate above 1, to the power of twice the steps, would overflow."""
+    run = deep_nb.train("EP_asym", "not", seeds=[0, 1], hyper={"n_epochs": 1, "dt": 10.0})
+    ax = plotting.plot_energy(run)
+    assert ax.get_title() == "Energy: 2 of 2 networks certified"
+    assert max(line.get_ydata()[-1] for line in ax.get_lines()) == 1e100
+    plotting.save_figure(ax.figure, tmp_path, "energy", "Energy")
 
 
 def test_energy_lies_below_its_bound():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 import deep_nb
 from deep_nb import cli, replication
@@ -184,6 +185,17 @@ def test_a_file_does_not_take_the_place_of_stderr():
 
 
 @pytest.mark.system
+@pytest.mark.parametrize(
+    ("words", "index", "completed"),
+    [("deep-nb tr", "1", "plain,train\n"), ("deep-nb train --engine n", "3", "plain,numba\n")],
+)
+def test_shells_complete_commands_and_words(words, index, completed):
+    """Click writes these as bytes."""
+    asked = {"_DEEP_NB_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": index}
+    result = CliRunner().invoke(cli.main, [], prog_name="deep-nb", env=asked)
+    assert (result.stdout, result.exit_code) == (completed, 0)
+
+
 def test_a_command_into_a_pipe_that_nobody_reads():
     ended = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m deep_nb list --only claims | true"],

@@ -1,15 +1,19 @@
 """The repository agrees with itself: two lists of dependencies, floors, notebooks without code."""
 
 import ast
+import contextlib
+import os
 import re
 import subprocess
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 import yaml
 
+import conftest
 from deep_nb.replication import verify
 from deep_nb.replication.jobs import read_jobs
 from deep_nb.replication.records import read_record
@@ -104,3 +108,17 @@ def test_committed_notebooks_have_no_paths_of_a_machine():
     for path in (ROOT / "figures").glob("*/*.ipynb"):
         text = path.read_text(encoding="utf-8")
         assert not re.findall(r"""["' ](?:/(?:home|root|tmp|Users|work)/|[A-Z]:\\\\).*""", text)
+
+
+def test_notebooks_are_tested_without_settings_of_the_user(monkeypatch):
+    """With a backend such as agg, a kernel shows no figure."""
+    names = ("MPLBACKEND", "MATPLOTLIBRC", "IPYTHONDIR")
+    for name in names:
+        monkeypatch.setenv(name, "mine")
+    for suffix, present in ((".py", True), (".ipynb", False)):
+        hook = conftest.pytest_runtest_setup(SimpleNamespace(path=Path("x" + suffix)))
+        next(hook)
+        assert all((name in os.environ) == present for name in names)
+        with contextlib.suppress(StopIteration):
+            hook.send(None)
+        assert all(os.environ[name] == "mine" for name in names)

@@ -18,9 +18,11 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import filelock
 import nbformat
 import pytest
 from nbformat.v4 import new_output
+from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
 import deep_nb
@@ -31,7 +33,7 @@ from deep_nb.replication import batch, collect_figures, execution, read_jobs, st
 from deep_nb.replication.batch import _store
 from deep_nb.replication.execution import Outcome, _tidy, execute
 from deep_nb.replication.jobs import Job
-from deep_nb.replication.names import CHECKPOINTS, PENDING, RECORD, WORKING
+from deep_nb.replication.names import CHECKPOINTS, LOCK, PENDING, RECORD, WORKING
 from deep_nb.replication.notebooks import read_notebook
 from deep_nb.replication.records import read_record
 from deep_nb.replication.scratch import ANSWER, LOG, REQUEST, scratch_folder
@@ -519,6 +521,30 @@ def test_the_batch_stays_in_its_folder_when_the_process_moves(tmp_path, job, mon
     assert [*(tmp_path / "elsewhere").iterdir()] == []
 
 
+def test_a_batch_that_ends_in_another_thread_releases_its_folder(tmp_path, job, monkeypatch):
+    """As `asyncio.to_thread` does."""
+
+    class Kept(filelock.FileLock):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            kept.append(self)  # else it would be released when it is collected
+
+    def submit(*_):
+        future = Future()
+        future.set_exception(OSError("no worker"))
+        return future
+
+    kept, free = [], filelock.FileLock(tmp_path / "out" / LOCK, timeout=0)
+    monkeypatch.setattr(filelock, "FileLock", Kept)
+    executor = SimpleNamespace(submit=submit)
+    outcomes = batch.replicate([job], tmp_path / "out", executor=executor)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(next, outcomes).result().error == "OSError: no worker"
+        outcomes.close()
+        with free:
+            assert len(kept) == 1
+
+
 # What an execution records
 
 
@@ -596,6 +622,15 @@ def test_the_error_of_a_dead_process_ends_with_its_last_lines(tmp_path, status, 
 
 
 @pytest.mark.parametrize(
+    ("message", "told"),
+    [("too small", "too small"), ("", "the notebook shows what the cell printed")],
+)
+def test_the_error_of_a_cell_says_what_and_where(message, told):
+    failure = PapermillExecutionError(3, 7, "%nope", "UsageError", message, [])
+    assert execution._of_cell(failure) == f"UsageError: {told} (in cell 7)"
+
+
+@pytest.mark.parametrize(
     ("ends", "stops", "error", "at"),
     [
         (3, None, "", 3),
@@ -621,9 +656,17 @@ def test_the_notebook_receives_its_parameters_and_a_checkpoint_of_its_own(
 
     def execute_notebook(source, target, parameters, **options):
         given.append((source, target, parameters, options["cwd"]))
+        copy = read_notebook(Path(source))
+        assert [cell.source for cell in copy.cells] == [cell.source for cell in stored.cells]
+        assert all(cell.outputs == [] for cell in copy.cells)
+        assert "widgets" not in copy.metadata  # a state that nbconvert could refuse
         raise Stopped
 
     write_notebook(tmp_path / "tiny.ipynb", "1", "n = 1\n" + declared)
+    stored = read_notebook(tmp_path / "tiny.ipynb")
+    stored.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"a": {}}}
+    stored.cells[-1].outputs = [new_output("stream", text="old")]
+    nbformat.write(stored, tmp_path / "tiny.ipynb")
     job = Job("b", tmp_path / "tiny.ipynb", {"n": 7}, 9)
     folder = tmp_path / "out" / WORKING / "b-123"
     request = {
@@ -634,13 +677,27 @@ def test_the_notebook_receives_its_parameters_and_a_checkpoint_of_its_own(
     with pytest.raises(Stopped):
         execution._run(request, tmp_path)
     ((source, target, parameters, cwd),) = given
-    assert (source, target) == (str(job.notebook), str(tmp_path / "notebook.ipynb"))
+    assert source == target == str(tmp_path / "notebook.ipynb")
     assert cwd == folder
     own = parameters.pop("checkpoint", None)
     assert parameters == {"n": 7, "output": "."}
     assert (own is not None) == ("checkpoint" in declared)
     if own:
         assert Path(os.path.normpath(folder / own)) == tmp_path / "out" / CHECKPOINTS / "b"
+
+
+def test_outputs_that_cannot_be_kept_fail_the_experiment(tmp_path, job, monkeypatch):
+    """Such as of more bytes than are read."""
+
+    def execute_notebook(source, target, *_, **__):
+        Path(target).write_text("too large")
+        return nbformat.v4.new_notebook()
+
+    monkeypatch.setattr(execution.papermill, "execute_notebook", execute_notebook)
+    named = {**dataclasses.asdict(job), "notebook": str(job.notebook)}
+    request = {"job": named, "folder": str(tmp_path), "fingerprint": job.fingerprint}
+    with pytest.raises(ValueError, match=r"what the cells printed cannot be kept: .*not JSON"):
+        execution._run(request, tmp_path)
 
 
 def test_hashes_text_and_figures_of_a_kernel_do_not_depend_on_the_environment(monkeypatch):

@@ -123,6 +123,57 @@ def test_attributes_and_variables_of_other_kinds_are_saved(short_run, tmp_path):
     assert loaded.attrs["by"] == "me"
 
 
+@pytest.mark.parametrize(
+    "encoding",
+    [{"dtype": "float32"}, {"dtype": "int16", "scale_factor": 0.01}, {"_FillValue": 0.0}],
+)
+def test_encodings_of_other_files_do_not_change_numbers(encoding, short_run, tmp_path):
+    """`xarray.load_dataset` keeps the encoding of a compressed copy."""
+    run = short_run.copy(deep=True)
+    for variable in (run["W"], run["S_free"]):
+        variable.encoding = encoding
+    xr.testing.assert_identical(deep_nb.load(deep_nb.save(run, tmp_path / "run.nc")), short_run)
+    assert run["W"].encoding == encoding
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "value"),
+    [
+        ("W", "scale_factor", 0.5),
+        ("S_free", "missing_value", 0.0),
+        ("b", "_FillValue", 0.0),
+        ("mse_free", "units", "days since 2000-01-01"),
+        ("mse_free", "coordinates", "W"),
+        ("seed", "add_offset", 1),
+        ("the run", "coordinates", "W"),
+    ],
+)
+def test_attributes_that_change_numbers_are_refused(name, attribute, value, short_run, tmp_path):
+    run = short_run.copy(deep=True)
+    (run if name == "the run" else run[name]).attrs[attribute] = value
+    message = f"netCDF: {name} has the attribute '{attribute}', which changes values"
+    with pytest.raises(ValueError, match=message):
+        deep_nb.save(run, tmp_path / "run.nc")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "added",
+    [{" a": 1}, {"a": ("seed", [1.0] * 3, {"units": "days since then"})}, {"a": ((" z",), [1])}],
+)
+def test_additions_that_netcdf_cannot_name_or_read_are_refused(added, short_run, tmp_path):
+    with pytest.raises(ValueError, match=r"cannot be written as netCDF: .*(illegal|units)"):
+        deep_nb.save(short_run.assign(added), tmp_path / "run.nc")
+
+
+def test_the_byte_order_of_numbers_does_not_matter(short_run):
+    swapped = short_run.copy(deep=True)
+    for name in ("X", "Y", "W", "b"):
+        swapped[name].data = swapped[name].values.astype(">f8")
+    answer = deep_nb.predict(swapped, [[0, 1]])
+    xr.testing.assert_identical(answer, deep_nb.predict(short_run, [[0, 1]]))
+
+
 def test_runs_are_put_together_in_their_order():
     given = {"hyper": SHORT, "record": ("weights", "trajectories"), "sparse": True}
     parts = [deep_nb.train("EP_asym", "or", seeds=seeds, **given) for seeds in ([3, 1], [0], [8])]

@@ -6,16 +6,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cbook import is_math_text
 from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
 from matplotlib.lines import lineStyles
+from matplotlib.mathtext import MathTextParser
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from deep_nb._validation import (
     check_same_rows,
     finite_array,
-    instance,
     integer,
     items,
     number,
@@ -25,7 +26,7 @@ from deep_nb._validation import (
 )
 from deep_nb.analysis.statistics import MAX_TOTAL, epochs_array, wilson
 from deep_nb.models import MAX_COUNT
-from deep_nb.plotting.style import VERMILION, styled
+from deep_nb.plotting.style import VERMILION, check_axes, styled
 
 
 def plot_shares(
@@ -134,13 +135,19 @@ def plot_reached(
 
 def _check_curve(ax: Any, colour: Any, line: Any, label: Any) -> None:
     """Refuse what Matplotlib could not draw, or would leave out of a legend."""
-    instance(ax, "ax", Axes)
+    check_axes(ax)
     if not is_color_like(colour):
         raise ValueError(f"colour must be a colour of Matplotlib, got {short(colour)}")
     if not isinstance(line, str) or line not in lineStyles:
         raise ValueError(f"line must be a line style such as '-' or '--', got {short(line)}")
     if not isinstance(label, str) or not label or label.startswith("_"):
         raise ValueError(f"label must be a text that does not begin with '_', got {short(label)}")
+    if is_math_text(label):
+        try:
+            MathTextParser("path").parse(label)
+        except ValueError as error:
+            what = " ".join(str(error).split())
+            raise ValueError(f"label is not math that Matplotlib can draw: {what}") from None
 
 
 def _finish_shares(ax: Axes) -> Axes:
@@ -200,10 +207,11 @@ def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float,
             image = _heat_map(ax, share, setting[1] if here else None)
             if row == 0:
                 ax.set_title(f"{n_epochs} epochs\nN_H = {N_H}", fontsize=7)
-            ax.set_ylabel("" if column else f"{task.upper()}\nβ", fontsize=7)
+            ax.set_ylabel("" if column else f"{task.upper()}\nβ", fontsize=7, parse_math=False)
             ax.set_xlabel("" if row < len(tasks) - 1 else "dt_W / published", fontsize=6)
         figure.colorbar(image, ax=axes, label="share of networks that learned", shrink=0.6)
-        figure.suptitle(f"{model}: per cent of networks that learn (framed: published setting)")
+        title = f"{model}: per cent of networks that learn (framed: published setting)"
+        figure.suptitle(title, parse_math=False)
     return figure
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from deep_nb._validation import LARGEST
 from deep_nb.analysis import matrices, stability
 from deep_nb.inference import trajectory
 from deep_nb.plotting.style import (
@@ -246,7 +247,8 @@ def _draw_energies(ax: Axes, run: xr.Dataset) -> None:
         curves = values.values / values.values[:, :1]
         J = stability.jacobian(run, phase=phase)
         rho = matrices.contraction_rate(J, problem_of(run).hyper.dt, D)
-        bounds = rho[:, None] ** (2 * (steps - steps[0]))
+        with np.errstate(over="ignore"):  # a step beyond its stable range; off the axis
+            bounds = np.minimum(rho[:, None] ** (2 * (steps - steps[0])), LARGEST)
         draw_median(ax, steps, curves, colour, line, f"{phase} phase")
         middle, label = np.median(bounds, axis=0), f"{phase}: bound"
         ax.plot(steps, middle, color=colour, ls=":", label=f"{label}, median")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ import xarray as xr
 from jaxtyping import Real
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from deep_nb._files import replacing
 from deep_nb._provenance import provenance, stamp
 from deep_nb._validation import as_path, file_name, instance, plain, short, text
 from deep_nb.analysis.stability import step_is_stable
@@ -42,6 +45,9 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
 }
 
+#: A character that XML cannot hold, such as most control characters.
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 _style_lock = threading.RLock()
 
 
@@ -55,7 +61,7 @@ def styled() -> Iterator[None]:
 def save_figure(
     figure: Figure, folder: str | os.PathLike[str], name: str, caption: str
 ) -> list[Path]:
-    """Write a figure as SVG and PNG; the same figure always gives the same bytes.
+    """Write a figure as SVG and PNG; the same plot, drawn anew, always gives the same bytes.
 
     Parameters
     ----------
@@ -76,7 +82,8 @@ def save_figure(
     Raises
     ------
     ValueError
-        If `figure` is not a figure, or another argument has the wrong type.
+        If `figure` is not a figure, another argument has the wrong type, or a text has characters
+        that SVG cannot hold.
     OSError
         If the files cannot be written.
 
@@ -100,14 +107,24 @@ def save_figure(
         file_name(name, "name"),
         text(caption, "caption"),
     )
+    for shown in (caption, *(part.get_text() for part in figure.findobj(Text))):
+        if _NOT_IN_XML.search(shown):
+            raise ValueError(f"SVG cannot hold the characters of {ascii(shown)[:80]}")
     target.mkdir(parents=True, exist_ok=True)
-    files = [target / f"{name}.svg", target / f"{name}.png"]
+    files: dict[Path, dict[str, Any]] = {
+        target / f"{name}.svg": {"metadata": {"Date": None, "Description": caption}},
+        target / f"{name}.png": {
+            "metadata": {"Software": None, "Description": caption},
+            "dpi": 150,
+        },
+    }
     with styled():
-        figure.savefig(files[0], metadata={"Date": None, "Description": caption})
-        figure.savefig(files[1], dpi=150, metadata={"Software": None, "Description": caption})
+        for file, options in files.items():
+            with replacing(file) as partial:
+                figure.savefig(partial, format=file.suffix[1:], **options)
     for file in files:
         stamp(file, provenance())
-    return files
+    return list(files)
 
 
 def ensemble_axes(run: xr.Dataset, ax: Axes | None) -> tuple[Axes, xr.Dataset]:
@@ -152,12 +169,17 @@ def network_axes(
 
 def _axes(ax: Axes | None) -> Axes:
     """Return the axes, or new ones for None."""
-    if isinstance(ax, Axes):
-        return ax
     if ax is not None:
-        raise ValueError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}")
+        return check_axes(ax)
     with styled():
         return plt.subplots()[1]
+
+
+def check_axes(ax: Any) -> Axes:
+    """Return two-dimensional axes that are part of a figure."""
+    if isinstance(ax, Axes) and ax.name != "3d" and ax.figure is not None:
+        return ax
+    raise ValueError(f"ax must be a two-dimensional Axes of a figure, got {short(ax)}")
 
 
 def draw_median(

@@ -141,7 +141,7 @@ def _replicate(
 def _locked(output: Path) -> Iterator[None]:
     """Lock the folder; the operating system releases the lock when the process exits."""
     output.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(output / LOCK)
+    lock = filelock.FileLock(output / LOCK, thread_local=False)  # may be released in another thread
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:

@@ -284,10 +284,7 @@ def _write_notebook(folder: Path, executed: Path, job: Job, origin: dict[str, An
     try:
         content = read_notebook(executed)
     except (OSError, ValueError):  # not started, or killed while writing
-        content = read_notebook(job.notebook)
-        for cell in content.cells:
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = [], None
+        content = _without_outputs(job.notebook)
     content.metadata["deep_nb"] = origin
     content.metadata["papermill"] = {
         **content.metadata.get("papermill", {}),  # whose paths contain folders of this machine
@@ -301,6 +298,16 @@ def _write_notebook(folder: Path, executed: Path, job: Job, origin: dict[str, An
     write_text(notebook.with_suffix(".html"), page)
 
 
+def _without_outputs(path: Path) -> nbformat.NotebookNode:
+    """Read a notebook without its stored outputs, and without the state of their widgets."""
+    notebook = read_notebook(path)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
 def main(scratch: Path) -> None:
     """Execute the request in the scratch folder and write the answer."""
     threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
@@ -309,10 +316,16 @@ def main(scratch: Path) -> None:
     try:
         _run(request, scratch)
     except PapermillExecutionError as failure:  # the notebook contains the traceback
-        error = f"{failure.ename}: {failure.evalue} (in cell {failure.exec_count})"
+        error = _of_cell(failure)
     except Exception as failure:  # any other error also belongs to the experiment
         error = described(failure)
     write_text(scratch / ANSWER, json.dumps({"error": error}))
+
+
+def _of_cell(failure: PapermillExecutionError) -> str:
+    """Return the error of a cell; magic commands that fail have no message, but print one."""
+    what = failure.evalue or "the notebook shows what the cell printed"
+    return f"{failure.ename}: {what} (in cell {failure.exec_count})"
 
 
 def _end_with_parent(scratch: Path) -> NoReturn:
@@ -345,10 +358,12 @@ def _run(request: dict[str, Any], scratch: Path) -> None:
     if CHECKPOINT in job.defaults:
         # Relative, so that the executed notebook does not contain a path of this machine.
         given[CHECKPOINT] = f"../../{CHECKPOINTS}/{job.name}"
+    notebook = scratch / NOTEBOOK
+    write_text(notebook, nbformat.writes(_without_outputs(job.notebook)))
     try:
         executed = papermill.execute_notebook(
-            literal(job.notebook),
-            literal(scratch / NOTEBOOK),
+            literal(notebook),
+            literal(notebook),
             given,
             cwd=folder,
             kernel_name=KERNEL,
@@ -366,6 +381,10 @@ def _run(request: dict[str, Any], scratch: Path) -> None:
             if output.output_type == "error":  # papermill accepts SystemExit with status 0
                 what = cell.execution_count, cell.source, output.ename, output.evalue
                 raise PapermillExecutionError(index, *what, output.traceback)
+    try:
+        read_notebook(notebook)
+    except ValueError as error:  # such as of more than LARGEST_FILE bytes
+        raise ValueError(f"what the cells printed cannot be kept: {error}") from None
     code.cache_clear()
     changed = differences(fingerprint, job.fingerprint)
     if changed:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import zmq
 from ipykernel.kernelapp import IPKernelApp
 
 from deep_nb._files import write_text
@@ -26,6 +27,11 @@ class Kernel(IPKernelApp):
         """Let the notebook import the modules beside it, before installed ones, as in Jupyter."""
         installed = [i for i, path in enumerate(sys.path) if path.endswith("-packages")]
         sys.path.insert(installed[0] if installed else 0, "")
+
+    def init_iopub(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        """Keep all output for papermill: ZeroMQ would drop what waits beyond 1000 messages."""
+        context.setsockopt(zmq.SNDHWM, 0)
+        super().init_iopub(context)  # type: ignore[no-untyped-call]
 
     def init_code(self) -> None:
         """Leave out IPython's start-up files and PYTHONSTARTUP."""

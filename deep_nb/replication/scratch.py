@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Files in it: what is asked for, what the kernel runs, how it ended, and the executed notebook.
+#: Files in it: what is asked for, what the kernel runs, how it ended, and the notebook, which is
+#: executed in place.
 REQUEST, ORIGIN, ANSWER, NOTEBOOK = "request.json", "origin.json", "answer.json", "notebook.ipynb"
 
 #: Output of the processes, the kernel's connection file, and the folder of IPython.
