@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from tqdm import tqdm
 
 from deep_nb._blocks import check_worker, fill_in, kept
@@ -21,8 +21,14 @@ from deep_nb._provenance import code, provenance
 from deep_nb._validation import as_path, check_executor, flag, integer
 from deep_nb.dynamics import Relaxation
 from deep_nb.engines import Relax, choose_engine, get_engine
-from deep_nb.engines.compiled import KERNEL_ACTIVATIONS, KERNEL_RULES, SUMS, Compiled
-from deep_nb.engines.epochs import Log, Settings
+from deep_nb.engines.compiled import (
+    KERNEL_ACTIVATIONS,
+    KERNEL_RULES,
+    NEVER,
+    SUMS,
+    Compiled,
+)
+from deep_nb.engines.epochs import Settings
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.problem import Flags, Problem
 from deep_nb.pruning import prune
@@ -36,6 +42,9 @@ from deep_nb.randomness import (
 from deep_nb.rules import Change, State, learn, updated_weights
 from deep_nb.run import check_record, empty_run
 from deep_nb.tasks import Task, classification_error, mean_squared_error, predicted_labels
+
+#: Multiply–adds of a phase from which on several threads share it sooner than epochs a kernel.
+WORTH_SHARING = 20_000_000
 
 
 def train(
@@ -216,20 +225,37 @@ def _block(
 
 
 def _train(run: xr.Dataset, problem: Problem, relax: Relax, progress: bool) -> None:
-    """Fill in the run, epoch by epoch."""
+    """Fill in the run: in one kernel where there is one, else epoch by epoch; the same bits."""
     log = {str(name): run[name].values for name in run.data_vars}
-    model, layout, hyper = problem.model, problem.layout, problem.hyper
-    streams = [np.random.RandomState(seed) for seed in run["seed"].values]
-    W, b = log["W"], log["b"]
-    drawn = [initial_weights(stream, layout, model.learned_bias) for stream in streams]
-    W[:] = np.where(problem.mask, drawn, 0.0)
-    alive = np.arange(len(streams))
+    seeds = run["seed"].values
+    if isinstance(relax, Compiled) and _serves(problem, relax, len(seeds)):
+        _train_in_kernel(log, problem, relax, seeds, progress)
+    else:
+        _train_epoch_by_epoch(log, problem, relax, seeds, progress)
+    _freeze(log)
+
+
+def _begin(log: dict[str, np.ndarray], problem: Problem, k: int, stream: Any) -> None:
+    """Draw the weights of a network."""
+    W = initial_weights(stream, problem.layout, problem.model.learned_bias)
+    log["W"][k] = np.where(problem.mask, W, 0.0)
     if "W_epochs" in log:
-        log["W_epochs"][:, 0], log["b_epochs"][:, 0] = W, b
-    if isinstance(relax, Compiled) and _serves(problem, relax, len(streams)):
-        _train_compiled(log, problem, relax, streams, progress)
-        _freeze(log)
-        return
+        log["W_epochs"][k, 0], log["b_epochs"][k, 0] = log["W"][k], log["b"][k]
+
+
+def _train_epoch_by_epoch(
+    log: dict[str, np.ndarray],
+    problem: Problem,
+    relax: Relax,
+    seeds: Int[np.ndarray, " K"],
+    progress: bool,
+) -> None:
+    layout, hyper = problem.layout, problem.hyper
+    W, b = log["W"], log["b"]
+    streams = [np.random.RandomState(seed) for seed in seeds]
+    for k, stream in enumerate(streams):
+        _begin(log, problem, k, stream)
+    alive = np.arange(len(streams))
     epochs = range(hyper.n_epochs)
     for epoch in tqdm(epochs, desc="epochs", disable=not progress, file=stderr()):
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is detected and reported
@@ -249,35 +275,38 @@ def _train(run: xr.Dataset, problem: Problem, relax: Relax, progress: bool) -> N
         _write(log, problem, epoch, alive, finite, free, change)
         if not alive.size:
             break
-    _freeze(log)
-
-
-#: Multiply–adds of a phase that are worth sharing among threads.
-WORTH_SHARING = 20_000_000
 
 
 def _serves(problem: Problem, relax: Compiled, K: int) -> bool:
-    """Return whether the kernel that trains epoch by epoch serves the problem, and is faster."""
+    """Return whether the kernel knows the rule, and is the faster way.
+
+    It trains a network in one thread, where many samples of a large one had better share several.
+    """
     M, n, hyper = len(problem.X), problem.layout.n_free, problem.hyper
-    sums = M * n * n if problem.model.rule == "stdp" else 0
-    alone = relax.threads > K and M * n * n * max(hyper.T1, hyper.T2) > WORTH_SHARING
-    return problem.model.rule in KERNEL_RULES and sums <= SUMS and not alone
+    if problem.model.rule not in KERNEL_RULES or M * n * n > SUMS:
+        return False
+    return relax.threads <= K or M * n * n * max(hyper.T1, hyper.T2) < WORTH_SHARING
 
 
-def _train_compiled(
+def _train_in_kernel(
     log: dict[str, np.ndarray],
     problem: Problem,
     relax: Compiled,
-    streams: list[np.random.RandomState],
+    seeds: Int[np.ndarray, " K"],
     progress: bool,
 ) -> None:
-    """Fill in the log in the kernel: the same bits as epoch by epoch."""
+    stream = np.random.RandomState()  # making one for each seed would take longer than drawing
+    streams = []
+    for k, seed in enumerate(seeds):
+        stream.seed(seed)
+        _begin(log, problem, k, stream)
+        streams.append(stream.get_state(legacy=False)["state"])
     model, hyper, flags = problem.model, problem.hyper, problem.flags
     settings = Settings(
         n_epochs=hyper.n_epochs,
         T=(hyper.T1, hyper.T2),
         dt=hyper.dt,
-        stop=hyper.stop if flags.stop_criterion else -1.0,
+        stop=hyper.stop if flags.stop_criterion else NEVER,
         beta=hyper.beta,
         betas=(hyper.beta_0, hyper.beta_1),
         dt_W=hyper.dt_W,
@@ -299,24 +328,8 @@ def _train_compiled(
         labels=np.array(problem.labels),
         mask=np.array(problem.mask),
     )
-    of_phases = {
-        name: (log[f"{name}_free"], log[f"{name}_nudged"])
-        for name in ("mse", "class_error", "residual", "projected_residual", "steps", "S")
-    }
-    others = (
-        "W", "b", "dW_norm", "db_norm", "n_connections", "diverged", "diverged_epoch",
-    )  # fmt: skip
-    absent = {"W_epochs": 4, "b_epochs": 3, "S_epochs": 5}
-    kept = {name: log.get(name, np.empty((0,) * ndim)) for name, ndim in absent.items()}
     with tqdm(total=hyper.n_epochs, desc="epochs", disable=not progress, file=stderr()) as bar:
-
-        def show(epochs: float) -> None:
-            bar.update(int(epochs) - bar.n)
-
-        relax.train(
-            settings, Log(**of_phases, **{name: log[name] for name in others}, **kept), streams,
-            show,
-        )  # fmt: skip
+        relax.train(settings, log, streams, lambda epochs: bar.update(int(epochs) - bar.n))
 
 
 def _updated(

@@ -43,6 +43,9 @@ CHUNK = 500_000_000
 #: Largest number of neurons for which trajectories share a vector.
 FEW = 40
 
+#: A limit of Σ ds² that stops no phase.
+NEVER = -1.0
+
 #: Networks that a thread trains at a time.
 NETWORKS = 64
 
@@ -128,8 +131,8 @@ def _relax_wide(
         k, m = part // parts, part % parts * size
         q, p = k * M + m, k * M + m if plastic else 0
         of_part = (
-            S_out[k, m : m + size], squares[q : q + size], moved[q : q + size], pairing[p : p + size],
-            change[p : p + size],
+            S_out[k, m : m + size], squares[q : q + size], moved[q : q + size],
+            pairing[p : p + size], change[p : p + size],
         )  # fmt: skip
         kept = states[k, :, m : m + size]
         steps[k] = relax_samples(
@@ -182,7 +185,7 @@ class Compiled:
         """Relax; see `deep_nb.engines.Relax`."""
         assert field.drive.shape == S.shape  # the kernels do not check bounds
         dt, T, stop, stdp = phase.dt, phase.T, phase.stop, phase.stdp
-        limit = -1.0 if stop is None else float(stop)
+        limit = NEVER if stop is None else float(stop)
         K, M, n = S.shape
         if stdp and K * M * n * n > SUMS and (K > 1 or (M > 1 and stop is None)):
             return self._in_halves(field, S, phase)
@@ -239,28 +242,28 @@ class Compiled:
     def train(
         self,
         settings: Settings,
-        log: Log,
-        streams: Sequence[np.random.RandomState],
-        progress: Callable[[float], None],
+        log: dict[str, np.ndarray],
+        streams: Sequence[Any],
+        progress: Callable[[float], object],
     ) -> None:
-        """Train networks whose initial weights are in the log; see `epochs`.
+        """Train networks, given a run's variables with their initial weights; see `epochs`.
 
-        `progress` is told the mean number of epochs done, a few times a second.
+        `streams` has the state of each network's Mersenne Twister. `progress` is told the mean
+        number of epochs done, some times a second.
         """
-        states = [stream.get_state(legacy=False)["state"] for stream in streams]
-        keys = np.array([state["key"] for state in states])
-        positions = np.array([state["pos"] for state in states])
+        keys = np.array([stream["key"] for stream in streams])
+        positions = np.array([stream["pos"] for stream in streams])
         K, M, n = len(keys), len(settings.X), len(settings.mask) - settings.X.shape[1]
-        together = settings.stop >= 0 or len(log.S_epochs) > 0
+        together = settings.stop != NEVER or "S_epochs" in log
         few = settings.activation == HARD_SIGMOID and n <= FEW and not together
         kernel = _train_lanes if few else _train_wide
         chunk = max(1, min(-(-K // self.threads), NETWORKS, SUMS // (M * n * n)))
         done = np.zeros(K, np.int64)
-        tail = (done,)
-        with self._running(kernel, (settings, log, keys, positions), K, chunk, tail) as futures:
+        head = (settings, Log.of(log), keys, positions)
+        with self._running(kernel, head, K, chunk, (done,)) as futures:
             while wait(futures, timeout=0.1).not_done:
                 progress(done.mean())
-        progress(done.mean())
+        progress(settings.n_epochs)
 
     def _run(
         self,

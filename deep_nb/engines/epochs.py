@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deep_nb.engines.lanes import BURST, advance, fetch, finish, inner, new_lanes
+from deep_nb.engines.lanes import BURST, advance, fetch, finish, inner, new_lanes, viewing
 from deep_nb.engines.vectors import LANES
 from deep_nb.engines.wide import relax_samples
 
@@ -68,6 +68,15 @@ class Log(NamedTuple):
     b_epochs: Any
     S_epochs: Any
 
+    @classmethod
+    def of(cls, variables: dict[str, Any]) -> "Log":
+        """Return the log that writes into these arrays."""
+        absent = {"W_epochs": 4, "b_epochs": 3, "S_epochs": 5}
+        found = {name: np.empty((0,) * ndim) for name, ndim in absent.items()} | variables
+        for name in ("mse", "class_error", "residual", "projected_residual", "steps", "S"):
+            found[name] = found[f"{name}_free"], found[f"{name}_nudged"]
+        return cls(**{name: found[name] for name in cls._fields})
+
 
 class Networks(NamedTuple):
     """The state of each network: its random stream and the phases of its epoch.
@@ -100,9 +109,13 @@ class Room(NamedTuple):
     delta: Any
     ones: Any
     terms: Any
+    draws: Any
     sums: Any
     residual: Any
     projected_residual: Any
+    parts: Any  # what `_sum` needs
+    halves: Any
+    depths: Any
 
 
 @inner
@@ -122,48 +135,60 @@ def new_networks(settings, keys, positions):
     )  # fmt: skip
     room = Room(
         np.zeros((N, N)), np.zeros(N), np.empty((N, N)), np.empty(N), np.empty((M, n)),
-        np.ones((M, n)), np.empty(max(N * N, M * N_Y)), np.empty(N), np.empty(2), np.empty(2),
+        np.ones((M, n)), np.empty(max(N * N, M * N_Y)),
+        np.empty(max(N * N, M * n)), np.empty(N), np.empty(2), np.empty(2),
+        np.empty((DEPTH, 3), np.int64), np.empty(DEPTH), np.empty(DEPTH, np.int64),
     )  # fmt: skip
     return networks, room
 
 
-@inner
-def _word(key, position, k):
-    """Return the next 32 bits of network k's Mersenne Twister."""
-    if position[k] == 624:
-        state = key[k]
-        for i in range(624):
-            upper, lower = np.int64(state[i]), np.int64(state[(i + 1) % 624])
-            y = (upper & 0x80000000) | (lower & 0x7FFFFFFF)
-            twisted = np.int64(state[(i + 397) % 624]) ^ (y >> 1)
-            state[i] = twisted ^ 0x9908B0DF if y & 1 else twisted
-        position[k] = 0
-    y = np.int64(key[k, position[k]])
-    position[k] += 1
+@viewing
+def _random(count, c, networks, out):
+    """Write what network c's RandomState.random_sample(count) returns."""
+    key, i = networks.key[c], networks.position[c]
+    for k in range(count):
+        if i == len(key):
+            i = _twist(key)
+        upper = _temper(np.int64(key[i])) >> 5
+        if i + 1 == len(key):
+            i = _twist(key) - 1
+        lower = _temper(np.int64(key[i + 1])) >> 6
+        i += 2
+        out[k] = (upper * 67108864.0 + lower) / 9007199254740992.0
+    networks.position[c] = i
+
+
+@viewing
+def _twist(key):
+    """Make the next 624 words of the Mersenne Twister; return 0, the position of the first."""
+    for i in range(len(key)):
+        following, other = i + 1, i + 397
+        following -= len(key) if following >= len(key) else 0
+        other -= len(key) if other >= len(key) else 0
+        y = (np.int64(key[i]) & 0x80000000) | (np.int64(key[following]) & 0x7FFFFFFF)
+        key[i] = np.int64(key[other]) ^ (y >> 1) ^ (0x9908B0DF * (y & 1))
+    return 0
+
+
+@viewing
+def _temper(y):
     y ^= y >> 11
     y ^= (y << 7) & 0x9D2C5680
     y ^= (y << 15) & 0xEFC60000
     return y ^ (y >> 18)
 
 
-@inner
-def _random(key, position, k):
-    """Return what network k's RandomState.random_sample() would."""
-    upper, lower = _word(key, position, k) >> 5, _word(key, position, k) >> 6
-    return (upper * 67108864.0 + lower) / 9007199254740992.0
-
-
-@inner
-def _sum(terms, count):
+@viewing
+def _sum(room, count):
     """Return the sum of the first terms as NumPy adds contiguous numbers: halves of halves.
 
     Numba cannot keep machine code of functions that call themselves, hence the two stacks: parts
     that are still to be added, and sums that wait for the other half, by their depth.
     """
+    terms = room.terms
     if count <= RUN:
         return 0.0 + _run_sum(terms, 0, count)
-    parts, sums = np.empty((DEPTH, 3), np.int64), np.empty(DEPTH)
-    depths = np.empty(DEPTH, np.int64)
+    parts, sums, depths = room.parts, room.halves, room.depths
     parts[0, 0], parts[0, 1], parts[0, 2] = 0, count, 0
     n_parts, n_sums = 1, 0
     while n_parts > 0:
@@ -184,7 +209,7 @@ def _sum(terms, count):
     return 0.0 + sums[0]
 
 
-@inner
+@viewing
 def _run_sum(terms, first, count):
     if count < 8:
         total = 0.0
@@ -205,26 +230,27 @@ def _run_sum(terms, first, count):
     return total
 
 
-@inner
-def _over_samples(first, second, j, terms):
+@viewing
+def _over_samples(first, second, j, room):
     """Return Σ_m of the product of two columns, as NumPy sums over an axis."""
     M, n = second.shape
+    terms = room.terms
     for m in range(M):
         terms[m] = first[m, j] * second[m, j]
     if n == 1:
-        return _sum(terms, M)
+        return _sum(room, M)
     total = 0.0
     for m in range(M):
         total += terms[m]
     return total
 
 
-@inner
+@viewing
 def _sign(x):
     return 1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x
 
 
-@inner
+@viewing
 def begin_epoch(c, W, b, settings, networks, room):
     """Draw the initial states, and build the field of the free phase."""
     X = settings.X
@@ -232,16 +258,17 @@ def begin_epoch(c, W, b, settings, networks, room):
     N = len(b)
     n = N - N_X
     A, drive = networks.A[c, 0], networks.drive[c, 0]
+    _random(M * n, c, networks, room.draws)
     for m in range(M):
         for j in range(n):
-            draw = _random(networks.key, networks.position, c)
-            networks.start[c, m, j] = settings.scale * draw
+            networks.start[c, m, j] = settings.scale * room.draws[m * n + j]
     for j in range(n):
         for i in range(N):
             weight = W[N_X + j, i]
             room.terms[i] = abs(weight) if settings.absolute_outflow else weight
-        networks.decay[c, j] = settings.leak + settings.outflow * _sum(room.terms, N)
-        A[j] = W[N_X + j, N_X:]
+        networks.decay[c, j] = settings.leak + settings.outflow * _sum(room, N)
+        for i in range(n):
+            A[j, i] = W[N_X + j, N_X + i]
         A[j, j] -= networks.decay[c, j]
     for m in range(M):
         for j in range(n):
@@ -251,7 +278,7 @@ def begin_epoch(c, W, b, settings, networks, room):
             drive[m, j] = b[N_X + j] + product
 
 
-@inner
+@viewing
 def nudge(c, W, settings, networks):
     """Build the fields of the nudged phases from the states of the free one."""
     X, Y = settings.X, settings.Y
@@ -264,7 +291,9 @@ def nudge(c, W, settings, networks):
     for phase in range(1, networks.A.shape[1]):
         A, drive = networks.A[c, phase], networks.drive[c, phase]
         beta = settings.beta if phase == 1 else -settings.beta
-        drive[:] = networks.drive[c, 0]
+        for m in range(M):
+            for j in range(n):
+                drive[m, j] = networks.drive[c, 0, m, j]
         for j in range(n):
             for i in range(n):
                 A[i, j] = W[i, j]
@@ -280,25 +309,26 @@ def nudge(c, W, settings, networks):
                 drive[m, n - N_Y + j] += beta * Y[m, j]
 
 
-@inner
+@viewing
 def stdp(c, settings, networks, room):
     """Write ΔW and Δb of STDP."""
     X, pairing, change = settings.X, networks.pairing[c], networks.change[c]
     M, N_X = X.shape
     n, scale = change.shape[1], M * settings.T[1]
     _hebbian(X, change, room.dW[:N_X, N_X:])
-    for j in range(n):
-        for i in range(n):
+    for i in range(n):
+        for j in range(n):
             total = pairing[0, i, j]
             for m in range(1, M):
                 total += pairing[m, i, j]
             room.dW[N_X + i, N_X + j] = total / scale
+    for j in range(n):
         for i in range(N_X):
             room.dW[i, N_X + j] /= scale
-        room.db[N_X + j] = _over_samples(room.ones, change, j, room.terms) / scale
+        room.db[N_X + j] = _over_samples(room.ones, change, j, room) / scale
 
 
-@inner
+@viewing
 def _hebbian(S, delta, dW):
     """Write Σ_m s_i δ_j."""
     for i in range(S.shape[1]):
@@ -309,7 +339,7 @@ def _hebbian(S, delta, dW):
             dW[i, j] = total
 
 
-@inner
+@viewing
 def contrast(c, W, settings, networks, room):
     """Write ΔW and Δb of the rules that compare rest points."""
     X, S, delta = settings.X, networks.S[c], room.delta
@@ -324,15 +354,15 @@ def contrast(c, W, settings, networks, room):
     _hebbian(X, delta, room.dW[:N_X, N_X:])
     _hebbian(S[0], delta, room.dW[N_X:, N_X:])
     for j in range(n):
-        room.db[N_X + j] = _over_samples(room.ones, delta, j, room.terms)
+        room.db[N_X + j] = _over_samples(room.ones, delta, j, room)
         if settings.rule != CONTRASTIVE:
-            own = settings.outflow * _over_samples(S[0], delta, j, room.terms)
+            own = settings.outflow * _over_samples(S[0], delta, j, room)
             for i in range(N_X, N_X + n):
                 sign = _sign(W[N_X + j, i]) if settings.absolute_outflow else 1.0
                 room.dW[N_X + j, i] -= own * sign
 
 
-@inner
+@viewing
 def learn(c, W, b, settings, networks, room):
     """Write ΔW and Δb, and weights and biases after the change."""
     if settings.rule == STDP:
@@ -350,7 +380,7 @@ def learn(c, W, b, settings, networks, room):
         room.b[i] = b[i] + settings.dt_W * room.db[i]
 
 
-@inner
+@viewing
 def prune(c, settings, networks, room):
     """Set weak synapses to 0 at random."""
     N = len(room.b)
@@ -360,23 +390,23 @@ def prune(c, settings, networks, room):
         for j in range(N):
             room.terms[i * N + j] = np.exp(abs(room.W[i, j]) / -settings.temp)
             room.sums[j] += room.terms[i * N + j]
+    _random(N * N, c, networks, room.draws)
     for i in range(N):
         for j in range(N):
-            draw = _random(networks.key, networks.position, c)
             weak = abs(room.W[i, j]) <= settings.tol_W
-            if draw < (room.terms[i * N + j] / room.sums[j] if weak else 0.0):
+            if room.draws[i * N + j] < (room.terms[i * N + j] / room.sums[j] if weak else 0.0):
                 room.W[i, j] = 0.0
 
 
-@inner
+@viewing
 def _finite(numbers):
+    zero = 0.0
     for x in numbers.flat:
-        if not np.isfinite(x):
-            return False
-    return True
+        zero += x * 0.0
+    return zero == 0.0
 
 
-@inner
+@viewing
 def end_epoch(c, k, settings, networks, room, log):
     """Learn, and write the epoch down; return whether the network has another one before it."""
     epoch, M = networks.epoch[c], len(settings.X)
@@ -395,32 +425,40 @@ def end_epoch(c, k, settings, networks, room, log):
         return False
     if settings.sparse:
         prune(c, settings, networks, room)
-    W[:], b[:] = room.W, room.b
-    for phase in range(2):
-        _write_phase(c, k, phase, settings, networks, room, log)
-    N = len(b)
-    log.n_connections[k, epoch] = np.count_nonzero(W)
+    N, connections = len(b), 0
     for i in range(N):
+        b[i] = room.b[i]
         for j in range(N):
+            W[i, j] = room.W[i, j]
+            connections += W[i, j] != 0.0
             room.terms[i * N + j] = abs(room.dW[i, j])
-    log.dW_norm[k, epoch] = _sum(room.terms, N * N)
+    log.n_connections[k, epoch] = connections
+    log.dW_norm[k, epoch] = _sum(room, N * N)
     for i in range(N):
         room.terms[i] = abs(room.db[i])
-    log.db_norm[k, epoch] = _sum(room.terms, N)
-    if len(log.W_epochs):
-        log.W_epochs[k, epoch + 1], log.b_epochs[k, epoch + 1] = W, b
+    log.db_norm[k, epoch] = _sum(room, N)
+    for phase in range(2):
+        _write_phase(c, k, phase, settings, networks, room, log)
+    for i in range(N if len(log.W_epochs) else 0):
+        log.b_epochs[k, epoch + 1, i] = b[i]
+        for j in range(N):
+            log.W_epochs[k, epoch + 1, i, j] = W[i, j]
     networks.epoch[c] += 1
     return networks.epoch[c] < settings.n_epochs
 
 
-@inner
+@viewing
 def _write_phase(c, k, phase, settings, networks, room, log):
     """Write down how a phase ended: 0 the free, 1 the nudged one."""
     epoch, S, Y = networks.epoch[c], networks.S[c, phase], settings.Y
     M, N_Y = Y.shape
     N_X, first, wrong = settings.X.shape[1], S.shape[1] - N_Y, 0
-    log.S[phase][k, :, :N_X], log.S[phase][k, :, N_X:] = settings.X, S
+    last = log.S[phase][k]
     for m in range(M):
+        for i in range(N_X):
+            last[m, i] = settings.X[m, i]
+        for j in range(S.shape[1]):
+            last[m, N_X + j] = S[m, j]
         differs = settings.one_hot and S[m, first:].argmax() != settings.labels[m, 0]
         for j in range(N_Y):
             output = S[m, first + j]
@@ -428,7 +466,7 @@ def _write_phase(c, k, phase, settings, networks, room, log):
             if not settings.one_hot:
                 differs |= (output >= 0.5) != settings.labels[m, j]
         wrong += differs
-    log.mse[phase][k, epoch] = _sum(room.terms, M * N_Y) / 2 / M
+    log.mse[phase][k, epoch] = _sum(room, M * N_Y) / 2 / M
     log.class_error[phase][k, epoch] = wrong / M
     log.residual[phase][k, epoch] = room.residual[phase]
     log.projected_residual[phase][k, epoch] = room.projected_residual[phase]
@@ -437,97 +475,123 @@ def _write_phase(c, k, phase, settings, networks, room, log):
 
 @inner
 def train_in_lanes(settings, log, networks, room, first, halt, done):
-    """Train networks of few neurons with the hard sigmoid, whose phases never end early.
-
-    Trajectories wait in two queues, those of STDP's phase in the second. A free lane takes the
-    next one; the lanes of the fuller queue move.
-    """
-    K, M = len(networks.epoch), len(settings.X)
-    n, phases = networks.decay.shape[1], networks.A.shape[1]
-    waiting = np.empty((2, K * M * (phases - 1)), np.int64)
-    head, tail = np.zeros(2, np.int64), np.zeros(2, np.int64)
-    left = np.zeros(K, np.int64)  # trajectories of the network's phases that are not done
-    lanes = (new_lanes(n), new_lanes(n))
-    who, age = np.full((2, LANES), -1), np.zeros((2, LANES), np.int64)
-    busy = np.zeros(2, np.int64)
+    """Train networks of few neurons with the hard sigmoid, whose phases never end early."""
+    K, M, n = len(networks.epoch), len(settings.X), networks.decay.shape[1]
+    phases = networks.A.shape[1]
+    queues = Queues(
+        np.empty((2, K * M * (phases - 1)), np.int64), np.zeros(2, np.int64), np.zeros(2, np.int64),
+        np.zeros(K, np.int64), np.full((2, LANES), -1), np.full((2, LANES), BURST),
+    )  # fmt: skip
     for phase in range(2):
         networks.steps[:, phase] = settings.T[phase]
     for c in range(K):
         begin_epoch(c, log.W[first + c], log.b[first + c], settings, networks, room)
-        left[c] = _wait(c, 0, M, waiting[0], tail, 0)
+        _wait(c, 0, M, queues, 0)
+    still, stdp = new_lanes(n), new_lanes(n)
+    _train_in_lanes(settings, log, networks, room, first, halt, done, queues, still, stdp)
+
+
+class Queues(NamedTuple):
+    """Trajectories that wait, and those in the lanes: without STDP (0) and with it (1)."""
+
+    waiting: Any  # (2, room for trajectories), a ring
+    head: Any  # (2,), number of trajectories taken from the queue
+    tail: Any  # (2,), number of those that came into it
+    left: Any  # (K,), trajectories of a network's phase that are not done
+    who: Any  # (2, LANES), trajectory in a lane or −1
+    ahead: Any  # (2, LANES), steps before its last; of an empty lane, BURST or more
+
+
+@viewing
+def _train_in_lanes(settings, log, networks, room, first, halt, done, queues, still, stdp):
+    """Let a free lane take the next trajectory, and the lanes of the fuller queue move."""
+    _, head, tail, left, who, ahead = queues
+    M, n, phases = len(settings.X), networks.decay.shape[1], networks.A.shape[1]
+    busy_0, busy_1 = 0, 0
     while not halt[0]:
-        for q in range(2):
-            if busy[q] == LANES or head[q] == tail[q]:
-                continue
-            for lane in range(LANES):
-                if who[q, lane] < 0 and head[q] < tail[q]:
-                    next_one = waiting[q, head[q] % waiting.shape[1]]
-                    c, phase, m = _which(next_one, M)
-                    s = networks.S[c, 0, m] if phase else networks.start[c, m]
-                    fetch(lane, networks.A[c, phase], networks.drive[c, phase, m], s, lanes[q])
-                    who[q, lane], age[q, lane] = next_one, 0
-                    head[q] += 1
-                    busy[q] += 1
-        q = 1 if busy[1] > busy[0] else 0
-        if busy[q] == 0:
+        if busy_0 < LANES and head[0] < tail[0]:
+            busy_0 = _fill(0, M, settings, networks, queues, still)
+        if busy_1 < LANES and head[1] < tail[1]:
+            busy_1 = _fill(1, M, settings, networks, queues, stdp)
+        q = 1 if busy_1 > busy_0 else 0
+        if busy_0 + busy_1 == 0:
             return
-        plastic = q == 1
-        rests = not plastic or settings.betas[0] == 0.0
+        rests = q == 0 or settings.betas[0] == 0.0
         count = BURST
         for lane in range(LANES):
-            if who[q, lane] >= 0:
-                T = settings.T[min(who[q, lane] // M % 3, 1)]
-                count = min(count, T - 1 - age[q, lane])
+            count = min(count, ahead[q, lane])
         moving = -1
-        if count > 0:
-            if plastic:
-                moving = advance(n, count, settings.dt, settings.betas, True, lanes[1])
-            else:
-                moving = advance(n, count, settings.dt, settings.betas, False, lanes[0])
+        if count > 0 and q == 0:
+            moving = advance(n, count, settings.dt, settings.betas, False, still)
+        elif count > 0:
+            moving = advance(n, count, settings.dt, settings.betas, True, stdp)
         for lane in range(LANES):
+            ahead[q, lane] -= count
+            if ahead[q, lane] > 0 and ((moving >> lane) & 1 or not rests):
+                continue
             if who[q, lane] < 0:
+                ahead[q, lane] = BURST
                 continue
-            age[q, lane] += count
             c, phase, m = _which(who[q, lane], M)
-            T = settings.T[min(phase, 1)]
-            if age[q, lane] < T - 1 and ((moving >> lane) & 1 or not rests):
-                continue
-            p = c if plastic else 0
-            networks.squares[c, phase, m], networks.moved[c, phase, m] = finish(
-                lane, networks.A[c, phase], networks.drive[c, phase, m], settings.dt,
-                settings.betas, plastic, lanes[q], networks.S[c, phase, m],
-                networks.pairing[p, m], networks.change[p, m],
-            )  # fmt: skip
-            who[q, lane] = -1
-            busy[q] -= 1
+            A, drive, S = networks.A[c, phase], networks.drive[c, phase, m], networks.S[c, phase, m]
+            if q == 0:
+                squares, moved = finish(
+                    lane, A, drive, settings.dt, settings.betas, False, still, S,
+                    networks.pairing[0, m], networks.change[0, m],
+                )  # fmt: skip
+                busy_0 -= 1
+            else:
+                squares, moved = finish(
+                    lane, A, drive, settings.dt, settings.betas, True, stdp, S,
+                    networks.pairing[c, m], networks.change[c, m],
+                )  # fmt: skip
+                busy_1 -= 1
+            networks.squares[c, phase, m], networks.moved[c, phase, m] = squares, moved
+            who[q, lane], ahead[q, lane] = -1, BURST
             left[c] -= 1
             if left[c] > 0:
                 continue
             k = first + c
             if phase == 0:
                 nudge(c, log.W[k], settings, networks)
-                into = 1 if settings.rule == STDP else 0
-                for phase in range(1, phases):
-                    left[c] += _wait(c, phase, M, waiting[into], tail, into)
+                for nudged in range(1, phases):
+                    _wait(c, nudged, M, queues, 1 if settings.rule == STDP else 0)
             elif end_epoch(c, k, settings, networks, room, log):
-                done[first + c] += 1
+                done[k] += 1
                 begin_epoch(c, log.W[k], log.b[k], settings, networks, room)
-                left[c] = _wait(c, 0, M, waiting[0], tail, 0)
+                _wait(c, 0, M, queues, 0)
 
 
-@inner
-def _wait(c, phase, M, waiting, tail, q):
-    """Queue the trajectories of a network's phase; return their number."""
+@viewing
+def _wait(c, phase, M, queues, q):
+    """Queue the trajectories of a network's phase."""
     for m in range(M):
-        waiting[tail[q] % len(waiting)] = (c * 3 + phase) * M + m
-        tail[q] += 1
-    return M
+        queues.waiting[q, queues.tail[q] % queues.waiting.shape[1]] = (c * 3 + phase) * M + m
+        queues.tail[q] += 1
+    queues.left[c] += M
 
 
-@inner
+@viewing
 def _which(trajectory, M):
     """Return the network, the phase and the sample of a trajectory in a queue."""
     return trajectory // M // 3, trajectory // M % 3, trajectory % M
+
+
+@viewing
+def _fill(q, M, settings, networks, queues, lanes):
+    """Put trajectories that wait into empty lanes; return the number of lanes that are busy."""
+    waiting, head, tail, _, who, ahead = queues
+    busy = 0
+    for lane in range(LANES):
+        if who[q, lane] < 0 and head[q] < tail[q]:
+            trajectory = waiting[q, head[q] % waiting.shape[1]]
+            head[q] += 1
+            c, phase, m = _which(trajectory, M)
+            s = networks.S[c, 0, m] if phase > 0 else networks.start[c, m]
+            fetch(lane, networks.A[c, phase], networks.drive[c, phase, m], s, lanes)
+            who[q, lane], ahead[q, lane] = trajectory, settings.T[min(phase, 1)] - 1
+        busy += who[q, lane] >= 0
+    return busy
 
 
 @inner

@@ -18,11 +18,15 @@ BURST = 16
 # functions that are generated from the same source line, as in `_block_functions`.
 inner = numba.njit(nogil=True, error_model="numpy")
 
+#: The same for functions that make no array, only views. Numba does not count these then: counting
+#: would cost more than what is done with them, above all if threads count views of the same array.
+viewing = numba.njit(nogil=True, error_model="numpy", _nrt=False)
+
 
 def _block_functions(width: int) -> tuple[Any, Any]:
     """Return the two inner loops for `width` neurons at a time: their sums stay in registers."""
 
-    @inner
+    @viewing
     def step(n, A, drive, path, row, j, dt):
         """Make one Euler step of neurons j, j + 1, …, from ``row`` to ``row + n``."""
         speed = load(drive, j, width)
@@ -31,7 +35,7 @@ def _block_functions(width: int) -> tuple[Any, Any]:
         state = load(path, row + j, width) + fill(dt, width) * speed
         store(path, row + n + j, clip(state))
 
-    @inner
+    @viewing
     def pair(n, path, v, sums, count, i, j):
         """Add Σ_t s_i(t) v_j(t), v_(j+1)(t), … over `count` steps to the sums."""
         total = load(sums, i * n + j, width)
@@ -68,7 +72,7 @@ def new_lanes(n):
     )  # fmt: skip
 
 
-@inner
+@viewing
 def fetch(lane, A, drive, s, room):
     """Put a trajectory into a lane: its weights, drive and first state."""
     n = len(s)
@@ -82,10 +86,9 @@ def fetch(lane, A, drive, s, room):
             pairing[i * n + j, lane] = 0.0
 
 
-@inner
-def advance(n, count, dt, betas, plastic, room):
-    """Make `count` steps; return a bit mask of the lanes that the last one changed."""
-    A, drive, path, v, pairing, change = room
+@viewing
+def _steps(n, A, drive, path, dt, count):
+    """Make `count` Euler steps: rows t·n … of the path to rows (t + 1)·n …."""
     for t in range(count):
         for j in range(0, n - 3, 4):
             _step4(n, A, drive, path, t * n, j, dt)
@@ -93,6 +96,13 @@ def advance(n, count, dt, betas, plastic, room):
             _step2(n, A, drive, path, t * n, n // 4 * 4, dt)
         if n % 2:
             _step1(n, A, drive, path, t * n, n - 1, dt)
+
+
+@viewing
+def advance(n, count, dt, betas, plastic, room):
+    """Make `count` steps; return a bit mask of the lanes that the last one changed."""
+    A, drive, path, v, pairing, change = room
+    _steps(n, A, drive, path, dt, count)
     if plastic:
         _plasticity(n, path, v, pairing, change, betas, count)
     moving = 0
@@ -103,7 +113,7 @@ def advance(n, count, dt, betas, plastic, room):
     return moving
 
 
-@inner
+@viewing
 def _plasticity(n, path, v, pairing, change, betas, count):
     """Add `count` steps to the STDP sums, in their order."""
     for j in range(n):
@@ -123,7 +133,7 @@ def _plasticity(n, path, v, pairing, change, betas, count):
             _pair1(n, path, v, pairing, count, i, n - 1)
 
 
-@inner
+@viewing
 def finish(lane, A, drive, dt, betas, plastic, room, after, pairing_out, change_out):
     """Make a trajectory's last step, as plain scalars, and write down where it ended.
 
@@ -131,7 +141,7 @@ def finish(lane, A, drive, dt, betas, plastic, room, after, pairing_out, change_
     """
     n = len(after)
     _, _, path, _, pairing, change = room
-    before = path[:n, lane].copy()
+    before = path[:, lane]
     squares, moved = 0.0, 0.0
     for j in range(n):
         ds = drive[j]
