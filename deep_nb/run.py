@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -140,7 +140,8 @@ def empty_run(
         for name, values in coords.items()
         if name in used
     }
-    return sealed(xr.Dataset(variables, coords=labelled, attrs=attrs))
+    attrs["fingerprint"] = _fingerprint(attrs, given)
+    return xr.Dataset(variables, coords=labelled, attrs=attrs)
 
 
 def _coordinates(problem: Problem) -> dict[str, Any]:
@@ -160,18 +161,22 @@ def _coordinates(problem: Problem) -> dict[str, Any]:
 
 def sealed(run: xr.Dataset) -> xr.Dataset:
     """Return a run whose fingerprint belongs to its settings, whether or not they were changed."""
-    return run.assign_attrs(fingerprint=_fingerprint(run))
+    return run.assign_attrs(fingerprint=_fingerprint_of(run))
 
 
-def _fingerprint(run: xr.Dataset) -> str:
+def _fingerprint_of(run: xr.Dataset) -> str:
+    return _fingerprint(run.attrs, {name: run[name].values for name in ("mask", "X", "Y")})
+
+
+def _fingerprint(attrs: Mapping[Any, Any], arrays: Mapping[str, np.ndarray]) -> str:
     """Return the SHA-256 of everything but the seeds that decides what training gives."""
     digest = hashlib.sha256()
     for name in ("model", "task", "hyper", "flags", "custom_topology", "engine"):
-        digest.update(f"{name}={run.attrs[name]}\n".encode())
+        digest.update(f"{name}={attrs[name]}\n".encode())
     for name in ("mask", "X", "Y"):
-        digest.update(f"{name}={run[name].shape}\n".encode())
+        digest.update(f"{name}={arrays[name].shape}\n".encode())
         kind = np.asarray(VARIABLES[name][1]).dtype  # in this machine's byte order
-        digest.update(np.ascontiguousarray(run[name].values, dtype=kind).tobytes())
+        digest.update(np.ascontiguousarray(arrays[name], dtype=kind).tobytes())
     return digest.hexdigest()
 
 
@@ -261,7 +266,7 @@ def _read(run: Any) -> tuple[dict[str, Any], Problem]:
     flags = Flags(**{name: given[name] for name in Flags.model_fields})
     problem = Problem.of(given["model"], given["task"], given["hyper"], flags, given["topology"])
     _check_consistency(run, problem, record)
-    if fingerprint != _fingerprint(run):
+    if fingerprint != _fingerprint_of(run):
         raise ValueError(
             "this run's model, task, hyper, flags, custom_topology, engine, X, Y or mask were "
             "changed, or samples left out, after training: train again with what you have now"

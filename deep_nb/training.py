@@ -226,7 +226,7 @@ def _block(
 
 def _train(run: xr.Dataset, problem: Problem, relax: Relax, progress: bool) -> None:
     """Fill in the run: in one kernel where there is one, else epoch by epoch; the same bits."""
-    log = {str(name): run[name].values for name in run.data_vars}
+    log = {str(name): run.variables[name].values for name in run.data_vars}
     seeds = run["seed"].values
     if isinstance(relax, Compiled) and _serves(problem, relax, len(seeds)):
         _train_in_kernel(log, problem, relax, seeds, progress)
