@@ -18,7 +18,7 @@ from deep_nb.models import MODELS, Hyperparameters
 from deep_nb.problem import Problem
 from deep_nb.randomness import initial_weights
 from deep_nb.rules import RULES, State, learn
-from deep_nb.run import _fingerprint, problem_of, sealed
+from deep_nb.run import _fingerprint_of, problem_of, sealed
 from deep_nb.tasks import Task
 from deep_nb.topology import complete
 
@@ -417,20 +417,20 @@ def test_settings_name_the_engine_that_trained(engine):
 
 def test_the_fingerprint_changes_with_each_setting(short_run):
     """Each alone; the seeds, the records, and what training gives are not among them."""
-    known = {_fingerprint(short_run)}
+    known = {_fingerprint_of(short_run)}
     for name in ("model", "task", "hyper", "flags", "custom_topology", "engine"):
-        known.add(_fingerprint(short_run.assign_attrs({name: "another"})))
+        known.add(_fingerprint_of(short_run.assign_attrs({name: "another"})))
     for name in ("mask", "X", "Y"):
         values = short_run[name].values.copy()
         values[0, 0] = not values[0, 0]
-        known.add(_fingerprint(short_run.assign({name: (short_run[name].dims, values)})))
+        known.add(_fingerprint_of(short_run.assign({name: (short_run[name].dims, values)})))
     bare = short_run[["mask", "Y"]].drop_vars(["sample", "input"], errors="ignore")
     for shape in ((4, 2), (2, 4)):
         X = (("row", "column"), np.arange(8.0).reshape(shape))
-        known.add(_fingerprint(bare.assign(X=X)))
+        known.add(_fingerprint_of(bare.assign(X=X)))
     assert len(known) == 12
     same = short_run.isel(seed=[1]).assign_attrs(record="[]", provenance="").drop_vars("W")
-    assert _fingerprint(same) in known
+    assert _fingerprint_of(same) in known
     assert short_run.attrs["fingerprint"] in known
 
 
