@@ -44,6 +44,7 @@ from deep_nb.dynamics import (
     vector_field,
 )
 from deep_nb.engines import Relax
+from deep_nb.engines.blas import one_thread
 from deep_nb.models import RuleName
 from deep_nb.problem import Problem
 
@@ -235,7 +236,9 @@ def adjoint_states(
     pull[..., -N_Y:] = Y - S[..., -N_Y:]
     # A singular value is at most n times the largest entry, and must itself be finite.
     sound = (np.abs(system) < np.finfo(float).max / n).all(axis=(2, 3))
-    inverse = np.linalg.pinv(np.where(sound[..., None, None], system, 0.0), rcond=RANK_TOLERANCE)
+    with one_thread():
+        system = np.where(sound[..., None, None], system, 0.0)
+        inverse = np.linalg.pinv(system, rcond=RANK_TOLERANCE)
     delta = -(inverse @ (pull * moving)[..., None])[..., 0] * moving
     return np.where(sound[..., None], delta, np.nan)
 

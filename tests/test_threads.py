@@ -104,11 +104,11 @@ def test_a_thread_may_have_its_own_number(monkeypatch):
     seen = []
 
     def call():
-        with blas._one_thread():
+        with blas.one_thread():
             seen.append(library.num_threads)
         seen.append(library.num_threads)
 
-    with blas._one_thread():
+    with blas.one_thread():
         thread = threading.Thread(target=call)
         thread.start()
         thread.join()

@@ -58,7 +58,8 @@ def _set_threads(library: Any, number: int) -> None:
     getattr(library, "_real_set_num_threads", library.set_num_threads)(number)
 
 
-_one_thread = _OneThread()
+#: Limits BLAS, and LAPACK with it, to one thread: more make small matrices slower, not faster.
+one_thread = _OneThread()
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -69,7 +70,7 @@ def relax(field: Field, S: Float[np.ndarray, "K M n"], phase: Phase) -> Relaxati
     :math:`s \leftarrow \rho(s G + dt\, I)`. BLAS runs on one thread: with more, the order of its
     sums depends on their number.
     """
-    with _one_thread():
+    with one_thread():
         networks = zip(field.W, field.drive, field.decay, S, strict=True)
         return join([_relax_one(*network, phase) for network in networks])
 
