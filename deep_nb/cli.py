@@ -19,9 +19,8 @@ from deep_nb._printing import lenient_output
 from deep_nb._start import skip_iri_grammar
 from deep_nb._validation import as_path, did_you_mean, printable, select, short
 from deep_nb.dynamics import EngineName
-from deep_nb.problem import Flags
+from deep_nb.problem import RECORDS, Flags
 from deep_nb.replication.names import CHECKSUMS, PROFILES
-from deep_nb.run import RECORDS, check_target
 
 if TYPE_CHECKING:
     from deep_nb.replication.execution import Outcome
@@ -147,6 +146,8 @@ def train(
 ) -> None:
     """Train networks of MODEL (DEEP, DEEP_oh, EP_asym) on TASK (xor, and, or, not, id)."""
     if output:
+        from deep_nb.run import check_target  # here: --help needs no xarray
+
         check_target(output)
     run = deep_nb.train(
         model,

@@ -17,6 +17,9 @@ from deep_nb.models import Flag, Hyperparameters, Model, get_hyperparameters, ge
 from deep_nb.tasks import Task, get_task, one_hot, predicted_labels
 from deep_nb.topology import Layout
 
+#: What `train` records on request, and the variables this adds.
+RECORDS = {"weights": ("W_epochs", "b_epochs"), "trajectories": ("S_epochs",)}
+
 
 class Flags(Frozen):
     """The published binary parameters, all off by default; see `deep_nb.train` for each.

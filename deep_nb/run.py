@@ -22,13 +22,10 @@ from deep_nb._reading import check_netcdf
 from deep_nb._validation import as_path, one_of, short
 from deep_nb.dynamics import EngineName
 from deep_nb.models import Hyperparameters, Model
-from deep_nb.problem import Flags, Problem
+from deep_nb.problem import RECORDS, Flags, Problem
 from deep_nb.randomness import check_seeds
 from deep_nb.tasks import Task, one_hot
 from deep_nb.topology import Layout
-
-#: What `train` records on request, and the variables this adds.
-RECORDS = {"weights": ("W_epochs", "b_epochs"), "trajectories": ("S_epochs",)}
 
 _EPOCH = ("seed", "epoch")
 _STATE = ("seed", "sample", "neuron")

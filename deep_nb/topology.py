@@ -4,15 +4,18 @@ The order is inputs (clamped), hidden, outputs; ``W[i, j]`` is the synapse from 
 has self-loops or synapses onto an input.
 """
 
+import sys
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from deep_nb._validation import did_you_mean, in_order, short
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 #: Maximum number of neuron names in an error message.
 SHOWN = 20
@@ -93,7 +96,8 @@ def custom(topology: Any, layout: Layout) -> Bool[np.ndarray, "N N"]:
     A graph's nodes are neuron labels (``x0``, ``bias``, ``h0``, ``y0``, …) or indices; neurons that
     it does not name have no synapses.
     """
-    if isinstance(topology, nx.Graph):
+    nx = sys.modules.get("networkx")  # where nobody has imported it, nothing is a graph
+    if nx and isinstance(topology, nx.Graph):
         mask = _mask_of_graph(topology, layout)
     else:
         topology = in_order(topology, "topology", pre=layout.labels, post=layout.labels)
@@ -120,7 +124,7 @@ def custom(topology: Any, layout: Layout) -> Bool[np.ndarray, "N N"]:
     return mask.copy()
 
 
-def _mask_of_graph(graph: nx.Graph, layout: Layout) -> np.ndarray:
+def _mask_of_graph(graph: "nx.Graph", layout: Layout) -> np.ndarray:
     if not graph.is_directed():
         raise ValueError("topology must be a networkx.DiGraph, got an undirected graph")
     index: dict[object, int] = {label: i for i, label in enumerate(layout.labels)}

@@ -6,6 +6,7 @@ arguments.
 
 import importlib.metadata
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -397,3 +398,23 @@ def test_a_scheduler_with_tls_needs_certificates(dask, batches):
     dask.ssl = "context"
     assert run(*words).exit_code == 0
     assert len(dask.made) == 2
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("code", "loaded"), [
+    ("import deep_nb, deep_nb.analysis", set()),
+    ("import deep_nb.cli; deep_nb.cli.main(['train', '--help'], standalone_mode=False)",
+     {"click", "numpy", "pydantic"}),
+], ids=["import", "help"])  # fmt: skip
+def test_a_start_loads_no_library_that_it_does_not_need(code, loaded):
+    """Each costs a tenth of a second or more, at every command."""
+    code += "; import sys; print('loaded:', *sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    modules = set(result.stdout.rpartition("loaded:")[2].split())
+    heavy = {
+        "click", "dask", "distributed", "matplotlib", "nbformat", "netCDF4", "networkx", "numba",
+        "numpy", "pandas", "papermill", "pydantic", "scipy", "sklearn", "statsmodels", "xarray",
+    }  # fmt: skip
+    assert modules & heavy == loaded
