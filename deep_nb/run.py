@@ -120,7 +120,8 @@ def empty_run(
     for name in names:
         dims, fill, long_name = VARIABLES[name]
         array = np.full([sizes[dim] for dim in dims], fill) if name not in given else given[name]
-        variables[name] = (dims, array, {"units": "1", "long_name": long_name})
+        attributes = {"units": "1", "long_name": long_name}
+        variables[name] = xr.Variable(dims, array, attributes, fastpath=True)
     used = {dim for name in names for dim in VARIABLES[name][0]}
     attrs = {
         "Conventions": "CF-1.11",
@@ -133,7 +134,9 @@ def empty_run(
         "engine": engine,
     }
     labelled = {
-        name: (name, values, {"long_name": COORDINATES[name]})
+        name: xr.IndexVariable(
+            name, np.asarray(values), {"long_name": COORDINATES[name]}, fastpath=True
+        )
         for name, values in coords.items()
         if name in used
     }
