@@ -482,7 +482,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         return (order[first : first + size] for first in range(0, M, size))
 
     def _relax(self, model: Model) -> Relax:
-        return get_engine("blas", self.layout_.n_free, model.activation)
+        return get_engine("auto", self.layout_.n_free, model.activation)
 
     def _outputs(self, X: ArrayLike) -> Float[np.ndarray, "M classes"]:
         """Return the outputs after a free phase, shape (M, classes)."""

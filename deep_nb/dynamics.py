@@ -7,6 +7,7 @@ the field is affine in the free states:
 .. math:: \dot s_{mj} = \sum_i W_{ij} s_{mi} + I_{mj} - \kappa_j s_{mj}.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -86,6 +87,10 @@ def free_field(
     )
 
 
+#: Multiply–adds of a product from which on a compiled loop is faster than NumPy's.
+WORTH_COMPILING = 10_000
+
+
 def ordered_product(
     left: Float[np.ndarray, "*#stack M p"], right: Float[np.ndarray, "*#stack p n"]
 ) -> Float[np.ndarray, "*#stack M n"]:
@@ -93,6 +98,16 @@ def ordered_product(
 
     BLAS sums in an order that depends on the machine.
     """
+    stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    shape = (*stack, left.shape[-2], right.shape[-1])
+    if math.prod(shape) * left.shape[-1] > WORTH_COMPILING:
+        from deep_nb.engines.products import ordered_products
+
+        product = np.empty((math.prod(stack), *shape[-2:]))
+        both = (np.broadcast_to(part, (*stack, *part.shape[-2:])) for part in (left, right))
+        parts = (np.ascontiguousarray(p, dtype=float).reshape(-1, *p.shape[-2:]) for p in both)
+        ordered_products(*parts, product)
+        return product.reshape(shape)
     product = left[..., :, :1] * right[..., :1, :]
     for i in range(1, left.shape[-1]):
         product += left[..., :, i : i + 1] * right[..., i : i + 1, :]

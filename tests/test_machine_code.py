@@ -9,7 +9,7 @@ import numba
 import pytest
 
 from deep_nb.engines import cache
-from deep_nb.engines.compiled import _kernel
+from deep_nb.engines.cache import kernel
 
 
 def double(x):
@@ -25,9 +25,9 @@ def folder(tmp_path, monkeypatch):
 
 def loaded_from_disk():
     """Call the kernel as a new process would; return whether it was not compiled."""
-    kernel = _kernel(double)
-    assert kernel(1.5) == 3.0
-    return bool(kernel.stats.cache_hits)
+    compiled = kernel(double)
+    assert compiled(1.5) == 3.0
+    return bool(compiled.stats.cache_hits)
 
 
 def test_machine_code_is_kept(capsys):
@@ -66,9 +66,9 @@ def test_files_that_cannot_be_replaced_cost_lines_only(folder, suffix, capsys):
 
 
 def test_a_removed_folder_is_made_again(folder):
-    kernel = _kernel(double)
+    compiled = kernel(double)
     shutil.rmtree(folder)
-    assert kernel(1.5) == 3.0
+    assert compiled(1.5) == 3.0
     assert loaded_from_disk()
 
 

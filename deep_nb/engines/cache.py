@@ -3,6 +3,7 @@
 Numba looks only at the file of the kernel itself, and trusts what it finds.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from importlib.resources import files
@@ -14,6 +15,14 @@ import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from deep_nb._printing import notice
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile on first use; keep the machine code on disk where a folder can be written to."""
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    with contextlib.suppress(RuntimeError):  # Numba found no folder for its cache
+        compiled._cache = KernelCache(function)
+    return compiled
 
 
 class KernelCache(FunctionCache):

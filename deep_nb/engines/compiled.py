@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 from deep_nb._printing import notice
 from deep_nb.dynamics import Field, Phase, Relaxation, join, join_samples
-from deep_nb.engines.cache import KernelCache
+from deep_nb.engines.cache import kernel
 from deep_nb.engines.epochs import (
     ASYMEP,
     CENTERED,
@@ -40,11 +40,17 @@ from deep_nb.engines.wide import HARD_SIGMOID, SAMPLES, SIGMOID, TANH, relax_sam
 #: Multiply–adds in one chunk of a thread's work, where several networks or samples make it up.
 CHUNK = 500_000_000
 
+#: Multiply–adds that are made sooner than handed to a thread.
+LITTLE = 2_000_000
+
 #: Largest number of neurons for which trajectories share a vector.
 FEW = 40
 
 #: A limit of Σ ds² that stops no phase.
 NEVER = -1.0
+
+#: Samples of a network that a thread relaxes at a time.
+MANY = 256
 
 #: Networks that a thread trains at a time.
 NETWORKS = 64
@@ -56,15 +62,7 @@ KERNEL_ACTIVATIONS = {"hard_sigmoid": HARD_SIGMOID, "sigmoid": SIGMOID, "tanh": 
 KERNEL_RULES = {"stdp": STDP, "contrastive": CONTRASTIVE, "centered": CENTERED, "asymep": ASYMEP}
 
 
-def _kernel(function: Callable[..., Any]) -> Any:
-    """Compile on first use; keep the machine code on disk where a folder can be written to."""
-    kernel = inner(function)
-    with contextlib.suppress(RuntimeError):  # Numba found no folder for its cache
-        kernel._cache = KernelCache(function)
-    return kernel
-
-
-@_kernel
+@kernel
 def _relax_lanes(A, drive, S, first, last, halt, T, dt, betas, plastic, out):
     """Relax trajectories first … last − 1 with the hard sigmoid.
 
@@ -114,7 +112,7 @@ def _relax_lanes(A, drive, S, first, last, halt, T, dt, betas, plastic, out):
     return operations
 
 
-@_kernel
+@kernel
 def _relax_wide(
     A, drive, S, first, last, halt, T, dt, size, activation, stop, betas, plastic, steps, states,
     out,
@@ -143,14 +141,14 @@ def _relax_wide(
             return
 
 
-@_kernel
+@kernel
 def _train_lanes(settings, log, keys, positions, first, last, halt, done):
     """Train networks first … last − 1; see `epochs.train_in_lanes`."""
     networks, room = new_networks(settings, keys[first:last], positions[first:last])
     train_in_lanes(settings, log, networks, room, first, halt, done)
 
 
-@_kernel
+@kernel
 def _train_wide(settings, log, keys, positions, first, last, halt, done):
     """Train networks first … last − 1; see `epochs.train_one_by_one`."""
     networks, room = new_networks(settings, keys[first:last], positions[first:last])
@@ -208,7 +206,8 @@ class Compiled:
         if phase.activation == "hard_sigmoid" and n <= FEW and not together:
             self._run(_relax_lanes, head, K * M, LANES, cost, (T, dt, betas, plastic, out))
         else:
-            size = M if together else SAMPLES
+            parts = 1 if K >= self.threads else self.threads
+            size = M if together else min(SAMPLES * -(-M // (SAMPLES * parts)), MANY)
             activation = KERNEL_ACTIVATIONS[phase.activation]
             tail = (T, dt, size, activation, limit, betas, plastic, steps, states, out)
             self._run(_relax_wide, head, K * -(-M // size), 1, size * cost, tail)
@@ -276,6 +275,9 @@ class Compiled:
     ) -> None:
         """Share the range 0 … size − 1 among the threads, in chunks of bounded cost."""
         chunk = max(least, min(-(-size // self.threads), CHUNK // cost))
+        if kernel.overloads and size * cost < LITTLE:
+            kernel(*head, 0, size, np.zeros(1, np.int64), *tail)
+            return
         with self._running(kernel, head, size, chunk, tail):
             pass
 

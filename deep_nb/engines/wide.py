@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deep_nb.engines.lanes import BURST, inner
+from deep_nb.engines.lanes import BURST, inner, rows_of_zeros, viewing
 from deep_nb.engines.vectors import LANES, clip, differing, fill, load, store
 
 #: Samples that move together.
@@ -24,7 +24,7 @@ HARD_SIGMOID, SIGMOID, TANH = range(3)
 def _block_functions(width: int) -> tuple[Any, Any]:
     """Return the two inner loops for `width` rows at a time: their sums stay in registers."""
 
-    @inner
+    @viewing
     def speeds(n, blocks, A, drive, states, first, speed, j):
         """Write ds of rows j, j + 1, … of each sample; its state begins at ``first`` and so on."""
         size = blocks * LANES
@@ -41,7 +41,7 @@ def _block_functions(width: int) -> tuple[Any, Any]:
         store(speed, 2 * blocks + j, ds2)
         store(speed, 3 * blocks + j, ds3)
 
-    @inner
+    @viewing
     def pair(states, first, v, row, sums, sum_row, count, blocks):
         """Add Σ_t s_i(t) v_j(t), v_(j+1)(t), … over `count` steps to the sums."""
         total = load(sums, sum_row, width)
@@ -58,7 +58,7 @@ _speeds2, _pair2 = _block_functions(2)
 _speeds1, _pair1 = _block_functions(1)
 
 
-@inner
+@viewing
 def _activate(x, activation):
     if activation == TANH:
         return np.tanh(x)
@@ -128,11 +128,12 @@ def relax_samples(A, drive, S, halt, T, dt, activation, stop, betas, plastic, st
     blocks, groups = -(-n // LANES), -(-M // SAMPLES)
     rows = SAMPLES * blocks
     rests = not plastic or betas[0] == 0.0
-    weights = np.zeros((n * blocks, LANES))
-    push, path = np.zeros((groups, rows, LANES)), np.zeros((groups, (BURST + 1) * rows, LANES))
-    speed, v = np.zeros((rows, LANES)), np.zeros((BURST * rows, LANES))
-    pairing = np.zeros((groups if plastic else 0, SAMPLES * n * blocks, LANES))
-    change = np.zeros((groups if plastic else 0, rows, LANES))
+    burst, sums = 1 if stop >= 0.0 else BURST, groups if plastic else 0
+    weights, speed, v = rows_of_zeros(n * blocks), rows_of_zeros(rows), rows_of_zeros(burst * rows)
+    push = rows_of_zeros(groups * rows).reshape((groups, rows, LANES))
+    path = rows_of_zeros(groups * (burst + 1) * rows).reshape((groups, (burst + 1) * rows, LANES))
+    pairing = rows_of_zeros(sums * rows * n).reshape((sums, rows * n, LANES))
+    change = rows_of_zeros(sums * rows).reshape((sums, rows, LANES))
     for i in range(n):
         weights[i * blocks : (i + 1) * blocks].ravel()[:n] = A[i]
     for m in range(M):
@@ -143,7 +144,7 @@ def relax_samples(A, drive, S, halt, T, dt, activation, stop, betas, plastic, st
         states[0] = S
     resting, t = np.zeros(groups, np.bool_), 0
     while t < T and not halt[0]:
-        count = 1 if stop >= 0.0 else min(BURST, T - t)
+        count = min(burst, T - t)
         for g in range(groups):
             if not resting[g]:
                 for step in range(count):
