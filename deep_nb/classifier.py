@@ -459,7 +459,8 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         relax, M = self._relax(problem.model), len(weights)
         total: list[Any] = []
         for weight in np.unique(weights):
-            part = problem.select(np.flatnonzero(weights == weight))
+            chosen = weights == weight
+            part = problem if chosen.all() else problem.select(np.flatnonzero(chosen))
             start = np.full((1, len(part.X), self.layout_.n_free), START)
             free, change = learn(part, State(self.W_[None], self.b_[None], start), relax)
             loss = mean_squared_error(free.S[..., -self.layout_.N_Y :], part.Y)[0]

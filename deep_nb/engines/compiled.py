@@ -33,7 +33,7 @@ from deep_nb.engines.epochs import (
     train_in_lanes,
     train_one_by_one,
 )
-from deep_nb.engines.lanes import BURST, advance, fetch, finish, inner, new_lanes
+from deep_nb.engines.lanes import BURST, advance, fetch, finish, new_lanes
 from deep_nb.engines.vectors import LANES
 from deep_nb.engines.wide import HARD_SIGMOID, SAMPLES, SIGMOID, TANH, relax_samples
 
@@ -206,7 +206,7 @@ class Compiled:
         if phase.activation == "hard_sigmoid" and n <= FEW and not together:
             self._run(_relax_lanes, head, K * M, LANES, cost, (T, dt, betas, plastic, out))
         else:
-            parts = 1 if K >= self.threads else self.threads
+            parts = 1 if self.threads <= K else self.threads
             size = M if together else min(SAMPLES * -(-M // (SAMPLES * parts)), MANY)
             activation = KERNEL_ACTIVATIONS[phase.activation]
             tail = (T, dt, size, activation, limit, betas, plastic, steps, states, out)

@@ -1,7 +1,5 @@
 """Matrix products whose terms are added one after the other, compiled."""
 
-import numpy as np
-
 from deep_nb.engines.cache import kernel
 
 
