@@ -30,10 +30,12 @@ from deep_nb.engines.epochs import (
     Log,
     Settings,
     new_networks,
+    new_queues,
     train_in_lanes,
     train_one_by_one,
 )
 from deep_nb.engines.lanes import BURST, advance, fetch, finish, new_lanes
+from deep_nb.engines.references import alive, reference
 from deep_nb.engines.vectors import LANES
 from deep_nb.engines.wide import HARD_SIGMOID, SAMPLES, SIGMOID, TANH, relax_samples
 
@@ -70,7 +72,8 @@ def _relax_lanes(A, drive, S, first, last, halt, T, dt, betas, plastic, out):
     """
     S_out, squares, moved, pairing, change = out
     M, n = S.shape[1], S.shape[2]
-    room = new_lanes(n)
+    lanes = new_lanes(n)
+    room = reference(lanes)
     rests = not plastic or betas[0] == 0.0
     who, age = np.full(LANES, -1), np.zeros(LANES, np.int64)
     upcoming, busy, operations = first, 0, 0
@@ -109,7 +112,7 @@ def _relax_lanes(A, drive, S, first, last, halt, T, dt, betas, plastic, out):
                 else:
                     who[lane] = -1
                     busy -= 1
-    return operations
+    return operations + alive(lanes)
 
 
 @kernel
@@ -145,14 +148,23 @@ def _relax_wide(
 def _train_lanes(settings, log, keys, positions, first, last, halt, done):
     """Train networks first … last − 1; see `epochs.train_in_lanes`."""
     networks, room = new_networks(settings, keys[first:last], positions[first:last])
-    train_in_lanes(settings, log, networks, room, first, halt, done)
+    queues, n = new_queues(settings, networks), networks.decay.shape[1]
+    still, stdp = new_lanes(n), new_lanes(n)
+    train_in_lanes(
+        reference(settings), reference(log), reference(networks), reference(room), first, halt,
+        done, reference(queues), reference(still), reference(stdp),
+    )  # fmt: skip
+    return alive(networks, room, queues, still, stdp)
 
 
 @kernel
 def _train_wide(settings, log, keys, positions, first, last, halt, done):
     """Train networks first … last − 1; see `epochs.train_one_by_one`."""
     networks, room = new_networks(settings, keys[first:last], positions[first:last])
-    train_one_by_one(settings, log, networks, room, first, halt, done)
+    train_one_by_one(
+        reference(settings), reference(log), reference(networks), reference(room), first, halt, done
+    )
+    return alive(networks, room)
 
 
 def _sum_samples(values: np.ndarray, K: int, M: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deep_nb.engines.lanes import BURST, advance, fetch, finish, inner, new_lanes, viewing
+from deep_nb.engines.lanes import BURST, advance, fetch, finish, inner, viewing
 from deep_nb.engines.vectors import LANES
 from deep_nb.engines.wide import relax_samples
 
@@ -473,24 +473,6 @@ def _write_phase(c, k, phase, settings, networks, room, log):
     log.steps[phase][k, epoch] = networks.steps[c, phase]
 
 
-@inner
-def train_in_lanes(settings, log, networks, room, first, halt, done):
-    """Train networks of few neurons with the hard sigmoid, whose phases never end early."""
-    K, M, n = len(networks.epoch), len(settings.X), networks.decay.shape[1]
-    phases = networks.A.shape[1]
-    queues = Queues(
-        np.empty((2, K * M * (phases - 1)), np.int64), np.zeros(2, np.int64), np.zeros(2, np.int64),
-        np.zeros(K, np.int64), np.full((2, LANES), -1), np.full((2, LANES), BURST),
-    )  # fmt: skip
-    for phase in range(2):
-        networks.steps[:, phase] = settings.T[phase]
-    for c in range(K):
-        begin_epoch(c, log.W[first + c], log.b[first + c], settings, networks, room)
-        _wait(c, 0, M, queues, 0)
-    still, stdp = new_lanes(n), new_lanes(n)
-    _train_in_lanes(settings, log, networks, room, first, halt, done, queues, still, stdp)
-
-
 class Queues(NamedTuple):
     """Trajectories that wait, and those in the lanes: without STDP (0) and with it (1)."""
 
@@ -498,33 +480,50 @@ class Queues(NamedTuple):
     head: Any  # (2,), number of trajectories taken from the queue
     tail: Any  # (2,), number of those that came into it
     left: Any  # (K,), trajectories of a network's phase that are not done
+    busy: Any  # (2,), number of lanes that hold a trajectory
     who: Any  # (2, LANES), trajectory in a lane or −1
     ahead: Any  # (2, LANES), steps before its last; of an empty lane, BURST or more
 
 
+@inner
+def new_queues(settings, networks):
+    """Return queues and lanes that are empty."""
+    K, M, phases = len(networks.epoch), len(settings.X), networks.A.shape[1]
+    return Queues(
+        np.empty((2, K * M * (phases - 1)), np.int64), np.zeros(2, np.int64), np.zeros(2, np.int64),
+        np.zeros(K, np.int64), np.zeros(2, np.int64), np.full((2, LANES), -1),
+        np.full((2, LANES), BURST),
+    )  # fmt: skip
+
+
 @viewing
-def _train_in_lanes(settings, log, networks, room, first, halt, done, queues, still, stdp):
-    """Let a free lane take the next trajectory, and the lanes of the fuller queue move."""
-    _, head, tail, left, who, ahead = queues
+def train_in_lanes(settings, log, networks, room, first, halt, done, queues, still, stdp):
+    """Train networks of few neurons with the hard sigmoid, whose phases never end early.
+
+    A free lane takes the next trajectory; the lanes of the fuller queue move.
+    """
+    head, tail, left = queues.head, queues.tail, queues.left
+    who, ahead, busy = queues.who, queues.ahead, queues.busy
     M, n, phases = len(settings.X), networks.decay.shape[1], networks.A.shape[1]
-    busy_0, busy_1 = 0, 0
+    for c in range(len(networks.epoch)):
+        networks.steps[c, 0], networks.steps[c, 1] = settings.T
+        begin_epoch(c, log.W[first + c], log.b[first + c], settings, networks, room)
+        _wait(c, 0, M, queues, 0)
     while not halt[0]:
-        if busy_0 < LANES and head[0] < tail[0]:
-            busy_0 = _fill(0, M, settings, networks, queues, still)
-        if busy_1 < LANES and head[1] < tail[1]:
-            busy_1 = _fill(1, M, settings, networks, queues, stdp)
-        q = 1 if busy_1 > busy_0 else 0
-        if busy_0 + busy_1 == 0:
+        for q in range(2):
+            if busy[q] < LANES and head[q] < tail[q]:
+                _fill(q, M, settings, networks, queues, stdp if q == 1 else still)
+        q = 1 if busy[1] > busy[0] else 0
+        if busy[q] == 0:
             return
         rests = q == 0 or settings.betas[0] == 0.0
         count = BURST
         for lane in range(LANES):
             count = min(count, ahead[q, lane])
-        moving = -1
-        if count > 0 and q == 0:
-            moving = advance(n, count, settings.dt, settings.betas, False, still)
-        elif count > 0:
-            moving = advance(n, count, settings.dt, settings.betas, True, stdp)
+        moving, plastic = -1, q == 1
+        lanes = stdp if plastic else still
+        if count > 0:
+            moving = advance(n, count, settings.dt, settings.betas, plastic, lanes)
         for lane in range(LANES):
             ahead[q, lane] -= count
             if ahead[q, lane] > 0 and ((moving >> lane) & 1 or not rests):
@@ -534,18 +533,12 @@ def _train_in_lanes(settings, log, networks, room, first, halt, done, queues, st
                 continue
             c, phase, m = _which(who[q, lane], M)
             A, drive, S = networks.A[c, phase], networks.drive[c, phase, m], networks.S[c, phase, m]
-            if q == 0:
-                squares, moved = finish(
-                    lane, A, drive, settings.dt, settings.betas, False, still, S,
-                    networks.pairing[0, m], networks.change[0, m],
-                )  # fmt: skip
-                busy_0 -= 1
-            else:
-                squares, moved = finish(
-                    lane, A, drive, settings.dt, settings.betas, True, stdp, S,
-                    networks.pairing[c, m], networks.change[c, m],
-                )  # fmt: skip
-                busy_1 -= 1
+            p = c if plastic else 0
+            squares, moved = finish(
+                lane, A, drive, settings.dt, settings.betas, plastic, lanes, S,
+                networks.pairing[p, m], networks.change[p, m],
+            )  # fmt: skip
+            busy[q] -= 1
             networks.squares[c, phase, m], networks.moved[c, phase, m] = squares, moved
             who[q, lane], ahead[q, lane] = -1, BURST
             left[c] -= 1
@@ -579,9 +572,9 @@ def _which(trajectory, M):
 
 @viewing
 def _fill(q, M, settings, networks, queues, lanes):
-    """Put trajectories that wait into empty lanes; return the number of lanes that are busy."""
-    waiting, head, tail, _, who, ahead = queues
-    busy = 0
+    """Put trajectories that wait into empty lanes."""
+    waiting, head, tail = queues.waiting, queues.head, queues.tail
+    who, ahead = queues.who, queues.ahead
     for lane in range(LANES):
         if who[q, lane] < 0 and head[q] < tail[q]:
             trajectory = waiting[q, head[q] % waiting.shape[1]]
@@ -590,8 +583,7 @@ def _fill(q, M, settings, networks, queues, lanes):
             s = networks.S[c, 0, m] if phase > 0 else networks.start[c, m]
             fetch(lane, networks.A[c, phase], networks.drive[c, phase, m], s, lanes)
             who[q, lane], ahead[q, lane] = trajectory, settings.T[min(phase, 1)] - 1
-        busy += who[q, lane] >= 0
-    return busy
+            queues.busy[q] += 1
 
 
 @inner

@@ -4,7 +4,7 @@ A trajectory is one sample of one network. `LANES` of them move at a time, one i
 vectors, each with its own weights. A lane's arithmetic does not depend on its neighbours.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -63,27 +63,37 @@ def rows_of_zeros(rows):
     return numbers[first : first + rows * LANES].reshape((rows, LANES))
 
 
+class Lanes(NamedTuple):
+    """Room for `LANES` trajectories, one a column."""
+
+    A: Any  # row i·n + j, the weight from i to j
+    drive: Any
+    path: Any  # row t·n + j, the state of j after t steps of a burst
+    v: Any  # what STDP multiplies with s_i
+    pairing: Any  # row i·n + j, STDP's sum
+    change: Any
+
+
 @inner
 def new_lanes(n):
-    """Return room for `LANES` trajectories: A, drive, path, v, pairing, change."""
-    return (
+    """Return empty lanes for networks of n neurons."""
+    return Lanes(
         rows_of_zeros(n * n), rows_of_zeros(n), rows_of_zeros((BURST + 1) * n),
         rows_of_zeros(BURST * n), rows_of_zeros(n * n), rows_of_zeros(n),
     )  # fmt: skip
 
 
 @viewing
-def fetch(lane, A, drive, s, room):
+def fetch(lane, A, drive, s, lanes):
     """Put a trajectory into a lane: its weights, drive and first state."""
     n = len(s)
-    A_lanes, drive_lanes, path, _, pairing, change = room
     for i in range(n):
-        path[i, lane] = s[i]
-        drive_lanes[i, lane] = drive[i]
-        change[i, lane] = 0.0
+        lanes.path[i, lane] = s[i]
+        lanes.drive[i, lane] = drive[i]
+        lanes.change[i, lane] = 0.0
         for j in range(n):
-            A_lanes[i * n + j, lane] = A[i, j]
-            pairing[i * n + j, lane] = 0.0
+            lanes.A[i * n + j, lane] = A[i, j]
+            lanes.pairing[i * n + j, lane] = 0.0
 
 
 @viewing
@@ -99,12 +109,12 @@ def _steps(n, A, drive, path, dt, count):
 
 
 @viewing
-def advance(n, count, dt, betas, plastic, room):
+def advance(n, count, dt, betas, plastic, lanes):
     """Make `count` steps; return a bit mask of the lanes that the last one changed."""
-    A, drive, path, v, pairing, change = room
-    _steps(n, A, drive, path, dt, count)
+    path = lanes.path
+    _steps(n, lanes.A, lanes.drive, path, dt, count)
     if plastic:
-        _plasticity(n, path, v, pairing, change, betas, count)
+        _plasticity(n, path, lanes.v, lanes.pairing, lanes.change, betas, count)
     moving = 0
     for j in range(n):
         s = load(path, count * n + j, 1)
@@ -134,14 +144,13 @@ def _plasticity(n, path, v, pairing, change, betas, count):
 
 
 @viewing
-def finish(lane, A, drive, dt, betas, plastic, room, after, pairing_out, change_out):
+def finish(lane, A, drive, dt, betas, plastic, lanes, after, pairing_out, change_out):
     """Make a trajectory's last step, as plain scalars, and write down where it ended.
 
     Returns Σ_j ds_j² and Σ_j ((s_j(T) − s_j(T−1)) / dt)².
     """
     n = len(after)
-    _, _, path, _, pairing, change = room
-    before = path[:, lane]
+    before, pairing, change = lanes.path[:, lane], lanes.pairing, lanes.change
     squares, moved = 0.0, 0.0
     for j in range(n):
         ds = drive[j]
