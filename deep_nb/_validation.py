@@ -258,20 +258,30 @@ def in_order(value: Any, what: str, **axes: list[str] | str | None) -> Any:
     return array
 
 
-def check_same_rows(first: Any, second: Any, what: str, axis: str = "") -> None:
-    """Refuse two labelled arrays whose rows have different labels, or another order of them.
+def check_same_labels(
+    first: Any, second: Any, what: str, kind: str = "row", axis: int = 0, name: str = ""
+) -> None:
+    """Refuse two labelled arrays of which an axis has different labels, or another order of them.
 
-    Rows are the axis of that name or, without one, the first.
+    The axis is the one of that name or, without it, of that number.
     """
     one, other = (
-        labels[dims.index(axis) if axis in dims else 0] if labels else None
+        labels[dims.index(name) if name in dims else axis] if labels else None
         for dims, labels in map(_labels, (first, second))
     )
     if one is not None and other is not None and one != other:
         raise ValueError(
-            f"{what} have different row labels, {short(one)} and {short(other)}: convert them to "
+            f"{what} have different {kind} labels, {short(one)} and {short(other)}: convert them to "
             "NumPy arrays to ignore the labels"
         )
+
+
+def check_last_axes(value: Any, what: str, *names: str) -> None:
+    """Refuse a labelled array that has an axis of these names, but not all of them last."""
+    dims, _ = _labels(value)
+    if {*dims} & {*names} and dims[-len(names) :] != names:
+        axes = f"axes {' and '.join(names)}" if len(names) > 1 else f"axis {names[0]}"
+        raise ValueError(f"{what} must have the {axes} last, got {dims}")
 
 
 def check_square(value: Any, what: str, rows: str, columns: str) -> None:
@@ -279,12 +289,9 @@ def check_square(value: Any, what: str, rows: str, columns: str) -> None:
 
     `rows` and `columns` are the names of the last two axes, where they have any of these.
     """
-    dims, labels = _labels(value)
-    if len(dims) < 2:
-        return
-    if {*dims} & {rows, columns} and dims[-2:] != (rows, columns):
-        raise ValueError(f"{what} must have the axes {rows} and {columns} last, got {dims}")
-    if None not in labels[-2:] and labels[-2] != labels[-1]:
+    check_last_axes(value, what, rows, columns)
+    _, labels = _labels(value)
+    if len(labels) >= 2 and None not in labels[-2:] and labels[-2] != labels[-1]:
         raise ValueError(
             f"{what} must have the same labels in rows and columns, got {short(labels[-2])} and "
             f"{short(labels[-1])}"

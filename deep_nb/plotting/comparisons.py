@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from deep_nb._validation import (
-    check_same_rows,
+    check_same_labels,
     finite_array,
     integer,
     items,
@@ -69,7 +69,7 @@ def plot_shares(
     array([0.  , 0.22])
     """
     _check_curve(ax, colour, line, label)
-    check_same_rows(x, successes, "x and successes")
+    check_same_labels(x, successes, "x and successes")
     places = finite_array(x, "x", 1)
     total = integer(total, "total", 1, MAX_TOTAL)
     counts = finite_array(successes, "successes", 1)
