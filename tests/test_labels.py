@@ -231,9 +231,9 @@ def test_a_weight_of_the_lyapunov_equation_has_the_labels_of_its_jacobian(certif
     P = analysis.lyapunov_matrix(J.values, Q.to_numpy())
     for given, weights in ((J, Q), (J.values, Q), (J, Q.to_numpy())):
         assert (analysis.lyapunov_matrix(given, weights) == P).all()
-    with pytest.raises(ValueError, match="^J and Q have different column labels"):
+    with pytest.raises(ValueError, match=r"^J and Q have different column labels"):
         analysis.lyapunov_matrix(J, Q.iloc[::-1, ::-1])
-    with pytest.raises(ValueError, match="^J and Q have different column labels"):
+    with pytest.raises(ValueError, match=r"^J and Q have different column labels"):
         analysis.lyapunov_matrix(J[0].to_pandas(), Q.iloc[[1, 0, 2, 3, 4, 5], [1, 0, 2, 3, 4, 5]])
 
 
