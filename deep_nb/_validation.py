@@ -11,7 +11,7 @@ import os
 import re
 import reprlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -228,7 +228,7 @@ def in_order(value: Any, what: str, **axes: list[str] | str | None) -> Any:
 
     A DataFrame, DataArray or the like may have them in another order. `axes` names the axes, and
     holds the labels of each; or the letter that they begin with, and then other names will do, too;
-    or None if any will do. Labels may also be indices 0, 1, …
+    or None if any will do. Names may also be indices 0, 1, …
     """
     dims, labels = _labels(value)
     if len(dims) != len(axes):  # not labelled, or refused for its shape later
@@ -246,10 +246,11 @@ def in_order(value: Any, what: str, **axes: list[str] | str | None) -> Any:
         names = allowed
         if isinstance(names, str):
             names = [f"{allowed}{i}" for i in range(len(given))]
-        indices = list(range(len(names)))
-        order = next((known for known in (names, indices) if _permuted(given, known)), None)
+        order = _order(given, names)
+        if order is None and isinstance(names[0], str):  # where ints are not labels themselves
+            order = _order(given, list(range(len(names))))
         if order is not None:
-            array = array.take([given.index(label) for label in order], axis=axis)
+            array = array.take(order, axis=axis)
         elif len(given) == len(names) and (allowed is names or {*map(str, given)} & {*names}):
             raise ValueError(
                 f"{what} has the {name} labels {short(given)}, expected {short(names)} in any "
@@ -309,11 +310,15 @@ def _labels(value: Any) -> tuple[tuple[Any, ...], list[list[Any] | None]]:
     return ((0, 1), [rows, list(value.columns)]) if hasattr(value, "columns") else ((0,), [rows])
 
 
-def _permuted(given: list[Any], known: list[Any]) -> bool:
-    """Return whether labels are the known ones in some order; True and False are not indices."""
-    return len(given) == len(known) and all(
-        label in given and not isinstance(given[given.index(label)], bool) for label in known
-    )
+def _order(given: list[Any], known: list[Any]) -> list[int] | None:
+    """Return the places of the known labels, None if those given are others.
+
+    True and False are not indices.
+    """
+    places = {label: i for i, label in enumerate(given) if isinstance(label, Hashable)}
+    order = [places[label] for label in known if label in places]
+    fits = len(order) == len(known) == len(given)
+    return order if fits and not any(isinstance(given[place], bool) for place in order) else None
 
 
 def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:

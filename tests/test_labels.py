@@ -1,5 +1,7 @@
 """Labelled data is taken by its labels, or refused; never by position against its labels."""
 
+import time
+
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -8,6 +10,8 @@ import xarray as xr
 
 import deep_nb
 from deep_nb import analysis, plotting
+from deep_nb._validation import in_order
+from deep_nb.randomness import check_seeds
 
 from .conftest import SHORT
 
@@ -311,3 +315,20 @@ def test_the_matrices_of_an_energy_are_taken_by_their_labels(short_run, rng):
         xr.testing.assert_identical(analysis.energy(path, run, other), V)
     with pytest.raises(ValueError, match="P has the seed labels"):
         analysis.energy(path, run, P.assign_coords(seed=[4, 5, 6]))
+    others = run.assign_coords(seed=[6, 7, 8])
+    with pytest.raises(
+        ValueError, match=r"P has the seed labels \[2, 1, 0\], expected \[6, 7, 8\]"
+    ):
+        analysis.energy(path.assign_coords(seed=[6, 7, 8]), others, P.assign_coords(seed=[2, 1, 0]))
+
+
+def test_many_labels_are_ordered_and_compared_at_once():
+    """Not in quadratic time, which would take half a minute."""
+    n = 40_000
+    table = pd.DataFrame(np.arange(2 * n).reshape(2, n), columns=range(n))
+    start = time.perf_counter()
+    ordered = in_order(table.iloc[:, ::-1], "X", sample=None, input="x")
+    with pytest.raises(ValueError, match=f"seeds must be distinct, got {n - 1} more than once"):
+        check_seeds([*range(n), n - 1])
+    assert time.perf_counter() - start < 5
+    assert (ordered == table.to_numpy()).all()
