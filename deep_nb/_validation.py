@@ -272,8 +272,8 @@ def check_same_labels(
     )
     if one is not None and other is not None and one != other:
         raise ValueError(
-            f"{what} have different {kind} labels, {short(one)} and {short(other)}: convert them to "
-            "NumPy arrays to ignore the labels"
+            f"{what} have different {kind} labels, {short(one)} and {short(other)}: convert them "
+            "to NumPy arrays to ignore the labels"
         )
 
 
