@@ -85,7 +85,7 @@ def test_yaml_is_read_as_before():
 def test_values_of_another_type_than_their_tag_are_refused_with_their_line(text, kind):
     with pytest.raises(ValueError, match=f"^line 2: '?{text}'? is not a valid {kind}$"):
         read_yaml(f"a:\n- {{b: !!{kind} {text}}}")
-    with pytest.raises(ValueError, match="^line 1: '2001-02-30' is not a valid timestamp$"):
+    with pytest.raises(ValueError, match=r"^line 1: '2001-02-30' is not a valid timestamp$"):
         read_yaml("2001-02-30: 1")
     assert read_yaml("[!!bool yes, !!int '12', !!float 1]") == [True, 12, 1.0]
 
