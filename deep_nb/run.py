@@ -24,7 +24,7 @@ from deep_nb.dynamics import EngineName
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.problem import Flags, Problem
 from deep_nb.randomness import check_seeds
-from deep_nb.tasks import Task, one_hot
+from deep_nb.tasks import Task, mean_squared_error, one_hot
 from deep_nb.topology import Layout
 
 #: What `train` records on request, and the variables this adds.
@@ -358,14 +358,19 @@ def _check_numbers(run: xr.Dataset, problem: Problem) -> None:
             if not fits.all():
                 limits = "from 0 to 1" if most == 1 else "of at least 0"
                 raise _contradiction(name, f"{limits}, and NaN from the epoch of divergence on")
-    for name in ("S_free", "S_nudged"):
-        S = run[name].values
-        clamped, free = S[finished > 0, :, :N_X], S[finished > 0, :, N_X:]
+    some = finished > 0
+    for phase in ("free", "nudged"):
+        name, S = f"S_{phase}", run[f"S_{phase}"].values
+        clamped, free = S[some, :, :N_X], S[some, :, N_X:]
         clipped = problem.model.activation != "hard_sigmoid" or ((free >= 0) & (free <= 1)).all()
         if not ((clamped == problem.X).all() and np.isfinite(free).all() and clipped):
             raise _contradiction(name, "states of the dynamics, with the inputs of the task")
-        if not np.isnan(S[finished == 0]).all():
+        if not np.isnan(S[~some]).all():
             raise _contradiction(name, "NaN where the network diverged in epoch 0")
+        last = run[f"mse_{phase}"].values[some, finished[some] - 1]
+        mse = mean_squared_error(free[..., -problem.layout.N_Y :], problem.Y)
+        if not np.allclose(last, mse, rtol=1e-5, atol=1e-6):  # of float32 at least
+            raise _contradiction(f"mse_{phase}", f"in the last epoch that of {name}")
     W, b = run["W"].values[:, None], run["b"].values[:, None]
     counts = run["n_connections"].values
     if "W_epochs" in run:

@@ -77,6 +77,7 @@ def test_a_parameters_cell_is_read_as_python(path, source, defaults):
         ("n = 5\nif m:\n    %env M=$n", "line 2, 'if m:'"),
         ("n = 5\nm = eval('2*n')", "line 2, .*eval"),
         ("n = 5\nexec(f'{x} = n')", "line 2, .*exec"),
+        ("n = 5\nm = 2 * globals()['n']", "line 2, .*globals"),
     ],
 )
 def test_a_parameter_that_cannot_be_overridden_is_refused(path, source, line):

@@ -76,6 +76,7 @@ def mixed():
     """Networks that diverge in epoch 0, in epoch 1 and never."""
     hyper = {**SHORT, "dt_W": 1.0}
     run = deep_nb.train("EP_asym", "xor", seeds=range(3), hyper=hyper, record=("weights",))
+    first = deep_nb.train("EP_asym", "xor", seeds=range(3), hyper={**hyper, "n_epochs": 1})
     for k, epoch in enumerate([0, 1]):
         run["diverged"][k], run["diverged_epoch"][k] = True, epoch
         for name, variable in run.items():
@@ -84,7 +85,7 @@ def mixed():
             elif name.startswith("steps"):
                 variable[k, epoch:] = 0
     for name in ("S_free", "S_nudged"):
-        run[name][0] = np.nan
+        run[name][0], run[name][1] = np.nan, first[name][1]
     return run
 
 
@@ -119,6 +120,11 @@ def put(name, value, *place):
         (put("S_free", 0.5, 2, 1, 0), "S_free must be states of the dynamics, with the inputs"),
         (put("S_free", 1.01, 2, 1, 4), "S_free must be states"),
         (put("S_nudged", 0.5, 0), "S_nudged must be NaN where the network diverged in epoch 0"),
+        (
+            put("S_nudged", lambda s: 1 - s, 1, 1, -1),
+            "mse_nudged must be in the last epoch that of",
+        ),
+        (put("mse_free", lambda mse: mse + 0.01, 2, -1), "mse_free must be in the last epoch that"),
         (put("W", lambda W: W + 0.1, 2, 0, 3), "W_epochs must be finite, and end with W"),
         (put("W_epochs", 1.0, 2, 0, 3, 3), "W_epochs must be 0 where the topology has no synapse"),
         (put("W_epochs", np.nan, 0, 2, 0, 4), "W_epochs must be finite"),

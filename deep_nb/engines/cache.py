@@ -15,7 +15,7 @@ import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from deep_nb._printing import notice
-from deep_nb._reading import check_regular, read_bytes
+from deep_nb._reading import read_bytes
 
 
 class KernelCache(FunctionCache):
@@ -61,7 +61,7 @@ class _Sealed(IndexDataCacheFile):
 
     def _load_index(self) -> Any:
         if os.path.lexists(self._index_path):
-            check_regular(Path(self._index_path))
+            read_bytes(Path(self._index_path))  # refuses what Numba would read without an end
         return super()._load_index()
 
     def _load_data(self, name: str) -> Any:

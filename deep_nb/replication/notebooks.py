@@ -17,8 +17,9 @@ from deep_nb._validation import short
 #: The only version of the notebook format that is read; Jupyter has written it since 2015.
 FORMAT = 4
 
-#: Functions that run strings. IPython's lines, such as ``%time`` and ``!ls``, call the first.
-_RUNNERS = {"get_ipython", "eval", "exec"}
+#: Functions that reach names through strings. IPython's lines, as ``%time`` and ``!ls``, call the
+#: first.
+_BY_STRING = {"get_ipython", "eval", "exec", "globals", "locals", "vars"}
 
 #: Turns IPython's lines into Python.
 _TO_PYTHON = TransformerManager()  # type: ignore[no-untyped-call]
@@ -66,9 +67,9 @@ class Declared:
     defaults : dict
         Default value by parameter; the source text where it is not a literal of JSON's types.
     uses : dict
-        First line by name that does more with the name than ``name = value``, or may do so because
-        it runs a string with this word. The batch sets parameters after this cell, so that this
-        line would keep the default.
+        First line by name that does more with the name than ``name = value``, or may do so through
+        a string. The batch sets parameters after this cell, so that this line would keep the
+        default.
     """
 
     defaults: dict[str, Any]
@@ -149,10 +150,10 @@ def _declared(tree: ast.Module, lines: list[str]) -> Declared:
 
 
 def _names(parts: list[ast.AST]) -> set[str]:
-    """Return the names that code uses, and all words in its strings if it may run them."""
+    """Return the names that code uses, and all words in its strings if they may be names."""
     nodes = [node for part in parts for node in ast.walk(part)]
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    if names & _RUNNERS:
+    if names & _BY_STRING:
         for node in nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 names.update(re.findall(r"\w+", node.value))
