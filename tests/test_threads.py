@@ -18,7 +18,7 @@ import deep_nb
 from deep_nb import plotting
 from deep_nb.dynamics import Phase
 from deep_nb.engines import blas
-from deep_nb.plotting.style import STYLE
+from deep_nb.plotting.style import STYLE, new_axes
 
 from .test_engines import problem
 
@@ -196,23 +196,29 @@ def test_plots_change_no_setting_of_the_process(short_run, monkeypatch):
     assert own.axes[0].yaxis.label.get_fontsize() == mpl.rcParams["font.size"] == 10
 
 
-def test_two_threads_draw_and_save_what_one_does(short_run, tmp_path, monkeypatch):
-    """Pyplot would give the same number, and so the same figure, to both."""
+def test_two_threads_draw_and_save_what_one_does(short_run, tmp_path):
     expected = saved(drawn(short_run), tmp_path / "alone")
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda name: saved(drawn(short_run), tmp_path / name), "ab")
+        assert [*results] == [expected] * 2
+
+
+def test_pyplot_makes_one_figure_at_a_time(monkeypatch):
+    """It would give the same number, and so the same figure, to both threads."""
     inside, most, subplots = [], [], plt.subplots
 
     def slow(*arguments, **options):
         inside.append(None)
         most.append(len(inside))
-        time.sleep(0.01)
+        time.sleep(0.05)
         inside.pop()
         return subplots(*arguments, **options)
 
     monkeypatch.setattr(plt, "subplots", slow)
     with ThreadPoolExecutor(2) as pool:
-        results = pool.map(lambda name: saved(drawn(short_run), tmp_path / name), "ab")
-        assert [*results] == [expected] * 2
-    assert set(most) == {1}
+        first, second = pool.map(lambda _: new_axes()[0], range(2))
+    assert first is not second
+    assert most == [1, 1]
 
 
 @pytest.mark.parametrize("engine", ["reference", "blas", "numba"])
