@@ -63,10 +63,20 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
     return pd.read_csv(content, **options)
 
 
+class _Loader(yaml.SafeLoader):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return the value of a node; refuse scalars that PyYAML does not check, as `!!bool x`."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, ArithmeticError):
+            kind = node.tag.rpartition(":")[2]
+            raise ValueError(f"{_line(node)}: {short(node.value)} is not a valid {kind}") from None
+
+
 def read_yaml(text: str) -> Any:
     """Return what a YAML text holds; refuse duplicate keys and aliases that expand to too much."""
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None

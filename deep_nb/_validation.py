@@ -11,7 +11,7 @@ import os
 import re
 import reprlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -228,7 +228,7 @@ def in_order(value: Any, what: str, **axes: list[str] | str | None) -> Any:
 
     A DataFrame, DataArray or the like may have them in another order. `axes` names the axes, and
     holds the labels of each; or the letter that they begin with, and then other names will do, too;
-    or None if any will do. Labels may also be indices 0, 1, …
+    or None if any will do. Names may also be indices 0, 1, …
     """
     dims, labels = _labels(value)
     if len(dims) != len(axes):  # not labelled, or refused for its shape later
@@ -246,10 +246,11 @@ def in_order(value: Any, what: str, **axes: list[str] | str | None) -> Any:
         names = allowed
         if isinstance(names, str):
             names = [f"{allowed}{i}" for i in range(len(given))]
-        indices = list(range(len(names)))
-        order = next((known for known in (names, indices) if _permuted(given, known)), None)
+        order = _order(given, names)
+        if order is None and isinstance(names[0], str):  # where ints are not labels themselves
+            order = _order(given, list(range(len(names))))
         if order is not None:
-            array = array.take([given.index(label) for label in order], axis=axis)
+            array = array.take(order, axis=axis)
         elif len(given) == len(names) and (allowed is names or {*map(str, given)} & {*names}):
             raise ValueError(
                 f"{what} has the {name} labels {short(given)}, expected {short(names)} in any "
@@ -258,20 +259,30 @@ def in_order(value: Any, what: str, **axes: list[str] | str | None) -> Any:
     return array
 
 
-def check_same_rows(first: Any, second: Any, what: str, axis: str = "") -> None:
-    """Refuse two labelled arrays whose rows have different labels, or another order of them.
+def check_same_labels(
+    first: Any, second: Any, what: str, kind: str = "row", axis: int = 0, name: str = ""
+) -> None:
+    """Refuse two labelled arrays of which an axis has different labels, or another order of them.
 
-    Rows are the axis of that name or, without one, the first.
+    The axis is the one of that name or, without it, of that number.
     """
     one, other = (
-        labels[dims.index(axis) if axis in dims else 0] if labels else None
+        labels[dims.index(name) if name in dims else axis] if labels else None
         for dims, labels in map(_labels, (first, second))
     )
     if one is not None and other is not None and one != other:
         raise ValueError(
-            f"{what} have different row labels, {short(one)} and {short(other)}: convert them to "
-            "NumPy arrays to ignore the labels"
+            f"{what} have different {kind} labels, {short(one)} and {short(other)}: convert them "
+            "to NumPy arrays to ignore the labels"
         )
+
+
+def check_last_axes(value: Any, what: str, *names: str) -> None:
+    """Refuse a labelled array that has an axis of these names, but not all of them last."""
+    dims, _ = _labels(value)
+    if {*dims} & {*names} and dims[-len(names) :] != names:
+        axes = f"axes {' and '.join(names)}" if len(names) > 1 else f"axis {names[0]}"
+        raise ValueError(f"{what} must have the {axes} last, got {dims}")
 
 
 def check_square(value: Any, what: str, rows: str, columns: str) -> None:
@@ -279,12 +290,9 @@ def check_square(value: Any, what: str, rows: str, columns: str) -> None:
 
     `rows` and `columns` are the names of the last two axes, where they have any of these.
     """
-    dims, labels = _labels(value)
-    if len(dims) < 2:
-        return
-    if {*dims} & {rows, columns} and dims[-2:] != (rows, columns):
-        raise ValueError(f"{what} must have the axes {rows} and {columns} last, got {dims}")
-    if None not in labels[-2:] and labels[-2] != labels[-1]:
+    check_last_axes(value, what, rows, columns)
+    _, labels = _labels(value)
+    if len(labels) >= 2 and None not in labels[-2:] and labels[-2] != labels[-1]:
         raise ValueError(
             f"{what} must have the same labels in rows and columns, got {short(labels[-2])} and "
             f"{short(labels[-1])}"
@@ -302,11 +310,15 @@ def _labels(value: Any) -> tuple[tuple[Any, ...], list[list[Any] | None]]:
     return ((0, 1), [rows, list(value.columns)]) if hasattr(value, "columns") else ((0,), [rows])
 
 
-def _permuted(given: list[Any], known: list[Any]) -> bool:
-    """Return whether labels are the known ones in some order; True and False are not indices."""
-    return len(given) == len(known) and all(
-        label in given and not isinstance(given[given.index(label)], bool) for label in known
-    )
+def _order(given: list[Any], known: list[Any]) -> list[int] | None:
+    """Return the places of the known labels, None if those given are others.
+
+    True and False are not indices.
+    """
+    places = {label: i for i, label in enumerate(given) if isinstance(label, Hashable)}
+    order = [places[label] for label in known if label in places]
+    fits = len(order) == len(known) == len(given)
+    return order if fits and not any(isinstance(given[place], bool) for place in order) else None
 
 
 def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:

@@ -205,7 +205,8 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         `sample_weight` has one number ≥ 0 per sample. A sample counts in each change in proportion
         to its weight over the mean weight: one of weight 0 is left out, and in a single batch of
         all samples one of weight 2 counts like the same sample twice. In smaller batches this holds
-        on average.
+        on average. As everywhere in scikit-learn, rows of `X`, `y` and `sample_weight` belong
+        together by their position: the index of a DataFrame or Series is ignored.
 
         Raises
         ------

@@ -6,6 +6,7 @@ and, with pruning, one number per synapse. No network's draws depend on another'
 """
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def check_seeds(seeds: Any) -> list[int]:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise ValueError(f"each seed must be an integer from 0 to 2**32 - 1, got {short(seed)}")
     if len(set(values)) < len(values):
-        twice = next(seed for seed in values if values.count(seed) > 1)
+        ((twice, _),) = Counter(values).most_common(1)
         raise ValueError(f"seeds must be distinct, got {twice} more than once")
     return values
 

@@ -24,7 +24,7 @@ from deep_nb.dynamics import EngineName
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.problem import RECORDS, Flags, Problem
 from deep_nb.randomness import check_seeds
-from deep_nb.tasks import Task, one_hot
+from deep_nb.tasks import Task, mean_squared_error, one_hot
 from deep_nb.topology import Layout
 
 _EPOCH = ("seed", "epoch")
@@ -222,7 +222,8 @@ def settings(run: xr.Dataset) -> dict[str, Any]:
     >>> deep_nb.train(**arguments).equals(run)
     True
     """
-    given, _ = _read(run)
+    given, problem = _read(run)
+    _check_numbers(run, problem)
     return given
 
 
@@ -309,10 +310,11 @@ def _check_sizes(run: xr.Dataset, model: Model, hyper: Hyperparameters) -> None:
                 f"{size}: analyse the whole run, then select along {dim}"
             )
     for phase, most in (("free", hyper.T1), ("nudged", hyper.T2)):
-        steps = run[f"steps_{phase}"].values.max()
-        if steps > most:
+        steps = run[f"steps_{phase}"].values
+        wrong = steps[(steps < 0) | (steps > most)]
+        if wrong.size:
             raise ValueError(
-                f"this run took {steps} steps in a {phase} phase, but its settings give {most}"
+                f"this run took {wrong[0]} steps in a {phase} phase, but its settings give {most}"
             )
 
 
@@ -341,6 +343,60 @@ def _check_consistency(run: xr.Dataset, problem: Problem, record: tuple[str, ...
         raise ValueError("this run's W is not 0 where its topology has no synapse")
     if not (np.isfinite(run["W"]).all() and np.isfinite(run["b"]).all()):
         raise ValueError("this run contains W or b that are not finite")
+
+
+def _check_numbers(run: xr.Dataset, problem: Problem) -> None:
+    """Refuse a run whose numbers cannot be those of one training.
+
+    Only training again could tell more, such as whether the seeds are those of the networks.
+    """
+    n_epochs, N_X = problem.hyper.n_epochs, problem.layout.N_X
+    diverged, epoch = run["diverged"].values, run["diverged_epoch"].values
+    if not ((epoch >= -1) & (epoch < n_epochs) & ((epoch >= 0) == diverged)).all():
+        raise _contradiction("diverged_epoch", "an epoch where diverged is true, and -1 elsewhere")
+    finished = np.where(diverged, epoch, n_epochs)
+    undone = np.arange(n_epochs) >= finished[:, None]
+    for name, (dims, fill, _) in VARIABLES.items():
+        if dims == _EPOCH and np.isnan(fill):
+            values, most = run[name].values, 1 if name.startswith("class_error") else np.inf
+            fits = np.where(undone, np.isnan(values), (values >= 0) & (values <= most))
+            if not fits.all():
+                limits = "from 0 to 1" if most == 1 else "of at least 0"
+                raise _contradiction(name, f"{limits}, and NaN from the epoch of divergence on")
+    some = finished > 0
+    for phase in ("free", "nudged"):
+        name, S = f"S_{phase}", run[f"S_{phase}"].values
+        clamped, free = S[some, :, :N_X], S[some, :, N_X:]
+        clipped = problem.model.activation != "hard_sigmoid" or ((free >= 0) & (free <= 1)).all()
+        if not ((clamped == problem.X).all() and np.isfinite(free).all() and clipped):
+            raise _contradiction(name, "states of the dynamics, with the inputs of the task")
+        if not np.isnan(S[~some]).all():
+            raise _contradiction(name, "NaN where the network diverged in epoch 0")
+        last = run[f"mse_{phase}"].values[some, finished[some] - 1]
+        mse = mean_squared_error(free[..., -problem.layout.N_Y :], problem.Y)
+        if not np.allclose(last, mse, rtol=1e-5, atol=1e-6):  # of float32 at least
+            raise _contradiction(f"mse_{phase}", f"in the last epoch that of {name}")
+    W, b = run["W"].values[:, None], run["b"].values[:, None]
+    counts = run["n_connections"].values
+    if "W_epochs" in run:
+        snapshots = run["W_epochs"].values, run["b_epochs"].values
+        for name, all_of, last in zip(RECORDS["weights"], snapshots, (W, b), strict=True):
+            if not (np.array_equal(all_of[:, -1:], last) and np.isfinite(all_of).all()):
+                raise _contradiction(name, f"finite, and end with {name[0]}")
+        W, b = snapshots
+        if W[..., ~problem.mask].any():
+            raise _contradiction("W_epochs", "0 where the topology has no synapse")
+        W = W[:, 1:]
+    if b.any() and not problem.model.learned_bias:
+        raise _contradiction("b", "0, because this model learns no biases")
+    found = np.count_nonzero(W, axis=(2, 3))
+    possible = ((counts >= 0) & (counts <= problem.mask.sum())).all()
+    if not (possible and np.array_equal(counts[:, -found.shape[1] :], found)):
+        raise _contradiction("n_connections", "the numbers of synapses of its weights")
+
+
+def _contradiction(name: str, rule: str) -> ValueError:
+    return ValueError(f"this run contradicts itself: {name} must be {rule}")
 
 
 def concat(runs: Iterable[xr.Dataset]) -> xr.Dataset:
@@ -451,7 +507,7 @@ def save(run: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     ...     deep_nb.load(path).identical(run)
     True
     """
-    problem_of(run)
+    _check_numbers(run, problem_of(run))
     target = check_target(path)
     with replacing(target) as partial:
         try:
@@ -495,7 +551,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         If the file does not exist or cannot be read.
     ValueError
         If the file is not a run, does not fit into the free memory, was saved by deep_nb 0.1, its
-        sizes and settings disagree, or `path` is not a path.
+        sizes, settings and numbers contradict each other, or `path` is not a path.
 
     See Also
     --------
@@ -516,5 +572,5 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         run = read_netcdf(source)
     except Exception as error:  # xarray trusts what it reads, so any kind of error can occur
         raise ValueError(f"{source} is not a readable netCDF file: {error}") from None
-    problem_of(run)
+    _check_numbers(run, problem_of(run))
     return run

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from deep_nb._validation import check_same_rows, finite_array, in_order, one_of, text
+from deep_nb._validation import check_same_labels, finite_array, in_order, one_of, text
 
 #: Maximum number of classes of a one-hot task.
 MAX_CLASSES = 10_000
@@ -55,7 +55,7 @@ class Task:
 
     def __post_init__(self) -> None:
         text(self.name, "a task's name")
-        check_same_rows(self.X, self.Y, "X and Y", "sample")
+        check_same_labels(self.X, self.Y, "X and Y", name="sample")
         X = in_order(self.X, "X", sample=None, input="x")
         Y = in_order(self.Y, "Y", sample=None, target="y")
         object.__setattr__(self, "X", finite_array(X, "X (M, n_inputs)", 2))

@@ -1,5 +1,7 @@
 """Labelled data is taken by its labels, or refused; never by position against its labels."""
 
+import time
+
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -8,6 +10,8 @@ import xarray as xr
 
 import deep_nb
 from deep_nb import analysis, plotting
+from deep_nb._validation import in_order
+from deep_nb.randomness import check_seeds
 
 from .conftest import SHORT
 
@@ -188,6 +192,55 @@ def test_matrices_with_contradicting_labels_are_refused(short_run):
         analysis.spectrum(W - np.eye(3))
 
 
+@pytest.fixture(scope="module")
+def certified():
+    """Jacobians of three networks with six neurons, and their certificates."""
+    leaky = deep_nb.DEEP.replace(name="leaky", leak=5.0)
+    run = deep_nb.train(leaky, "or", seeds=[3, 1, 2], hyper=SHORT)
+    coords = {"seed": [3, 1, 2], "post": list("abcdef"), "pre": list("abcdef")}
+    J = xr.DataArray(analysis.jacobian(run), coords=coords)
+    return J, J[..., 0].drop_vars("pre").copy(data=analysis.diagonal_certificate(J.values))
+
+
+def test_a_certificate_has_the_labels_of_its_jacobian(certified):
+    J, D = certified
+    rate = analysis.contraction_rate(J.values, 0.1, D.values)
+    for given, weights in (
+        (J, D),
+        (J, D.to_pandas()),
+        (J.values, D[::-1].copy(data=D.values)),
+        (J, D.values),
+        (J.drop_vars("seed"), D),
+    ):
+        assert (analysis.contraction_rate(given, 0.1, weights) == rate).all()
+    one = J[0].to_pandas(), D[0].to_pandas()
+    assert analysis.contraction_rate(one[0], 0.1, one[1]) == rate[0]
+    for given, weights, message in (
+        (one[0], one[1].iloc[[5, 0, 1, 2, 3, 4]], "J and D have different row labels"),
+        (one[0].iloc[::-1, ::-1], one[1], "J and D have different row labels"),
+        (one[0], one[1].reset_index(drop=True), "J and D have different row labels"),
+        (J, D[::-1], "J and D have different matrix labels"),
+        (J, D.to_pandas().iloc[::-1], "J and D have different matrix labels"),
+        (J, D[:, ::-1], "J and D have different row labels"),
+        (J[:, 3:, 3:].values, D[:, 3:].T, "D must have the axis post last"),
+        (J, D[0], r"D must have shape \(3, 6\)"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            analysis.contraction_rate(given, 0.1, weights)
+
+
+def test_a_weight_of_the_lyapunov_equation_has_the_labels_of_its_jacobian(certified):
+    J, _ = certified
+    Q = pd.DataFrame(np.diag(np.arange(1.0, 7)), index=J["post"], columns=J["pre"])
+    P = analysis.lyapunov_matrix(J.values, Q.to_numpy())
+    for given, weights in ((J, Q), (J.values, Q), (J, Q.to_numpy())):
+        assert (analysis.lyapunov_matrix(given, weights) == P).all()
+    with pytest.raises(ValueError, match=r"^J and Q have different column labels"):
+        analysis.lyapunov_matrix(J, Q.iloc[::-1, ::-1])
+    with pytest.raises(ValueError, match=r"^J and Q have different column labels"):
+        analysis.lyapunov_matrix(J[0].to_pandas(), Q.iloc[[1, 0, 2, 3, 4, 5], [1, 0, 2, 3, 4, 5]])
+
+
 def test_a_trajectory_is_taken_only_in_its_order():
     leaky = deep_nb.DEEP.replace(name="leaky", leak=5.0)
     run = deep_nb.train(leaky, "xor", seeds=range(2), hyper=SHORT)
@@ -262,3 +315,20 @@ def test_the_matrices_of_an_energy_are_taken_by_their_labels(short_run, rng):
         xr.testing.assert_identical(analysis.energy(path, run, other), V)
     with pytest.raises(ValueError, match="P has the seed labels"):
         analysis.energy(path, run, P.assign_coords(seed=[4, 5, 6]))
+    others = run.assign_coords(seed=[6, 7, 8])
+    with pytest.raises(
+        ValueError, match=r"P has the seed labels \[2, 1, 0\], expected \[6, 7, 8\]"
+    ):
+        analysis.energy(path.assign_coords(seed=[6, 7, 8]), others, P.assign_coords(seed=[2, 1, 0]))
+
+
+def test_many_labels_are_ordered_and_compared_at_once():
+    """Not in quadratic time, which would take half a minute."""
+    n = 40_000
+    table = pd.DataFrame(np.arange(2 * n).reshape(2, n), columns=range(n))
+    start = time.perf_counter()
+    ordered = in_order(table.iloc[:, ::-1], "X", sample=None, input="x")
+    with pytest.raises(ValueError, match=f"seeds must be distinct, got {n - 1} more than once"):
+        check_seeds([*range(n), n - 1])
+    assert time.perf_counter() - start < 5
+    assert (ordered == table.to_numpy()).all()

@@ -1,6 +1,7 @@
 """The machine code on the disk: used only if whole, and compiled from the present sources."""
 
 import itertools
+import os
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -51,6 +52,28 @@ def test_damaged_files_are_compiled_anew(folder, suffix, damage, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("deep_nb: compiling double anew: its machine code on the disk is d")
     assert len([*folder.rglob("*.nb?")]) == 2
+    assert loaded_from_disk()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "sparse"])
+def test_nothing_waits_for_a_pipe_in_place_of_machine_code(folder, suffix, kind, capsys):
+    loaded_from_disk()
+    (path,) = folder.rglob(f"*{suffix}")
+    if kind == "sparse":
+        os.truncate(path, 10**9)
+    else:
+        path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind != "sparse":
+        path.symlink_to("/dev/zero" if kind == "device" else path.parent)
+    assert not loaded_from_disk()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("deep_nb: compiling double anew: its machine code on the disk is d")
+    why = "is too large: it may have" if kind == "sparse" else "is not a regular file)"
+    assert f"{path.name} {why}" in line
     assert loaded_from_disk()
     assert capsys.readouterr().err == ""
 

@@ -44,6 +44,7 @@ def given(path, **parameters):
         ("%matplotlib inline\nimport math\n'''Parameters.'''\nn = 3", {"n": 3}),
         ("n = 1\nn = 2", {"n": 2}),
         ("d = {}\nd['n'] = 1\nn = 3", {"d": {}, "n": 3}),
+        ("n = 3\nm = f('n')\n%cd nn\n!ls nn", {"n": 3, "m": "f('n')"}),
         ("µ = 1\nn = True", {"μ": 1, "n": True}),
     ],
 )
@@ -68,6 +69,15 @@ def test_a_parameters_cell_is_read_as_python(path, source, defaults):
         ("n: int", "line 1, 'n: int'"),
         ("n = 1\ndel n", "line 2, 'del n'"),
         ("n = 1\nn += 1\nprint(n)", r"line 2, 'n \+= 1', does more"),
+        ("n = 5\n%time m = 2*n", "line 2, .*'time', 'm = 2\\*n'"),
+        ("n = 5\nm = %timeit -o n", "line 2, .m = get_ipython.*'timeit', '-o n'"),
+        ("%time n = 5", "line 1, .*'time', 'n = 5'"),
+        ("n = 5\n!echo $n", r"line 2, .*system\('echo \$n'\)"),
+        ("n = 5\nm = !echo {n+1}", r"line 2, .*getoutput\('echo \{n\+1\}'\)"),
+        ("n = 5\nif m:\n    %env M=$n", "line 2, 'if m:'"),
+        ("n = 5\nm = eval('2*n')", "line 2, .*eval"),
+        ("n = 5\nexec(f'{x} = n')", "line 2, .*exec"),
+        ("n = 5\nm = 2 * globals()['n']", "line 2, .*globals"),
     ],
 )
 def test_a_parameter_that_cannot_be_overridden_is_refused(path, source, line):
@@ -79,6 +89,14 @@ def test_a_parameter_that_cannot_be_overridden_is_refused(path, source, line):
     )
     assert "\n" not in str(caught.value)
     assert given(path).parameters == {}  # as long as the experiment does not give it
+
+
+@pytest.mark.parametrize("magic", ["%%capture", "\n%%time -x", "%%bash"])
+def test_a_parameters_cell_for_another_reader_is_refused(path, magic):
+    write_notebook(path, "1", f"{magic}\nn = 5\noutput = ''")
+    first = magic.split()[0]
+    with pytest.raises(ValueError, match=f"{path.name} begins with '{first}', which hides what"):
+        given(path, n=7)
 
 
 def test_the_folders_that_the_batch_gives_must_be_overridable_too(path):

@@ -70,6 +70,26 @@ def test_yaml_is_read_as_before():
     assert read_yaml("a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}")["d"] == {"b": 3, "c": 2}
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("maybe", "bool"),
+        ("''", "int"),
+        ("0b", "int"),
+        ("1:x", "int"),
+        ("''", "float"),
+        ("x", "timestamp"),
+        ("2001-99-99", "timestamp"),
+    ],
+)
+def test_values_of_another_type_than_their_tag_are_refused_with_their_line(text, kind):
+    with pytest.raises(ValueError, match=f"^line 2: '?{text}'? is not a valid {kind}$"):
+        read_yaml(f"a:\n- {{b: !!{kind} {text}}}")
+    with pytest.raises(ValueError, match=r"^line 1: '2001-02-30' is not a valid timestamp$"):
+        read_yaml("2001-02-30: 1")
+    assert read_yaml("[!!bool yes, !!int '12', !!float 1]") == [True, 12, 1.0]
+
+
 @pytest.mark.parametrize("text", ["a,b,c\n1,2,3\n", "a\n1,2,3\n"])
 def test_a_table_may_have_exactly_the_most_columns(tmp_path, monkeypatch, text):
     (tmp_path / "a.csv").write_text(text)

@@ -71,6 +71,105 @@ def test_runs_that_contradict_themselves_are_refused_everywhere(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture(scope="module")
+def mixed():
+    """Networks that diverge in epoch 0, in epoch 1 and never."""
+    hyper = {**SHORT, "dt_W": 1.0}
+    run = deep_nb.train("EP_asym", "xor", seeds=range(3), hyper=hyper, record=("weights",))
+    first = deep_nb.train("EP_asym", "xor", seeds=range(3), hyper={**hyper, "n_epochs": 1})
+    for k, epoch in enumerate([0, 1]):
+        run["diverged"][k], run["diverged_epoch"][k] = True, epoch
+        for name, variable in run.items():
+            if variable.dims == ("seed", "epoch") and variable.dtype.kind == "f":
+                variable[k, epoch:] = np.nan
+            elif name.startswith("steps"):
+                variable[k, epoch:] = 0
+    for name in ("S_free", "S_nudged"):
+        run[name][0], run[name][1] = np.nan, first[name][1]
+    return run
+
+
+def put(name, value, *place):
+    """Change one number of a run."""
+
+    def change(run):
+        run = run.copy(deep=True)
+        run[name][place] = value(run[name][place]) if callable(value) else value
+        return run
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("diverged_epoch", 4, 1), "diverged_epoch must be an epoch where diverged is true"),
+        (put("diverged_epoch", -2, 2), "diverged_epoch must be an epoch"),
+        (put("diverged_epoch", 3, 2), "diverged_epoch must be an epoch"),
+        (put("diverged", False, 1), "diverged_epoch must be an epoch"),
+        (put("mse_free", -1e-9, 2, 1), "mse_free must be of at least 0, and NaN from the epoch of"),
+        (put("mse_nudged", np.nan, 2, 3), "mse_nudged must be of at least 0"),
+        (put("residual_free", 0.0, 0, 0), "residual_free must be of at least 0"),
+        (put("dW_norm", np.nan, 1, 0), "dW_norm must be"),
+        (put("db_norm", 3.0, 1, 1), "db_norm must be"),
+        (put("class_error_free", 1.25, 2, 0), "class_error_free must be from 0 to 1, and NaN"),
+        (put("steps_free", -3, 2, 0), "took -3 steps in a free phase, but its settings give 40"),
+        (put("steps_nudged", 31, 2, 0), "took 31 steps in a nudged phase"),
+        (put("S_free", np.nan, 2), "S_free must be states of the dynamics"),
+        (put("S_nudged", np.nan, 1, 0, 7), "S_nudged must be states of the dynamics"),
+        (put("S_free", 0.5, 2, 1, 0), "S_free must be states of the dynamics, with the inputs"),
+        (put("S_free", 1.01, 2, 1, 4), "S_free must be states"),
+        (put("S_nudged", 0.5, 0), "S_nudged must be NaN where the network diverged in epoch 0"),
+        (
+            put("S_nudged", lambda s: 1 - s, 1, 1, -1),
+            "mse_nudged must be in the last epoch that of",
+        ),
+        (put("mse_free", lambda mse: mse + 0.01, 2, -1), "mse_free must be in the last epoch that"),
+        (put("W", lambda W: W + 0.1, 2, 0, 3), "W_epochs must be finite, and end with W"),
+        (put("W_epochs", 1.0, 2, 0, 3, 3), "W_epochs must be 0 where the topology has no synapse"),
+        (put("W_epochs", np.nan, 0, 2, 0, 4), "W_epochs must be finite"),
+        (put("b_epochs", 0.5, 2, 4, 3), "b_epochs must be finite, and end with b"),
+        (put("b_epochs", np.inf, 2, 1, 3), "b_epochs must be finite"),
+        (put("n_connections", 10**9, 1, 0), "n_connections must be the numbers of synapses of"),
+        (put("n_connections", -1, 2, 3), "n_connections must be the numbers"),
+        (put("n_connections", lambda n: n - 1, 2, 1), "n_connections must be the numbers"),
+    ],
+)
+def test_numbers_that_contradict_each_other_are_refused(change, message, mixed, tmp_path):
+    deep_nb.settings(mixed)
+    changed = change(mixed)
+    changed.to_netcdf(tmp_path / "changed.nc", engine="netcdf4")
+    for use in (
+        lambda: deep_nb.settings(changed),
+        lambda: deep_nb.save(changed, tmp_path / "run.nc"),
+        lambda: deep_nb.load(tmp_path / "changed.nc"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+    assert [path.name for path in tmp_path.iterdir()] == ["changed.nc"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("b", 1.0, 1, 3), "b must be 0, because this model learns no biases"),
+        (put("n_connections", 43, 1, 0), "n_connections must be the numbers of synapses"),
+        (put("n_connections", 41, 1, 3), "n_connections must be the numbers of synapses"),
+        (put("W", 0.0, 2, 0, 3), "n_connections must be the numbers of synapses"),
+    ],
+)
+def test_numbers_are_compared_without_records_too(change, message):
+    run = deep_nb.train("DEEP", "id", seeds=range(3), hyper=SHORT)
+    with pytest.raises(ValueError, match=f"^this run contradicts itself: {message}"):
+        deep_nb.settings(change(run))
+
+
+def test_networks_that_diverge_are_a_run(diverged_run, tmp_path):
+    xr.testing.assert_identical(
+        deep_nb.load(deep_nb.save(diverged_run, tmp_path / "run.nc")), diverged_run
+    )
+
+
 def test_some_networks_in_another_order_are_a_run():
     run = deep_nb.train("DEEP", "xor", seeds=[4, 9, 2], hyper=SHORT)
     chosen = run.isel(seed=[2, 0])

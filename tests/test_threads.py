@@ -1,20 +1,24 @@
 """Calls from several threads at a time: each gets its result, and the process stays as it was."""
 
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import deep_nb
 from deep_nb import plotting
 from deep_nb.dynamics import Phase
 from deep_nb.engines import blas
-from deep_nb.plotting.style import STYLE, styled
+from deep_nb.plotting.style import STYLE, new_axes
 
 from .test_engines import problem
 
@@ -116,18 +120,105 @@ def test_a_thread_may_have_its_own_number(monkeypatch):
     assert [*seen, library.num_threads] == [1, 4, 1, 4]
 
 
-def test_figures_have_their_style_and_leave_it(short_run):
+def drawn(run):
+    """A figure of each kind: on axes of the caller, on new ones, of several panels."""
+    grid = pd.DataFrame(
+        {"model": "DEEP", "task": "xor", "N_H": 2, "beta": 1.0, "dt_W_factor": [1.0, 2.0],
+         "n_epochs": 9, "learned": [True, False]}
+    )  # fmt: skip
+    yield plotting.plot_mse(run, Figure().subplots()).figure
+    yield plotting.plot_mse(run).figure
+    yield plotting.plot_robustness(grid, "DEEP", (2, 1.0, 9))
+
+
+def saved(figures, folder):
+    folder.mkdir(exist_ok=True)
+    files = [plotting.save_figure(figure, folder, f"{i}", "c") for i, figure in enumerate(figures)]
+    return [file.read_bytes() for pair in files for file in pair]
+
+
+def test_a_figure_that_is_being_saved_leaves_those_of_others(short_run, tmp_path, monkeypatch):
+    expected = saved(drawn(short_run), tmp_path / "alone")
     before = dict(mpl.rcParams)
-    drawn = []
-    second = threading.Thread(target=lambda: drawn.append(plotting.plot_mse(short_run)))
-    with styled():
+    saving, may_end = threading.Event(), threading.Event()
+    savefig = Figure.savefig
+
+    def wait(*arguments, **options):
+        saving.set()
+        assert may_end.wait(10)
+        savefig(*arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", wait)
+    arguments = plotting.plot_mse(short_run).figure, tmp_path, "other", "c"
+    thread = threading.Thread(target=plotting.save_figure, args=arguments)
+    thread.start()
+    try:
+        assert saving.wait(10)
+        changed = {name for name, value in before.items() if mpl.rcParams[name] != value}
+        assert changed == {"svg.hashsalt", "svg.fonttype"}
+        ax = plotting.plot_mse(short_run, Figure().subplots())
+        assert ax.get_legend().get_frame_on()
+        assert ax.get_legend().get_texts()[0].get_fontsize() == mpl.rcParams["font.size"]
+        second = threading.Thread(target=plotting.save_figure, args=(ax.figure, *arguments[1:]))
+        saving.clear()
         second.start()
-        second.join(0.2)
-        assert second.is_alive()
-        assert mpl.rcParams["font.size"] == STYLE["font.size"] != before["font.size"]
+        assert not saving.wait(0.1)
+        mpl.rcParams["lines.linewidth"] = 7.5  # by another thread, which keeps it
+    finally:
+        may_end.set()
+        thread.join()
     second.join()
+    kept, mpl.rcParams["lines.linewidth"] = (
+        mpl.rcParams["lines.linewidth"],
+        before["lines.linewidth"],
+    )
+    assert kept == 7.5
     assert dict(mpl.rcParams) == before
-    assert drawn[0].figure.get_size_inches().tolist() == list(STYLE["figure.figsize"])
+    monkeypatch.undo()
+    assert saved(drawn(short_run), tmp_path / "after") == expected
+
+
+def test_plots_change_no_setting_of_the_process(short_run, monkeypatch):
+    changed, change = set(), mpl.RcParams.__setitem__
+
+    def noted(settings, name, value):
+        changed.add(name)
+        change(settings, name, value)
+
+    plt.figure()  # pyplot may choose its backend first
+    monkeypatch.setattr(mpl.RcParams, "__setitem__", noted)
+    own, new, panels = drawn(short_run)
+    assert changed == set()
+    assert new.get_size_inches().tolist() == list(STYLE["figure.figsize"])
+    (bar,) = panels.axes[-1:]
+    for ax in (new.axes[0], bar):
+        assert {text.get_fontsize() for text in (ax.yaxis.label, *ax.get_yticklabels())} == {9}
+    assert own.axes[0].yaxis.label.get_fontsize() == mpl.rcParams["font.size"] == 10
+
+
+def test_two_threads_draw_and_save_what_one_does(short_run, tmp_path):
+    expected = saved(drawn(short_run), tmp_path / "alone")
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda name: saved(drawn(short_run), tmp_path / name), "ab")
+        assert [*results] == [expected] * 2
+
+
+def test_pyplot_makes_one_figure_at_a_time(monkeypatch):
+    """It would give the same number, and so the same figure, to both threads."""
+    inside, most, subplots = [], [], plt.subplots
+
+    def slow(*arguments, **options):
+        inside.append(None)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        return subplots(*arguments, **options)
+
+    monkeypatch.setattr(plt, "subplots", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: new_axes()[0], range(2))
+    assert first is not second
+    assert most == [1, 1]
 
 
 @pytest.mark.parametrize("engine", ["reference", "blas", "numba"])

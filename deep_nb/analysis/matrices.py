@@ -19,7 +19,16 @@ import scipy.linalg
 from jaxtyping import Bool, Complex, Float, Int
 from numpy.typing import ArrayLike
 
-from deep_nb._validation import LARGEST, check_square, flag, number, real_array, short
+from deep_nb._validation import (
+    LARGEST,
+    check_last_axes,
+    check_same_labels,
+    check_square,
+    flag,
+    number,
+    real_array,
+    short,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +188,8 @@ def lyapunov_matrix(J: ArrayLike, Q: ArrayLike | None = None) -> Float[np.ndarra
     Raises
     ------
     ValueError
-        If J does not consist of finite square matrices, or Q is not symmetric positive definite.
+        If J does not consist of finite square matrices, Q is not symmetric positive definite, or
+        they have different labels.
 
     See Also
     --------
@@ -193,9 +203,10 @@ def lyapunov_matrix(J: ArrayLike, Q: ArrayLike | None = None) -> Float[np.ndarra
     array([[0.5 , 0.  ],
            [0.  , 0.25]])
     """
-    J = _square_matrices(J, "J")
+    given, J = (J, Q), _square_matrices(J, "J")
     n = J.shape[-1]
     Q = np.eye(n) if Q is None else _square_matrices(Q, "Q")
+    check_same_labels(*given, "J and Q", "column", axis=-1)
     if Q.shape != (n, n) or not np.array_equal(Q, Q.T) or np.linalg.eigvalsh(Q).min() <= 0:
         raise ValueError(f"Q must be symmetric positive definite of shape {(n, n)}")
     P = np.full_like(J, np.nan)
@@ -312,7 +323,8 @@ def contraction_rate(
     Raises
     ------
     ValueError
-        If J does not consist of finite square matrices, `dt` is out of range, or D does not fit J.
+        If J does not consist of finite square matrices, `dt` is out of range, or D does not fit J
+        and its labels.
 
     See Also
     --------
@@ -326,9 +338,9 @@ def contraction_rate(
     >>> round(float(rho), 4)
     0.954
     """
-    J = _square_matrices(J, "J")
+    given, J = J, _square_matrices(J, "J")
     dt = number(dt, "dt", high=LARGEST, above=0)
-    D = diagonal_certificate(J) if D is None else _diagonal_weights(D, J.shape[:-1])
+    D = diagonal_certificate(J) if D is None else _diagonal_weights(D, given, J.shape[:-1])
     root = np.sqrt(D)
     step = root[..., :, None] * (np.eye(J.shape[-1]) + dt * J) / root[..., None, :]
     known = np.isfinite(D).all(axis=-1)
@@ -336,10 +348,17 @@ def contraction_rate(
     return np.where(known, norm, np.nan)
 
 
-def _diagonal_weights(D: ArrayLike, shape: tuple[int, ...]) -> Float[np.ndarray, "*stack n"]:
+def _diagonal_weights(
+    D: ArrayLike, J: ArrayLike, shape: tuple[int, ...]
+) -> Float[np.ndarray, "*stack n"]:
+    """Return D as an array of that shape; where D and J have labels, they must be the same."""
+    check_last_axes(D, "D", "post")
     array = np.array(real_array(D, "D"), dtype=float)
     if array.shape != shape:
         raise ValueError(f"D must have shape {shape}, got {array.shape}")
+    for axis in range(len(shape)):
+        kind = "row" if axis == len(shape) - 1 else "matrix"
+        check_same_labels(J, D, "J and D", kind, axis)
     if not (np.isnan(array) | ((array > 0) & (array <= LARGEST))).all():
         raise ValueError(f"D must be positive, at most {LARGEST:g}, got {short(D)}")
     return array

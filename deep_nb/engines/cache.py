@@ -5,6 +5,7 @@ Numba looks only at the file of the kernel itself, and trusts what it finds.
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,7 @@ import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from deep_nb._printing import notice
+from deep_nb._reading import read_bytes
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -66,8 +68,13 @@ class _Sealed(IndexDataCacheFile):
         data = super()._dump(obj)
         return data + self._seal(data)
 
+    def _load_index(self) -> Any:
+        if os.path.lexists(self._index_path):
+            read_bytes(Path(self._index_path))  # refuses what Numba would read without an end
+        return super()._load_index()
+
     def _load_data(self, name: str) -> Any:
-        content = Path(self._data_path(name)).read_bytes()
+        content = read_bytes(Path(self._data_path(name)))
         size = hashlib.sha256().digest_size
         if content[-size:] != self._seal(content[:-size]):
             raise ValueError(f"{name} is incomplete or changed")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,7 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from deep_nb._validation import (
-    check_same_rows,
+    check_same_labels,
     finite_array,
     integer,
     items,
@@ -26,7 +25,7 @@ from deep_nb._validation import (
 )
 from deep_nb.analysis.statistics import MAX_TOTAL, epochs_array, wilson
 from deep_nb.models import MAX_COUNT
-from deep_nb.plotting.style import VERMILION, check_axes, styled
+from deep_nb.plotting.style import FONT_SIZE, VERMILION, check_axes, new_axes, set_font_size
 
 
 def plot_shares(
@@ -70,7 +69,7 @@ def plot_shares(
     array([0.  , 0.22])
     """
     _check_curve(ax, colour, line, label)
-    check_same_rows(x, successes, "x and successes")
+    check_same_labels(x, successes, "x and successes")
     places = finite_array(x, "x", 1)
     total = integer(total, "total", 1, MAX_TOTAL)
     counts = finite_array(successes, "successes", 1)
@@ -197,21 +196,21 @@ def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float,
     tasks = list(dict.fromkeys(of["task"]))
     pairs = of[["n_epochs", "N_H"]].drop_duplicates().sort_values(["n_epochs", "N_H"]).to_numpy()
     size = (1.25 * len(pairs) + 1.2, 1.15 * len(tasks) + 0.8)
-    with styled():
-        figure, axes = plt.subplots(len(tasks), len(pairs), figsize=size, squeeze=False)
-        for (row, column), ax in np.ndenumerate(axes):
-            task, (n_epochs, N_H) = tasks[row], pairs[column]
-            chosen = (of["task"] == task) & (of["n_epochs"] == n_epochs) & (of["N_H"] == N_H)
-            share = of[chosen].pivot_table("learned", "beta", "dt_W_factor", "mean")
-            here = (N_H, n_epochs) == (setting[0], setting[2])
-            image = _heat_map(ax, share, setting[1] if here else None)
-            if row == 0:
-                ax.set_title(f"{n_epochs} epochs\nN_H = {N_H}", fontsize=7)
-            ax.set_ylabel("" if column else f"{task.upper()}\nβ", fontsize=7, parse_math=False)
-            ax.set_xlabel("" if row < len(tasks) - 1 else "dt_W / published", fontsize=6)
-        figure.colorbar(image, ax=axes, label="share of networks that learned", shrink=0.6)
-        title = f"{model}: per cent of networks that learn (framed: published setting)"
-        figure.suptitle(title, parse_math=False)
+    figure, axes = new_axes(len(tasks), len(pairs), size)
+    for (row, column), ax in np.ndenumerate(axes):
+        task, (n_epochs, N_H) = tasks[row], pairs[column]
+        chosen = (of["task"] == task) & (of["n_epochs"] == n_epochs) & (of["N_H"] == N_H)
+        share = of[chosen].pivot_table("learned", "beta", "dt_W_factor", "mean")
+        here = (N_H, n_epochs) == (setting[0], setting[2])
+        image = _heat_map(ax, share, setting[1] if here else None)
+        if row == 0:
+            ax.set_title(f"{n_epochs} epochs\nN_H = {N_H}", fontsize=7)
+        ax.set_ylabel("" if column else f"{task.upper()}\nβ", fontsize=7, parse_math=False)
+        ax.set_xlabel("" if row < len(tasks) - 1 else "dt_W / published", fontsize=6)
+    bar = figure.colorbar(image, ax=axes, label="share of networks that learned", shrink=0.6)
+    set_font_size(bar.ax)
+    title = f"{model}: per cent of networks that learn (framed: published setting)"
+    figure.suptitle(title, fontsize=1.2 * FONT_SIZE, parse_math=False)
     return figure
 
 

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from jaxtyping import Real
+from jaxtyping import Real, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -29,6 +29,8 @@ PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}
 #: Minimum of a band's ends, because a log axis cannot show 0; squared rounding errors are larger.
 TINY = 1e-40
 
+FONT_SIZE = 9
+
 #: The style of every figure, for ``matplotlib.rc_context`` or ``plt.style.use``.
 STYLE: dict[Any, Any] = {
     "figure.figsize": (4.8, 3.4),
@@ -40,7 +42,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": "small",
     "lines.linewidth": 1.5,
-    "font.size": 9,
+    "font.size": FONT_SIZE,
     "svg.hashsalt": "deep_nb",
     "svg.fonttype": "none",
 }
@@ -48,14 +50,58 @@ STYLE: dict[Any, Any] = {
 #: A character that XML cannot hold, such as most control characters.
 _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-_style_lock = threading.RLock()
+#: The settings that Matplotlib reads while it writes SVG.
+_SVG: dict[Any, Any] = {name: STYLE[name] for name in ("svg.hashsalt", "svg.fonttype")}
+
+#: For pyplot's list of figures, and for what Matplotlib shares between figures as it writes them.
+_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def styled() -> Iterator[None]:
-    """Draw in the style of every figure, one thread at a time: it is set for the whole process."""
-    with _style_lock, mpl.rc_context(STYLE):
-        yield
+def _svg_settings() -> Iterator[None]:
+    """Write SVG in the style of every figure, one thread at a time.
+
+    Settings of Matplotlib are those of the whole process. These two change no figure of others.
+    """
+    with _lock:
+        before = {name: mpl.rcParams[name] for name in _SVG}
+        mpl.rcParams.update(_SVG)
+        try:
+            yield
+        finally:
+            mpl.rcParams.update(before)
+
+
+def new_axes(
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = STYLE["figure.figsize"]
+) -> tuple[Figure, Shaped[np.ndarray, "rows columns"]]:
+    """Return a figure with axes in the style of every figure, which other threads do not see."""
+    with _lock:
+        figure, axes = plt.subplots(
+            rows,
+            columns,
+            figsize=size,
+            dpi=STYLE["figure.dpi"],
+            layout="constrained",
+            squeeze=False,
+        )
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+        set_font_size(ax)
+    return figure, axes
+
+
+def set_font_size(ax: Axes) -> None:
+    """Give title, labels and ticks of axes the font size of every figure."""
+    for part in (
+        ax.title,
+        ax.xaxis.label,
+        ax.yaxis.label,
+        ax.xaxis.offsetText,
+        ax.yaxis.offsetText,
+    ):
+        part.set_fontsize(FONT_SIZE)
+    ax.tick_params(labelsize=FONT_SIZE)
 
 
 def save_figure(
@@ -118,7 +164,7 @@ def save_figure(
             "dpi": 150,
         },
     }
-    with styled():
+    with _svg_settings():
         for file, options in files.items():
             with replacing(file) as partial:
                 figure.savefig(partial, format=file.suffix[1:], **options)
@@ -169,10 +215,7 @@ def network_axes(
 
 def _axes(ax: Axes | None) -> Axes:
     """Return the axes, or new ones for None."""
-    if ax is not None:
-        return check_axes(ax)
-    with styled():
-        return plt.subplots()[1]
+    return check_axes(new_axes()[1][0, 0] if ax is None else ax)
 
 
 def check_axes(ax: Any) -> Axes:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,11 @@ from deep_nb._validation import short
 #: The only version of the notebook format that is read; Jupyter has written it since 2015.
 FORMAT = 4
 
-#: Turns IPython's ``%magic`` lines into Python.
+#: Functions that reach names through strings. IPython's lines, as ``%time`` and ``!ls``, call the
+#: first.
+_BY_STRING = {"get_ipython", "eval", "exec", "globals", "locals", "vars"}
+
+#: Turns IPython's lines into Python.
 _TO_PYTHON = TransformerManager()  # type: ignore[no-untyped-call]
 
 
@@ -62,8 +67,9 @@ class Declared:
     defaults : dict
         Default value by parameter; the source text where it is not a literal of JSON's types.
     uses : dict
-        First line by name that does more with the name than ``name = value``. The batch sets
-        parameters after this cell, so that this line would keep the default.
+        First line by name that does more with the name than ``name = value``, or may do so through
+        a string. The batch sets parameters after this cell, so that this line would keep the
+        default.
     """
 
     defaults: dict[str, Any]
@@ -91,9 +97,16 @@ def declared_parameters(path: Path) -> Declared:
         )
     try:
         source = _TO_PYTHON.transform_cell(notebook.cells[place].source)
-        return _declared(ast.parse(source), source.splitlines())
+        tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"the parameters cell of {path} is not Python: {error}") from None
+    if source.startswith("get_ipython().run_cell_magic("):
+        first = notebook.cells[place].source.split(maxsplit=1)[0]
+        raise ValueError(
+            f"the parameters cell of {path} begins with {short(first)}, which hides what it "
+            "assigns: remove this line"
+        )
+    return _declared(tree, source.splitlines())
 
 
 def _check_language(notebook: nbformat.NotebookNode, path: Path) -> None:
@@ -131,10 +144,20 @@ def _declared(tree: ast.Module, lines: list[str]) -> Declared:
             else:  # such as d["n"] or *n
                 rest.append(part)
         line = f"line {statement.lineno}, {short(lines[statement.lineno - 1].strip())}"
-        for node in (node for part in rest for node in ast.walk(part)):
-            if isinstance(node, ast.Name):
-                uses.setdefault(node.id, line)
+        for name in _names(rest):
+            uses.setdefault(name, line)
     return Declared(defaults, uses)
+
+
+def _names(parts: list[ast.AST]) -> set[str]:
+    """Return the names that code uses, and all words in its strings if they may be names."""
+    nodes = [node for part in parts for node in ast.walk(part)]
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    if names & _BY_STRING:
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names.update(re.findall(r"\w+", node.value))
+    return names
 
 
 def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
