@@ -3,11 +3,14 @@
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from deep_nb._printing import notice
 
 
 def contents(folder: Path) -> list[Path]:
@@ -40,8 +43,27 @@ def _partial(target: Path) -> Path:
 def remove_partials(folder: Path) -> None:
     """Remove what interrupted processes have left of `replacing` in a folder and its subfolders."""
     for path in folder.rglob(".*.partial"):
-        if re.fullmatch(r"\..+\.[0-9a-f]{32}\.partial", path.name):
+        if is_partial(path):
             path.unlink()
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether a path is one that `replacing` yields."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}\.partial", path.name) is not None
+
+
+def is_regular(path: Path) -> bool:
+    """Return whether a path is a regular file, and not a link to one."""
+    return path.is_file() and not path.is_symlink()
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file, link or folder of others that is in the way: ``x.csv`` to ``x.csv.~1~``."""
+    names = (path.with_name(f"{path.name}.~{i}~") for i in itertools.count(1))
+    free = next(other for other in names if not os.path.lexists(other))
+    path.rename(free)
+    flush(path.parent)
+    notice(f"{path} was in the way and is now {free.name}")
 
 
 def check_writable(target: Path) -> None:

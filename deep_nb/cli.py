@@ -14,12 +14,12 @@ import click
 
 import deep_nb
 from deep_nb import analysis, replication
-from deep_nb._files import check_writable
 from deep_nb._printing import lenient_output
 from deep_nb._start import skip_iri_grammar
 from deep_nb._validation import as_path, did_you_mean, printable, select, short
 from deep_nb.dynamics import EngineName
 from deep_nb.problem import Flags
+from deep_nb.replication.batch import check_places
 from deep_nb.replication.names import CHECKSUMS, PROFILES
 from deep_nb.run import RECORDS, check_target
 
@@ -272,8 +272,7 @@ def replicate(
     jobs = replication.read_jobs(experiments, profile, only or None)
     folder = output or Path("replication") / profile
     if figures:
-        figures.mkdir(parents=True, exist_ok=True)
-        check_writable(figures / CHECKSUMS)
+        check_places([job.name for job in jobs], figures)
     outcomes = {}
     todo = sum(force or replication.state(job, folder / job.name).status != "done" for job in jobs)
     from tqdm import tqdm
@@ -291,12 +290,12 @@ def replicate(
                     line = f"{outcome.status} {outcome.name} in {outcome.seconds:.1f} s"
                     click.echo(f"{line} ({len(outcomes)} of {todo})", err=True)
     failed = [outcome for outcome in outcomes.values() if outcome.error]
-    if figures:
-        good = [job.name for job in jobs if job.name not in {o.name for o in failed}]
-        replication.collect_figures(good, folder, figures)
     _print_outcomes(jobs, folder, outcomes)
     for outcome in failed:
         click.echo(f"\n{outcome.name} failed: {printable(outcome.error.strip())}", err=True)
+    if figures:
+        good = [job.name for job in jobs if job.name not in {o.name for o in failed}]
+        replication.collect_figures(good, folder, figures)
     if failed:
         sys.exit(1)
 

@@ -26,11 +26,11 @@ from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
 import deep_nb
-from deep_nb import _files
+from deep_nb import _files, replication
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import stamp
 from deep_nb.replication import batch, collect_figures, execution, read_jobs, state, verify
-from deep_nb.replication.batch import _store
+from deep_nb.replication.batch import _store, check_places
 from deep_nb.replication.execution import Outcome, _tidy, execute
 from deep_nb.replication.jobs import Job
 from deep_nb.replication.names import CHECKPOINTS, LOCK, PENDING, RECORD, WORKING
@@ -39,7 +39,7 @@ from deep_nb.replication.records import read_record
 from deep_nb.replication.scratch import ANSWER, LOG, REQUEST, scratch_folder
 from deep_nb.replication.verification import read_checksums
 
-from .test_replication import write_notebook
+from .test_replication import run, write_notebook
 
 
 def test_threads_may_stamp_save_and_load_netcdf_files(short_run, tmp_path):
@@ -332,14 +332,179 @@ def test_figures_of_an_unfinished_experiment_are_refused(tmp_path):
         collect_figures(["a"], tmp_path / "out", tmp_path / "figures")
 
 
-def test_old_files_of_a_damaged_record_are_removed_by_their_suffixes(tmp_path, job):
+@pytest.mark.parametrize("damage", ["{", None])
+def test_old_files_of_a_damaged_or_lost_record_are_those_in_the_checksums(tmp_path, job, damage):
     output = tmp_path / "out"
     output.mkdir()
     finish(job, output, OLD)
-    (output / "a" / RECORD).write_text("{")
+    (output / "a" / "mine.csv").write_text("the user's")
+    if damage:
+        (output / "a" / RECORD).write_text(damage)
+    else:
+        (output / "a" / RECORD).unlink()
+    check_places(["a"], output)
     finish(job, output, {"new.svg": ""})
-    assert sorted(found(output / "a")) == ["new.svg", "old.txt", "sub/deep/old.csv"]
-    assert verify(output)[1] == ["a/old.txt: not listed", "a/sub/deep/old.csv: not listed"]
+    assert found(output / "a") == {"new.svg": "", "mine.csv": "the user's"}
+    assert verify(output)[1] == ["a/mine.csv: not listed"]
+
+
+def in_the_way(folder, others):
+    """Put something of others in the place of each kind of entry; return what is to be kept."""
+    for name in ("mse.svg", "a/t.md", "a/b/t.csv", "copy.json"):
+        (others / name).parent.mkdir(parents=True, exist_ok=True)
+        (others / name).write_text("others'")
+    shutil.rmtree(folder / "a")
+    (folder / "a").symlink_to(others / "a")
+    (folder / "same.csv").unlink()
+    (folder / "same.csv" / "deep").mkdir(parents=True)
+    (folder / "same.csv" / "deep" / "x").write_text("mine")
+    (folder / "new.json").write_text("mine")
+    (folder / "new").symlink_to(folder / "gone")
+    (folder / "file").write_text("mine")
+
+
+@pytest.mark.parametrize("record", ["kept", "pipe", "link", "folder", "pending"])
+def test_what_is_in_the_way_and_not_in_the_record_is_renamed(tmp_path, job, record, capsys):
+    output, others = tmp_path / "out", tmp_path / "others"
+    output.mkdir()
+    finish(job, output, {"a/t.md": "1", "a/b/t.csv": "1", "same.csv": "1"})
+    folder = output / "a"
+    in_the_way(folder, others)
+    path = folder / (PENDING if record == "pending" else RECORD)
+    if record != "kept":
+        path.unlink(missing_ok=True)
+        if record == "link":
+            path.symlink_to(others / "copy.json")
+        elif record == "folder":
+            path.mkdir()
+        else:
+            os.mkfifo(path)
+    new = ("a/t.md", "a/b/t.csv", "same.csv", "new.json", "new/x.csv", "file/x.csv")
+    check_places(["a"], output)
+    made = finish(job, output, dict.fromkeys(new, "2"))
+    assert (made.error, state(job, folder).status) == ("", "done")
+    kept = {"same.csv.~1~/deep/x": "mine", "new.json.~1~": "mine", "file.~1~": "mine"}
+    texts = found(folder)
+    assert {name: texts[name] for name in (*new, *kept)} == dict.fromkeys(new, "2") | kept
+    assert (folder / "a.~1~").readlink() == others / "a"
+    assert {p.read_text() for p in others.rglob("*.*")} == {"others'"}
+    aside = [] if record in ("kept", "folder") else [f"{path.name}.~1~"]
+    assert verify(output)[1] == [
+        f"a/{name}: not listed" for name in sorted([*kept, *aside, "a.~1~", "new.~1~"])
+    ]
+    notice = f"deep_nb: {folder / 'new.json'} was in the way and is now new.json.~1~\n"
+    assert notice in capsys.readouterr().err
+    (folder / "x.csv").write_text("mine")
+    (folder / "x.csv.~1~").write_text("mine")
+    finish(job, output, {"x.csv": "3"})
+    assert (folder / "x.csv.~2~").read_text() == "mine"
+
+
+def test_nothing_of_others_is_lost_when_an_interruption_comes_while_it_is_renamed(tmp_path, job):
+    start, output, others = tmp_path / "start", tmp_path / "out", tmp_path / "others"
+    finish(job, start, {"a/t.md": "1", "same.csv": "1"})
+    in_the_way(start / "a", others)
+    new = dict.fromkeys(("a/t.md", "same.csv", "new.json", "new/x.csv", "file/x.csv"), "2")
+
+    def begin():
+        shutil.rmtree(output, ignore_errors=True)
+        shutil.copytree(start, output, symlinks=True)
+        return outcome(output, new)
+
+    made = begin()
+    calls = steps_of(lambda: _store(made, job.fingerprint, output))
+    assert len([call for call in calls if call[0] == "rename"]) == 5
+    for step in range(len(calls)):
+        made = begin()
+        with pytest.raises(PowerCut), power_cut(step, []):
+            _store(made, job.fingerprint, output)
+        finish(job, output, new)
+        texts = found(output / "a")
+        assert sorted(texts.values()) == ["2"] * 5 + ["mine"] * 3
+        assert [p.name for p in (output / "a").iterdir() if p.is_symlink()] != []
+        assert {p.read_text() for p in others.rglob("*.*")} == {"others'"}
+        assert state(job, output / "a").status == "done"
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "loose link", "own file", "sub-folder"])
+@pytest.mark.parametrize("which", ["output", "figures"])
+def test_a_place_that_is_taken_is_refused_before_anything_runs(tmp_path, job, kind, which):
+    given = {name: tmp_path / name for name in ("output", "figures")}
+    place, elsewhere = given[which] / "a", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.csv").write_text("mine")
+    given[which].mkdir()
+    if kind == "file":
+        place.write_text("mine")
+    elif "link" in kind:
+        place.symlink_to(elsewhere if kind == "link" else tmp_path / "gone")
+    else:
+        kept = place / "mine.csv" if kind == "own file" else place / "sub" / "mine.csv"
+        kept.parent.mkdir(parents=True)
+        kept.write_text("mine")
+    before = sorted(given[which].rglob("*"))
+    told = {"file": "not a folder", "link": "a link", "loose link": "a link"}
+    message = (
+        re.escape(f"{place} is {told[kind]}: move it")
+        if kind in told
+        else (re.escape(f"{place} contains 'mine.csv', and no batch has made it: move it away"))
+    )
+    words = ["replicate", "--experiments", tmp_path / "experiments.yml"]
+    result = run(*words, *(f"--{name}={path}" for name, path in given.items()))
+    assert result.exit_code == 1
+    assert re.search(message, result.stderr)
+    assert "experiment  " not in result.stdout  # the table of outcomes
+    after = [path for path in given[which].rglob("*") if path.name != LOCK]
+    assert sorted(after) == before
+    if kind == "file":
+        assert place.read_text() == "mine"
+    elif kind == "link":
+        assert (elsewhere / "mine.csv").read_text() == "mine"
+    if which == "figures":
+        finish(job, given["output"], NEW)
+        with pytest.raises(FileExistsError, match=message):
+            collect_figures(["a"], given["output"], given["figures"])
+    else:
+        with pytest.raises(FileExistsError, match=message):
+            next(batch.replicate([job], given["output"], executor=Prepared(None)))
+
+
+def test_an_interruption_before_the_first_record_does_not_take_the_place(tmp_path, job):
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    (tmp_path / "out" / "a" / f".record.json.{'0f' * 16}.partial").touch()
+    check_places(["a"], tmp_path / "out")
+    finish(job, tmp_path / "out", NEW)
+    assert verify(tmp_path / "out")[1] == []
+
+
+def test_outcomes_are_printed_before_figures_that_cannot_be_copied(tmp_path, job, monkeypatch):
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    made = Outcome("a", None, {"seconds": 2.0}, "")
+    monkeypatch.setattr(replication, "replicate", lambda *_, **__: (o for o in [made]))
+    monkeypatch.setattr(replication, "collect_figures", fails)
+    words = ["replicate", "--experiments", tmp_path / "experiments.yml"]
+    result = run(*words, f"--output={tmp_path / 'out'}", f"--figures={tmp_path / 'figures'}")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[1].split()[:3] == ["a", "done", "2.0"]
+    assert result.stderr.endswith("Error: [Errno 28] No space left on device\n")
+
+
+def test_of_links_to_folders_only_the_link_is_removed(tmp_path, job):
+    output, others = tmp_path / "out", tmp_path / "others"
+    (output / CHECKPOINTS).mkdir(parents=True)
+    others.mkdir()
+    (others / "mine").write_text("mine")
+    for link in (output / WORKING, output / CHECKPOINTS / "a"):
+        link.symlink_to(others)
+    assert list(batch.replicate([], output)) == []
+    assert finish(job, output, NEW).error == ""
+    assert [*(output / CHECKPOINTS).iterdir()] == []
+    assert (others / "mine").read_text() == "mine"
+    shutil.rmtree(output / WORKING)
+    (output / WORKING).symlink_to(tmp_path / "gone")
+    assert list(batch.replicate([], output)) == []
 
 
 def test_a_record_removes_only_files_in_its_folder(tmp_path, job):
@@ -753,14 +918,13 @@ def test_checkpoints_stay_after_a_failure_and_go_after_success(tmp_path, job):
     assert {*read_checksums(output)} == {"a/x.csv", f"a/{RECORD}"}
 
 
-def test_old_files_go_by_record_or_suffix_and_those_of_others_stay(tmp_path, job):
-    """Suffixes count only beside the notebook; whatever the record lists goes anywhere."""
+def test_old_files_go_by_the_record_and_those_of_others_stay(tmp_path, job):
     output = tmp_path / "out"
     finish(job, output, {"listed.txt": "", "sub/listed.csv": "", "left/x.txt": ""})
     others = {"mine.txt": "", "sub/mine.csv": "", "left/deep/mine.svg": "", "dot.json": ""}
-    suffixes = {f"old.{s}": "" for s in ("svg", "png", "csv", "csv.gz", "md", "ipynb", "nc")}
-    suffixes["old.html"] = ""
-    for name in (*others, *suffixes):
+    suffixes = ("svg", "png", "csv", "csv.gz", "md", "ipynb", "nc", "html")
+    others |= {f"old.{suffix}": "" for suffix in suffixes}
+    for name in others:
         (output / "a" / name).parent.mkdir(parents=True, exist_ok=True)
         (output / "a" / name).write_text("")
     (output / "a" / "empty" / "deeper").mkdir(parents=True)

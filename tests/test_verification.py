@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 
 import nbformat
 import netCDF4
@@ -149,12 +150,33 @@ def test_checksums_can_be_restricted_to_some_suffixes(one):
     assert list(read_checksums(one)) == ["a/record.json", "a/t.csv", "a/t.md"]
 
 
-def test_files_with_a_damaged_record_are_reported_as_not_listed(one, tmp_path):
+@pytest.mark.parametrize("damage", ["{", None])
+def test_a_damaged_or_lost_record_is_reported_and_its_files_stay_listed(one, damage):
     write(one, name="b")
-    (one / "a" / "record.json").write_text("{")
+    listed = read_checksums(one)
+    if damage:
+        (one / "a" / "record.json").write_text(damage)
+    else:
+        (one / "a" / "record.json").unlink()
+    write_checksums(one)
+    assert read_checksums(one) == listed
+    fault = "differs from its SHA-256" if damage else "missing"
+    assert verify(one) == (10, [f"a/record.json: {fault}"])
+    (one / "a" / ".record.json").touch()  # an interrupted run may have replaced its files
+    (one / "a" / "record.json").unlink(missing_ok=True)
     write_checksums(one)
     assert {name.partition("/")[0] for name in read_checksums(one)} == {"b"}
-    assert "a/record.json: not listed" in verify(one)[1]
+    shutil.rmtree(one / "b")
+    write_checksums(one)
+    assert read_checksums(one) == {}
+
+
+@pytest.mark.parametrize("text", ["not a list\n", f"{'0' * 64}  a/t.csv\n", f"{'0' * 64}  x\n"])
+def test_checksums_that_no_batch_has_written_are_renamed(one, text):
+    (one / "SHA256SUMS").write_text(text)
+    write_checksums(one)
+    assert verify(one) == (5, [])
+    assert (one / "SHA256SUMS.~1~").read_text() == text
 
 
 def test_everything_that_is_not_listed_is_reported(one):
