@@ -77,11 +77,16 @@ def check_writable(target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 text file as `replacing` does; create its folder if necessary."""
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write a file as `replacing` does; create its folder if necessary."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_bytes(content)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a UTF-8 text file as `write_bytes` does; lines end as in the text."""
+    write_bytes(target, text.encode("utf-8"))
 
 
 def flush(path: Path) -> None:

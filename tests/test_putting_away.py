@@ -6,6 +6,7 @@ No kernel runs here: the outcomes are made by hand.
 import builtins
 import contextlib
 import dataclasses
+import gzip
 import html
 import json
 import os
@@ -20,6 +21,7 @@ from types import SimpleNamespace
 
 import filelock
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_output
 from papermill.exceptions import PapermillExecutionError
@@ -29,6 +31,7 @@ import deep_nb
 from deep_nb import _files, replication
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import stamp
+from deep_nb.plotting import Output
 from deep_nb.replication import batch, collect_figures, execution, read_jobs, state, verify
 from deep_nb.replication.batch import _store, check_places
 from deep_nb.replication.execution import Outcome, _tidy, execute
@@ -248,9 +251,9 @@ def test_a_record_is_never_seen_before_the_files_it_lists(tmp_path, job):
     assert seen <= whole | {text["x.svg"] for text in texts.values()}
 
 
-@pytest.mark.parametrize("kind", ["text", "run.nc", "x.png", "x.svg"])
+@pytest.mark.parametrize("kind", ["text", "run.nc", "x.png", "x.svg", "x.csv", "x.csv.gz", "x.md"])
 def test_a_reader_never_sees_half_a_file(tmp_path, short_run, kind):
-    path = tmp_path / kind
+    path, output = tmp_path / kind, Output(tmp_path)
     if kind == "x.png":
         Image.new("RGB", (300, 300)).save(path)
     elif kind == "x.svg":
@@ -261,6 +264,10 @@ def test_a_reader_never_sees_half_a_file(tmp_path, short_run, kind):
             write_text(path, str(k) * 100_000)
         elif kind == "run.nc":
             deep_nb.save(short_run.assign_attrs(provenance=str(k)), path)
+        elif kind == "x.md":
+            output.text(str(k) * 100_000, kind)
+        elif "csv" in kind:
+            output.table(pd.DataFrame({"k": range(k, 5000)}), kind)
         else:
             stamp(path, {"k": k})
 
@@ -283,6 +290,28 @@ def test_a_reader_never_sees_half_a_file(tmp_path, short_run, kind):
         reader.join()
     assert seen <= whole
     assert [file.name for file in tmp_path.iterdir()] == [kind]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.md"])
+def test_results_replace_links_and_end_lines_alike_on_every_system(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(os, "linesep", "\r\n")
+    output, other = Output(tmp_path / "out"), tmp_path / "other"
+    for link in (os.link, os.symlink):
+        other.write_text("others'")
+        link(other, tmp_path / "out" / name)
+        if name == "x.md":
+            output.text("é\na,1\n", name)
+        else:
+            output.table(pd.DataFrame({"é": ["a"], "n": [1]}), name)
+        expected = "é\na,1\n" if name == "x.md" else "é,n\na,1\n"
+        content = (tmp_path / "out" / name).read_bytes()
+        if name == "x.csv.gz":
+            assert content[3:8] == bytes(5)  # without the name of a file, and a time
+            content = gzip.decompress(content)
+        assert content == expected.encode()
+        assert other.read_text() == "others'"
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+        (tmp_path / "out" / name).unlink()
 
 
 # Figures

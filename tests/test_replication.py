@@ -294,6 +294,12 @@ def test_the_fingerprint_changes_with_each_ingredient(batch, tmp_path, monkeypat
     write(cells[0], new_code_cell("another"))
     write(cells[0], new_markdown_cell(cells[1].source))
     write(cells[1], cells[0])
+    cells[1].metadata["tags"] = cells[0].metadata.pop("tags")
+    write(*cells)
+    cells[0].metadata["tags"] = cells[1].metadata.pop("tags")
+    cells[1].metadata["tags"] = ["skip-execution"]
+    write(*cells)
+    del cells[1].metadata["tags"]
     write(*cells, job=dataclasses.replace(job, parameters={"n": 4}))
     (tmp_path / "x.csv").write_text("2")
     write(*cells)
@@ -306,6 +312,7 @@ def test_the_fingerprint_changes_with_each_ingredient(batch, tmp_path, monkeypat
     for i, one in enumerate(known):
         assert all(one != other for other in known[:i]), i
     cells[1].outputs = [new_output("stream", text="1")]
+    cells[1].metadata.update(collapsed=True, tags=[])
     write(*cells, job=dataclasses.replace(job, name="b", timeout=3))
     assert known[-1] == known[0]
 

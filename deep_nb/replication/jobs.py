@@ -89,10 +89,13 @@ class Job:
     def fingerprint(self) -> dict[str, Any]:
         """Everything that the results depend on: notebook, files, parameters, package, versions.
 
-        The notebook counts with the sources of its cells, without the outputs stored in it.
+        The notebook counts with the types, sources and tags of its cells, without the outputs
+        stored in it. Tags tell papermill where to put parameters, and which cells to skip.
         """
         cells = read_notebook(self.notebook).cells
-        sources = json.dumps([[cell.cell_type, cell.source] for cell in cells])
+        sources = json.dumps(
+            [[c.cell_type, c.source, sorted(c.metadata.get("tags", []))] for c in cells]
+        )
         return {
             "notebook": hashlib.sha256(sources.encode()).hexdigest(),
             "files": {name: sha256(self.notebook.parent / name) for name in self.files},
