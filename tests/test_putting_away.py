@@ -895,16 +895,21 @@ def test_outputs_that_cannot_be_kept_fail_the_experiment(tmp_path, job, monkeypa
 
 
 def test_hashes_text_and_figures_of_a_kernel_do_not_depend_on_the_environment(monkeypatch):
-    for name in ("PYTHONHASHSEED", "PYTHONUTF8", "MATPLOTLIBRC", "MPLBACKEND", "JUPYTER_PATH"):
-        monkeypatch.setenv(name, "mine")
-    monkeypatch.setenv("OTHER", "kept")
-    found = execution._environment(Path("scratch"))
+    gone = [
+        "COLUMNS", "JPY_SESSION_NAME", "JUPYTER_PATH", "LANG", "LANGUAGE", "LC_NUMERIC", "LINES",
+        "MPLBACKEND", "PANDAS_COPY_ON_WRITE", "PYTHONDEVMODE", "PYTHONINTMAXSTRDIGITS",
+        "PYTHONOPTIMIZE", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHON_GIL", "TZDIR",
+    ]  # fmt: skip
     fixed = {
-        "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "MATPLOTLIBRC": os.devnull, "OTHER": "kept",
-        "IPYTHONDIR": os.path.join("scratch", "ipython"),
+        "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "MATPLOTLIBRC": os.devnull,
+        "IPYTHONDIR": os.path.join("scratch", "ipython"), "LC_ALL": "C", "TZ": "UTC",
     }  # fmt: skip
-    assert fixed.items() <= found.items()
-    assert not {"MPLBACKEND", "JUPYTER_PATH"} & {*found}
+    kept = ["OMP_NUM_THREADS", "MY_DATA", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE"]
+    for name in (*gone, *fixed, *kept):
+        monkeypatch.setenv(name, "mine")
+    found = execution._environment(Path("scratch"))
+    assert (fixed | dict.fromkeys(kept, "mine")).items() <= found.items()
+    assert not {*gone} & {*found}
 
 
 @pytest.mark.parametrize("place", ["clone", "site-packages", "dist-packages"])
@@ -915,7 +920,8 @@ def test_a_kernel_finds_modules_where_the_batch_does(tmp_path, monkeypatch, plac
     monkeypatch.setattr(execution, "PACKAGE", tmp_path / place / "deep_nb")
     paths = execution._environment(Path("scratch"))["PYTHONPATH"].split(os.pathsep)
     own = [str(tmp_path / "clone")] if place == "clone" else []
-    assert paths == [*own, str(tmp_path / "here"), str(tmp_path / "there")]
+    first = os.path.join("scratch", "site")
+    assert paths == [first, *own, str(tmp_path / "here"), str(tmp_path / "there")]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs sockets with paths")
