@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from click.core import ParameterSource
 
 import deep_nb
 from deep_nb import analysis, replication
@@ -343,8 +344,14 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
 @click.option("--against", type=FilePath(), help="Compare with this batch, by numbers.")
 @click.option("--rtol", type=float, default=1e-6, show_default=True, help="Relative tolerance.")
 @click.option("--atol", type=float, default=1e-9, show_default=True, help="Absolute tolerance.")
-def verify(folder: Path, against: Path | None, rtol: float, atol: float) -> None:
+@click.pass_context
+def verify(
+    context: click.Context, folder: Path, against: Path | None, rtol: float, atol: float
+) -> None:
     """Check the files of a batch, or of its figures, in FOLDER; exit with 1 if one differs."""
+    for name in ("rtol", "atol") if against is None else ():
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} needs --against: checksums have no tolerance")
     if against is None:
         count, wrong = replication.verify(folder)
         what = f"{count} files in {folder} agree with {CHECKSUMS}"

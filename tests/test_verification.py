@@ -187,9 +187,13 @@ def test_everything_that_is_not_listed_is_reported(one):
     (one / "a" / "folder").symlink_to(one / "a" / "sub")
     (one / "a" / "gone").symlink_to(one / "nothing")
     os.mkfifo(one / "a" / "pipe.svg")
-    (one / "copied").mkdir()
-    (one / "copied" / "t.csv").touch()
+    for name in ("copied/t.csv", "copied/p.png", "deep/p.png", "deep/.sub/x.csv"):
+        (one / name).parent.mkdir(parents=True, exist_ok=True)
+        (one / name).touch()
     (one / "elsewhere").symlink_to(one / "a")
+    (one / "file").symlink_to("/etc/passwd")
+    (one / "loose").symlink_to(one / "nothing")
+    (one / "experiments.yml").touch()  # not in a folder
     (one / "benchmarks").mkdir()  # holds figures, but no experiment
     (one / "benchmarks" / "growth.svg").touch()
     (one / ".working").mkdir()  # of the batch
@@ -197,9 +201,16 @@ def test_everything_that_is_not_listed_is_reported(one):
     assert verify(one) == (5, [
         "a/.hidden: not listed", "a/folder: not listed", "a/gone: not listed",
         "a/link: not listed", "a/pipe.svg: not listed", "a/sub/deep/x.csv: not listed",
-        "a/sub/empty: not listed", "a/sub/x.txt: not listed", "copied/t.csv: not listed",
-        "elsewhere: is a link",
+        "a/sub/empty: not listed", "a/sub/x.txt: not listed", "copied/p.png: not listed",
+        "copied/t.csv: not listed", "deep/.sub/x.csv: not listed", "deep/p.png: not listed",
+        "elsewhere: is a link", "file: is a link", "loose: is a link",
     ])  # fmt: skip
+
+
+def test_a_link_to_checksums_is_reported(one, tmp_path):
+    (one / "SHA256SUMS").rename(tmp_path / "sums")
+    (one / "SHA256SUMS").symlink_to(tmp_path / "sums")
+    assert verify(one) == (5, ["SHA256SUMS: is a link"])
 
 
 def test_files_in_sub_folders_are_listed_verified_and_compared(one, tmp_path):

@@ -101,7 +101,8 @@ def verify(folder: str | Path) -> tuple[int, list[str]]:
         Number of files in the list.
     wrong : list of str
         One line per file that is missing, differs from its checksum, is a link, or is not in the
-        list; other files count if they are in an experiment's folder or any below it.
+        list. Other files count if they are in the folder of an experiment, or in another folder
+        with tables, notebooks, runs or texts, or in any below it; links count anywhere.
 
     Raises
     ------
@@ -134,13 +135,14 @@ def verify(folder: str | Path) -> tuple[int, list[str]]:
     sums = read_checksums(folder)
     wrong = damage(folder, sums)
     listed = {Path(name).parts[0] for name in sums}
-    others = {path.parent.name for path in folder.glob("[!.]*/*") if _is_of_experiment(path)}
-    for experiment in sorted(listed | others):
-        if (folder / experiment).is_symlink():
-            wrong.append(f"{experiment}: is a link")
+    for path in sorted(folder.glob("[!.]*")):
+        if path.is_symlink():
+            wrong.append(f"{path.name}: is a link")
             continue
-        names = (f"{experiment}/{name}" for name in _entries(folder / experiment))
-        wrong += [f"{name}: not listed" for name in names if name not in sums]
+        found = contents(path)
+        if path.name in listed or any(map(_is_of_experiment, found)):
+            names = (file.relative_to(folder).as_posix() for file in found)
+            wrong += [f"{name}: not listed" for name in names if name not in sums]
     return len(sums), [printable(line) for line in wrong]
 
 
