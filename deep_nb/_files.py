@@ -89,6 +89,11 @@ def write_text(target: Path, text: str) -> None:
     write_bytes(target, text.encode("utf-8"))
 
 
+def storable(text: str) -> str:
+    """Return a text with its lone surrogates, which no file can hold, as escapes of JSON."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def flush(path: Path) -> None:
     """Flush a file, or the entries of a folder, from the system's buffers to the disk."""
     if path.is_dir() and os.name != "posix":

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import filelock
 import nbformat
@@ -798,6 +799,38 @@ def test_the_origin_tells_parameters_start_and_duration_in_every_file(
     assert json.loads(html.unescape(source)) == origin
     plain = dataclasses.replace(job, parameters={})
     assert execute(plain, plain.fingerprint, tmp_path / "out").origin["parameters"] == {"n": 1}
+
+
+def test_what_no_file_can_hold_is_escaped_in_each_file(tmp_path, monkeypatch):
+    """A lone surrogate in a default or an error; U+FFFF, which XML cannot hold."""
+    write_notebook(tmp_path / "odd.ipynb", "1", 'n = "\\ud800é\\uffff"\noutput = ""')
+    (tmp_path / "odd.yml").write_text("experiments: [{name: a, notebook: odd.ipynb}]")
+    (job,) = read_jobs(tmp_path / "odd.yml")
+    (tmp_path / "out" / WORKING).mkdir(parents=True)
+
+    def leaves(scratch, *_):
+        folder = Path(json.loads((scratch / REQUEST).read_text())["folder"])
+        (folder / "x.svg").write_text("<svg/>")
+        Image.new("RGB", (1, 1)).save(folder / "x.png")
+        return "KeyError: '\udfff'"
+
+    monkeypatch.setattr(execution, "_run_process", leaves)
+    made = _store(
+        execute(job, job.fingerprint, tmp_path / "out"), job.fingerprint, tmp_path / "out"
+    )
+    assert made.error == "KeyError: '\udfff'"
+    assert state(job, made.folder) == ("a", "failed", [r"KeyError: '\udfff'"])
+    origin = read_record(made.folder).origin
+    assert origin["parameters"] == {"n": "\ud800é\uffff"}
+    assert read_notebook(made.folder / "odd.ipynb").metadata["deep_nb"] == origin
+    drawing = ElementTree.parse(made.folder / "x.svg")
+    assert json.loads("".join(drawing.getroot().itertext())) == origin
+    with Image.open(made.folder / "x.png") as image:
+        assert json.loads(image.info["Source"]) == origin
+    (source,) = re.findall(
+        'name="source" content="([^"]*)">', (made.folder / "odd.html").read_text()
+    )
+    assert json.loads(html.unescape(source)) == origin
 
 
 @pytest.mark.parametrize(

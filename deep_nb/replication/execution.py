@@ -35,7 +35,7 @@ from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from deep_nb._files import contents, sha256, write_text
+from deep_nb._files import contents, sha256, storable, write_text
 from deep_nb._provenance import PACKAGE, code, differences, provenance, stamp
 from deep_nb.replication.jobs import CHECKPOINT, OUTPUT, Job, literal
 from deep_nb.replication.names import CHECKPOINTS, PENDING, RECORD, WORKING
@@ -309,11 +309,11 @@ def _write_notebook(folder: Path, executed: Path, job: Job, origin: dict[str, An
         "input_path": job.notebook.name,
         "output_path": notebook.name,
     }
-    write_text(notebook, nbformat.writes(content) + "\n")
+    write_text(notebook, storable(nbformat.writes(content)) + "\n")
     page, _ = nbconvert.HTMLExporter().from_notebook_node(content)
     source = html.escape(json.dumps(origin, ensure_ascii=False))
     page = page.replace("<head>", f'<head><meta name="source" content="{source}">', 1)
-    write_text(notebook.with_suffix(".html"), page)
+    write_text(notebook.with_suffix(".html"), storable(page))
 
 
 def _without_outputs(path: Path) -> nbformat.NotebookNode:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
-from deep_nb._files import is_regular, sha256, write_text
+from deep_nb._files import is_regular, sha256, storable, write_text
 from deep_nb._provenance import differences
 from deep_nb._reading import read_text
 from deep_nb._validation import Frozen, as_path, check_name, instance, mapping, printable
@@ -54,7 +54,8 @@ class State(NamedTuple):
 
 def write_record(record: Record, folder: Path, name: str = RECORD) -> None:
     """Write the record into an experiment's folder in one step."""
-    write_text(folder / name, json.dumps(dict(record), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(dict(record), indent=1, ensure_ascii=False)
+    write_text(folder / name, storable(text) + "\n")
 
 
 def read_record(folder: Path, name: str = RECORD) -> Record | None:
