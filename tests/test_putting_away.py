@@ -499,6 +499,17 @@ def test_a_place_that_is_taken_is_refused_before_anything_runs(tmp_path, job, ki
             next(batch.replicate([job], given["output"], executor=Prepared(None)))
 
 
+def test_a_place_that_cannot_be_written_is_refused(ordinary_user):
+    place = ordinary_user / "a"
+    place.mkdir()
+    check_places(["a", "b"], ordinary_user)
+    place.chmod(0o500)
+    with pytest.raises(PermissionError, match=re.escape(str(place))):
+        check_places(["b", "a"], ordinary_user)
+    place.chmod(0o700)
+    assert [path.name for path in ordinary_user.rglob("*")] == ["a"]
+
+
 def test_an_interruption_before_the_first_record_does_not_take_the_place(tmp_path, job):
     (tmp_path / "out" / "a").mkdir(parents=True)
     (tmp_path / "out" / "a" / f".record.json.{'0f' * 16}.partial").touch()

@@ -310,6 +310,8 @@ def check_places(names: Sequence[str], folder: Path) -> None:
                 f"{place} contains {short(others[0].name)}, and no batch has made it: move it "
                 "away, or choose another folder"
             )
+        if place.exists():
+            check_writable(place / "result")
 
 
 def _is_taken(place: Path) -> bool:
