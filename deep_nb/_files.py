@@ -43,13 +43,8 @@ def _partial(target: Path) -> Path:
 def remove_partials(folder: Path) -> None:
     """Remove what interrupted processes have left of `replacing` in a folder and its subfolders."""
     for path in folder.rglob(".*.partial"):
-        if is_partial(path):
+        if re.fullmatch(r"\..+\.[0-9a-f]{32}\.partial", path.name):
             path.unlink()
-
-
-def is_partial(path: Path) -> bool:
-    """Return whether a path is one that `replacing` yields."""
-    return re.fullmatch(r"\..+\.[0-9a-f]{32}\.partial", path.name) is not None
 
 
 def is_regular(path: Path) -> bool:

@@ -273,7 +273,7 @@ def replicate(
     jobs = replication.read_jobs(experiments, profile, only or None)
     folder = output or Path("replication") / profile
     if figures:
-        check_places([job.name for job in jobs], figures)
+        check_places(jobs, figures)
     outcomes = {}
     todo = sum(force or replication.state(job, folder / job.name).status != "done" for job in jobs)
     from tqdm import tqdm

@@ -41,7 +41,7 @@ from deep_nb.replication.names import CHECKPOINTS, LOCK, PENDING, RECORD, WORKIN
 from deep_nb.replication.notebooks import read_notebook
 from deep_nb.replication.records import read_record
 from deep_nb.replication.scratch import ANSWER, LOG, REQUEST, scratch_folder
-from deep_nb.replication.verification import read_checksums
+from deep_nb.replication.verification import read_checksums, write_checksums
 
 from .test_replication import run, write_notebook
 
@@ -372,7 +372,7 @@ def test_old_files_of_a_damaged_or_lost_record_are_those_in_the_checksums(tmp_pa
         (output / "a" / RECORD).write_text(damage)
     else:
         (output / "a" / RECORD).unlink()
-    check_places(["a"], output)
+    write_checksums(output)  # as a batch begins
     finish(job, output, {"new.svg": ""})
     assert found(output / "a") == {"new.svg": "", "mine.csv": "the user's"}
     assert verify(output)[1] == ["a/mine.csv: not listed"]
@@ -410,7 +410,8 @@ def test_what_is_in_the_way_and_not_in_the_record_is_renamed(tmp_path, job, reco
         else:
             os.mkfifo(path)
     new = ("a/t.md", "a/b/t.csv", "same.csv", "new.json", "new/x.csv", "file/x.csv")
-    check_places(["a"], output)
+    check_places([job], output)
+    write_checksums(output)
     made = finish(job, output, dict.fromkeys(new, "2"))
     assert (made.error, state(job, folder).status) == ("", "done")
     kept = {"same.csv.~1~/deep/x": "mine", "new.json.~1~": "mine", "file.~1~": "mine"}
@@ -456,66 +457,71 @@ def test_nothing_of_others_is_lost_when_an_interruption_comes_while_it_is_rename
         assert state(job, output / "a").status == "done"
 
 
-@pytest.mark.parametrize("kind", ["file", "link", "loose link", "own file", "sub-folder"])
-@pytest.mark.parametrize("which", ["output", "figures"])
-def test_a_place_that_is_taken_is_refused_before_anything_runs(tmp_path, job, kind, which):
-    given = {name: tmp_path / name for name in ("output", "figures")}
-    place, elsewhere = given[which] / "a", tmp_path / "elsewhere"
+@pytest.mark.parametrize("kind", ["file", "link", "loose link", "input", "notebook"])
+def test_a_place_for_results_that_is_taken_is_refused_before_the_work(tmp_path, job, kind):
+    """In the output folder only its experiment fails; in that of figures nothing runs."""
+    output, elsewhere = tmp_path / "output", tmp_path / "elsewhere"
     elsewhere.mkdir()
+    output.mkdir()
     (elsewhere / "mine.csv").write_text("mine")
-    given[which].mkdir()
+    place, other = output / "a", dataclasses.replace(job, name="b")
+    message = re.escape(f"{place} is {'not a folder' if kind == 'file' else 'a link'}: move it")
     if kind == "file":
         place.write_text("mine")
     elif "link" in kind:
         place.symlink_to(elsewhere if kind == "link" else tmp_path / "gone")
     else:
-        kept = place / "mine.csv" if kind == "own file" else place / "sub" / "mine.csv"
-        kept.parent.mkdir(parents=True)
-        kept.write_text("mine")
-    before = sorted(given[which].rglob("*"))
-    told = {"file": "not a folder", "link": "a link", "loose link": "a link"}
-    message = (
-        re.escape(f"{place} is {told[kind]}: move it")
-        if kind in told
-        else (re.escape(f"{place} contains 'mine.csv', and no batch has made it: move it away"))
-    )
-    words = ["replicate", "--experiments", tmp_path / "experiments.yml"]
-    result = run(*words, *(f"--{name}={path}" for name, path in given.items()))
-    assert result.exit_code == 1
-    assert re.search(message, result.stderr)
-    assert "experiment  " not in result.stdout  # the table of outcomes
-    after = [path for path in given[which].rglob("*") if path.name != LOCK]
-    assert sorted(after) == before
-    if kind == "file":
-        assert place.read_text() == "mine"
-    elif kind == "link":
-        assert (elsewhere / "mine.csv").read_text() == "mine"
-    if which == "figures":
-        finish(job, given["output"], NEW)
+        shutil.copytree(elsewhere, place)
+        shutil.copy(job.notebook, place / "n.ipynb")
+        path = place / "n.ipynb" if kind == "notebook" else job.notebook
+        files = ("output/a/mine.csv",) if kind == "input" else ()
+        other = dataclasses.replace(job, name="b", notebook=path, files=files)
+        name = path.name if kind == "notebook" else "mine.csv"
+        message = re.escape(f"{place} is for results, but {name} of an experiment is in it")
+    before = sorted(output.rglob("*"))
+    with pytest.raises(FileExistsError, match=message):
+        check_places([job, other], output)
+    assert sorted(output.rglob("*")) == before
+    assert {p.read_text() for p in output.rglob("mine.csv")} <= {"mine"}
+    assert (elsewhere / "mine.csv").read_text() == "mine"
+    made = Outcome("b", None, {"seconds": 1.0}, "")
+    told = list(batch.replicate([job, other], output, executor=Prepared(made)))
+    assert [(outcome.name, outcome.status) for outcome in told] == [("a", "failed"), ("b", "done")]
+    assert re.match(f"FileExistsError: {message}", told[0].error)
+    if kind in ("file", "link"):
+        finish(job, tmp_path / "batch", NEW)
         with pytest.raises(FileExistsError, match=message):
-            collect_figures(["a"], given["output"], given["figures"])
-    else:
-        with pytest.raises(FileExistsError, match=message):
-            next(batch.replicate([job], given["output"], executor=Prepared(None)))
+            collect_figures(["a"], tmp_path / "batch", output)
+        result = run("replicate", "--experiments", tmp_path / "experiments.yml", "--output",
+                     tmp_path / "new", "--figures", output)  # fmt: skip
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert re.match(f"Error: {message}", result.stderr)
 
 
-def test_a_place_that_cannot_be_written_is_refused(ordinary_user):
+def test_files_of_others_stay_where_no_batch_was(tmp_path, job):
+    for folder in (tmp_path / "out" / "a", tmp_path / "figures" / "a"):
+        (folder / "sub").mkdir(parents=True)
+        for name in ("mine.csv", "mine.ipynb", "sub/mine.svg", "mse.svg"):
+            (folder / name).write_text("mine")
+    finish(job, tmp_path / "out", NEW)
+    collect_figures(["a"], tmp_path / "out", tmp_path / "figures")
+    kept = dict.fromkeys(("mine.csv", "mine.ipynb", "sub/mine.svg", "mse.svg.~1~"), "mine")
+    for root in (tmp_path / "out", tmp_path / "figures"):
+        texts = found(root / "a")
+        assert kept.items() <= texts.items()
+        assert texts["mse.svg"] == NEW["mse.svg"]
+        assert verify(root)[1] == [f"a/{name}: not listed" for name in sorted(kept)]
+
+
+def test_a_place_that_cannot_be_written_is_refused(job, ordinary_user):
     place = ordinary_user / "a"
     place.mkdir()
-    check_places(["a", "b"], ordinary_user)
+    check_places([job], ordinary_user)
     place.chmod(0o500)
     with pytest.raises(PermissionError, match=re.escape(str(place))):
-        check_places(["b", "a"], ordinary_user)
+        check_places([job], ordinary_user)
     place.chmod(0o700)
     assert [path.name for path in ordinary_user.rglob("*")] == ["a"]
-
-
-def test_an_interruption_before_the_first_record_does_not_take_the_place(tmp_path, job):
-    (tmp_path / "out" / "a").mkdir(parents=True)
-    (tmp_path / "out" / "a" / f".record.json.{'0f' * 16}.partial").touch()
-    check_places(["a"], tmp_path / "out")
-    finish(job, tmp_path / "out", NEW)
-    assert verify(tmp_path / "out")[1] == []
 
 
 def test_outcomes_are_printed_before_figures_that_cannot_be_copied(tmp_path, job, monkeypatch):

@@ -118,15 +118,17 @@ def test_a_failed_experiment_keeps_its_notebook_and_the_others_run(batch, tmp_pa
     assert not (figures / "n0").exists()
 
 
-def test_outputs_of_an_earlier_run_are_removed(batch, tmp_path):
+def test_only_outputs_of_an_earlier_run_are_removed(batch, tmp_path):
     folder = tmp_path / "out" / "n7"
     folder.mkdir(parents=True)
     (folder / "stale.png").write_text("")
-    (folder / "mine.txt").write_text("")
+    sign(tmp_path / "out")
+    for name in ("mine.txt", "mine.png"):
+        (folder / name).write_text("")
     (outcome,) = replicate(read_jobs(batch, only="n7"), tmp_path / "out")
     assert outcome.status == "done"
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["mine.txt", "n.svg", "record.json", "tiny.html", "tiny.ipynb"]
+    assert names == ["mine.png", "mine.txt", "n.svg", "record.json", "tiny.html", "tiny.ipynb"]
 
 
 def test_a_file_in_place_of_a_folder_fails_only_its_experiment(batch, tmp_path):

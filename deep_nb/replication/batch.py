@@ -24,7 +24,6 @@ from deep_nb._files import (
     check_writable,
     contents,
     flush,
-    is_partial,
     is_regular,
     remove_partials,
     replacing,
@@ -40,7 +39,6 @@ from deep_nb._validation import (
     instance,
     integer,
     items,
-    short,
 )
 from deep_nb.replication.execution import (
     Outcome,
@@ -71,7 +69,8 @@ def replicate(
 
     The folder ``output / job.name`` receives the executed notebook, its HTML page, everything that
     the notebook writes (figures, tables, runs), and ``record.json``. A job that fails keeps its
-    notebook with the error, and the other jobs continue. ``SHA256SUMS`` in `output` is updated
+    notebook with the error, and the other jobs continue. A job whose folder is a link or a file, or
+    cannot be written, fails before it runs. ``SHA256SUMS`` in `output` is updated
     after every job. The jobs start when the returned generator is iterated.
 
     Parameters
@@ -101,8 +100,7 @@ def replicate(
     RuntimeError
         If the Jupyter kernel is not installed, or another batch uses `output`.
     OSError
-        If `output` cannot be written, or the place of an experiment's folder is taken: by a file, a
-        link, or a folder with files of others.
+        If `output` cannot be written.
 
     See Also
     --------
@@ -146,9 +144,15 @@ def _replicate(
             wanted = [
                 job for job in jobs if force or state(job, output / job.name).status != "done"
             ]
-            check_places([job.name for job in wanted], output)
             write_checksums(output)  # a killed batch may have left them out of date
-            yield from _run(wanted, output, processes, executor)
+            able = []
+            for job in wanted:
+                try:
+                    _check_place(output / job.name, jobs)
+                    able.append(job)
+                except OSError as failure:
+                    yield _failed(job, failure)
+            yield from _run(able, output, processes, executor)
         finally:
             # A worker on another machine may still write there; its files are not needed.
             shutil.rmtree(output / WORKING, ignore_errors=executor is not None)
@@ -195,8 +199,7 @@ def _run(
             try:
                 outcome = future.result()
             except Exception as failure:  # of the worker, not of the experiment
-                error = described(failure)
-                outcome = Outcome(job.name, None, {**provenance(), "error": error}, error)
+                outcome = _failed(job, failure)
             try:
                 outcome = _store(outcome, fingerprint, output)
             except (OSError, ValueError) as failure:  # such as a full disk
@@ -208,6 +211,12 @@ def _run(
             pool.shutdown(cancel_futures=True)
         for future in futures:
             future.cancel()
+
+
+def _failed(job: Job, failure: Exception) -> Outcome:
+    """Return the outcome of a job that has not run."""
+    error = described(failure)
+    return Outcome(job.name, None, {**provenance(), "error": error}, error)
 
 
 def _store(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Outcome:
@@ -238,7 +247,7 @@ def _place(
     Meanwhile the record has another name, so that the next run finds the files of an interrupted
     one.
     """
-    _check_place(folder)
+    _check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RECORD, PENDING):
         if os.path.lexists(folder / name) and not is_regular(folder / name):
@@ -296,34 +305,37 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def check_places(names: Sequence[str], folder: Path) -> None:
-    """Refuse a folder in which experiments of these names cannot be put, before they run."""
+def check_places(jobs: Sequence[Job], folder: Path) -> None:
+    """Refuse a folder in which the files of these jobs cannot be put, before they run."""
     folder.mkdir(parents=True, exist_ok=True)
     check_writable(folder / CHECKSUMS)
-    listed = listed_before(folder)
-    for place in (folder / name for name in names):
-        _check_place(place)
-        recorded = any(os.path.lexists(place / name) for name in (RECORD, PENDING))
-        others = [path for path in contents(place) if not is_partial(path)]
-        if others and not recorded and place.name not in listed:
+    for job in jobs:
+        _check_place(folder / job.name, jobs)
+
+
+def _check_place(place: Path, jobs: Sequence[Job]) -> None:
+    """Refuse a place for results that cannot be written, or that holds an input of a job."""
+    _check_free(place)
+    for path in (path for job in jobs for path in job.inputs):
+        if place.resolve() in path.resolve().parents:
             raise FileExistsError(
-                f"{place} contains {short(others[0].name)}, and no batch has made it: move it "
-                "away, or choose another folder"
+                f"{place} is for results, but {path.name} of an experiment is in it: choose "
+                "another folder"
             )
-        if place.exists():
-            check_writable(place / "result")
+    if place.exists():
+        check_writable(place / "result")
+
+
+def _check_free(place: Path) -> None:
+    """Refuse a link or a file in place of an experiment's folder."""
+    if _is_taken(place):
+        kind = "a link" if place.is_symlink() else "not a folder"
+        raise FileExistsError(f"{place} is {kind}: move it away, or choose another folder")
 
 
 def _is_taken(place: Path) -> bool:
     """Return whether a link or a file is in the place of a folder."""
     return place.is_symlink() or (place.exists() and not place.is_dir())
-
-
-def _check_place(place: Path) -> None:
-    """Refuse a link or a file in place of an experiment's folder."""
-    if _is_taken(place):
-        kind = "a link" if place.is_symlink() else "not a folder"
-        raise FileExistsError(f"{place} is {kind}: move it away, or choose another folder")
 
 
 def collect_figures(names: Sequence[str], source: str | Path, target: str | Path) -> list[Path]:
@@ -349,8 +361,8 @@ def collect_figures(names: Sequence[str], source: str | Path, target: str | Path
     ValueError
         If an argument is not valid, or a record is damaged.
     FileNotFoundError, OSError
-        If an experiment has not finished, a folder cannot be read or written, or the place of an
-        experiment's folder is taken: by a file, a link, or a folder with files of others.
+        If an experiment has not finished, a folder cannot be read or written, or a link or a file
+        is in place of an experiment's folder.
 
     See Also
     --------
@@ -375,8 +387,7 @@ def collect_figures(names: Sequence[str], source: str | Path, target: str | Path
     """
     names = [file_name(name, f"names[{i}]") for i, name in enumerate(items(names, "names", 0))]
     source, target = as_path(source, "source"), as_path(target, "target")
-    check_places(names, target)
-    same = source.exists() and target.samefile(source)
+    same = target.exists() and source.exists() and target.samefile(source)
     copies = []
     for name in names:
         record = read_record(source / name)

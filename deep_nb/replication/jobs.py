@@ -69,6 +69,11 @@ class Job:
     timeout: int
     files: tuple[str, ...] = ()
 
+    @property
+    def inputs(self) -> list[Path]:
+        """The notebook and the files that it uses."""
+        return [self.notebook, *(self.notebook.parent / name for name in self.files)]
+
     @functools.cached_property
     def declared(self) -> Declared:
         """What the notebook's parameters cell declares."""
