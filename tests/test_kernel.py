@@ -258,10 +258,18 @@ def test_a_stopped_experiment_leaves_no_temporary_files(tmp_path, job, monkeypat
     with tempfile.TemporaryDirectory(prefix="t") as short:
         monkeypatch.setattr(tempfile, "tempdir", short)
         (tmp_path / "out" / WORKING).mkdir(parents=True)
-        stop = threading.Event()
+        stop, watch, modules = threading.Event(), execution._watch, {}
+
+        def stopped(process, *arguments):
+            site = Path(process.args[-1]) / SITE
+            modules.update((path.name, path.read_text()) for path in site.iterdir())
+            return watch(process, *arguments)
+
         stop.set()
+        monkeypatch.setattr(execution, "_watch", stopped)
         outcome = execute(job, job.fingerprint, tmp_path / "out", stop)
         assert outcome.error == "InterruptedError: the batch was stopped"
+        assert modules == {"sitecustomize.py": "", "usercustomize.py": ""}
         assert os.listdir(short) == []
     assert sorted(p.name for p in outcome.folder.iterdir()) == ["tiny.html", "tiny.ipynb"]
 

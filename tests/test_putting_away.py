@@ -444,7 +444,10 @@ def test_nothing_of_others_is_lost_when_an_interruption_comes_while_it_is_rename
 
     made = begin()
     calls = steps_of(lambda: _store(made, job.fingerprint, output))
-    assert len([call for call in calls if call[0] == "rename"]) == 5
+    renames = [i for i, call in enumerate(calls) if call[0] == "rename"]
+    assert len(renames) == 5
+    for i in renames:
+        assert calls[i + 1] == ("flush", str(Path(calls[i][1]).parent))
     for step in range(len(calls)):
         made = begin()
         with pytest.raises(PowerCut), power_cut(step, []):
@@ -552,6 +555,9 @@ def test_of_links_to_folders_only_the_link_is_removed(tmp_path, job):
     shutil.rmtree(output / WORKING)
     (output / WORKING).symlink_to(tmp_path / "gone")
     assert list(batch.replicate([], output)) == []
+    (output / WORKING).write_text("")
+    assert list(batch.replicate([], output)) == []
+    assert not (output / WORKING).exists()
 
 
 def test_a_record_removes_only_files_in_its_folder(tmp_path, job):
@@ -954,7 +960,10 @@ def test_hashes_text_and_figures_of_a_kernel_do_not_depend_on_the_environment(mo
         "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "MATPLOTLIBRC": os.devnull,
         "IPYTHONDIR": os.path.join("scratch", "ipython"), "LC_ALL": "C", "TZ": "UTC",
     }  # fmt: skip
-    kept = ["OMP_NUM_THREADS", "MY_DATA", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE"]
+    kept = [
+        "OMP_NUM_THREADS", "MY_DATA", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE",
+        "PYTHONPLATLIBDIR",
+    ]  # fmt: skip
     for name in (*gone, *fixed, *kept):
         monkeypatch.setenv(name, "mine")
     found = execution._environment(Path("scratch"))
