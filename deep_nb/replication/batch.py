@@ -31,15 +31,7 @@ from deep_nb._files import (
     sha256,
 )
 from deep_nb._provenance import provenance
-from deep_nb._validation import (
-    as_path,
-    check_executor,
-    file_name,
-    flag,
-    instance,
-    integer,
-    items,
-)
+from deep_nb._validation import as_path, check_executor, file_name, flag, instance, integer, items
 from deep_nb.replication.execution import (
     Outcome,
     described,
@@ -145,10 +137,10 @@ def _replicate(
                 job for job in jobs if force or state(job, output / job.name).status != "done"
             ]
             write_checksums(output)  # a killed batch may have left them out of date
-            able = []
+            able, inputs = [], _folders_of_inputs(jobs)
             for job in wanted:
                 try:
-                    _check_place(output / job.name, jobs)
+                    _check_place(output / job.name, inputs)
                     able.append(job)
                 except OSError as failure:
                     yield _failed(job, failure)
@@ -297,31 +289,38 @@ def _make_way(folder: Path, name: str) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder of the batch; of a link to a folder, only the link."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
+    """Remove a folder of the batch, or what is in its place; of a link, only the link."""
+    if path.is_dir() and not path.is_symlink():
         open_up(path)
         shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def check_places(jobs: Sequence[Job], folder: Path) -> None:
     """Refuse a folder in which the files of these jobs cannot be put, before they run."""
     folder.mkdir(parents=True, exist_ok=True)
     check_writable(folder / CHECKSUMS)
+    inputs = _folders_of_inputs(jobs)
     for job in jobs:
-        _check_place(folder / job.name, jobs)
+        _check_place(folder / job.name, inputs)
 
 
-def _check_place(place: Path, jobs: Sequence[Job]) -> None:
-    """Refuse a place for results that cannot be written, or that holds an input of a job."""
+def _folders_of_inputs(jobs: Sequence[Job]) -> dict[Path, Path]:
+    """Return an input of an experiment for each folder that holds one."""
+    inputs = {path.resolve() for job in jobs for path in job.inputs}
+    return {folder: path for path in sorted(inputs) for folder in path.parents}
+
+
+def _check_place(place: Path, inputs: dict[Path, Path]) -> None:
+    """Refuse a place for results that cannot be written, or that holds an input."""
     _check_free(place)
-    for path in (path for job in jobs for path in job.inputs):
-        if place.resolve() in path.resolve().parents:
-            raise FileExistsError(
-                f"{place} is for results, but {path.name} of an experiment is in it: choose "
-                "another folder"
-            )
+    path = inputs.get(place.resolve())
+    if path is not None:
+        raise FileExistsError(
+            f"{place} is for results, but {path.name} of an experiment is in it: choose another "
+            "folder"
+        )
     if place.exists():
         check_writable(place / "result")
 
