@@ -3,11 +3,14 @@
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from deep_nb._printing import notice
 
 
 def contents(folder: Path) -> list[Path]:
@@ -44,6 +47,20 @@ def remove_partials(folder: Path) -> None:
             path.unlink()
 
 
+def is_regular(path: Path) -> bool:
+    """Return whether a path is a regular file, and not a link to one."""
+    return path.is_file() and not path.is_symlink()
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file, link or folder of others that is in the way: ``x.csv`` to ``x.csv.~1~``."""
+    names = (path.with_name(f"{path.name}.~{i}~") for i in itertools.count(1))
+    free = next(other for other in names if not os.path.lexists(other))
+    path.rename(free)
+    flush(path.parent)
+    notice(f"{path} was in the way and is now {free.name}")
+
+
 def check_writable(target: Path) -> None:
     """Fail early with the error that `replacing` would raise later."""
     partial = _partial(target)
@@ -55,11 +72,21 @@ def check_writable(target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 text file as `replacing` does; create its folder if necessary."""
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write a file as `replacing` does; create its folder if necessary."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_bytes(content)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a UTF-8 text file as `write_bytes` does; lines end as in the text."""
+    write_bytes(target, text.encode("utf-8"))
+
+
+def storable(text: str) -> str:
+    """Return a text with its lone surrogates, which no file can hold, as escapes of JSON."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def flush(path: Path) -> None:

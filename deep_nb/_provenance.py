@@ -1,5 +1,6 @@
 """Where results come from: code, versions and machine, and how files carry this information."""
 
+import codecs
 import functools
 import importlib.metadata
 import json
@@ -7,15 +8,17 @@ import os
 import platform
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 import psutil
 
-from deep_nb._files import replacing, sha256
+from deep_nb._files import replacing, sha256, write_bytes
 from deep_nb._netcdf import NETCDF
 
 #: Libraries whose versions can change a result.
@@ -34,6 +37,17 @@ LIBRARIES = (
 )
 
 PACKAGE = Path(__file__).parent
+
+#: The first bytes of a PNG file, and the types of its texts.
+_PNG, _TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt")
+
+#: The start of an SVG file up to the end of its first tag.
+_ROOT = re.compile(
+    r"""[^<]* (?: < (?: \?.*?\? | !--.*?-- | !DOCTYPE [^\[>]* (?: \[.*?\] \s* )? ) > [^<]* )*
+    < (?P<name> (?: [\w.-]+: )? svg ) (?: \s+ [^\s=>"'/]+ \s*=\s* (?: "[^"]*" | '[^']*' ) )*
+    \s* (?P<end> /?> )""",
+    re.DOTALL | re.VERBOSE,
+)
 
 
 @functools.cache
@@ -102,28 +116,22 @@ def _json(value: Any) -> str:
 
 
 def stamp(path: Path, origin: dict[str, Any]) -> None:
-    """Write the origin of a file, as JSON, into its own metadata; replace an earlier one.
+    """Write the origin of a file, as JSON in ASCII, into its own metadata; replace an earlier one.
 
     netCDF files carry it as the attribute ``provenance``, PNG and SVG figures as their ``Source``.
-    Files of other kinds do not change.
+    Everything else in a file, and files of other kinds, do not change.
     """
-    text = _json(origin)
+    text = json.dumps(origin, sort_keys=True)
     if path.suffix == ".nc":
         _stamp_netcdf(path, text)
     elif path.suffix == ".png":
-        from PIL import Image
-        from PIL.PngImagePlugin import PngInfo
-
-        with Image.open(path) as image, replacing(path) as partial:
-            kept = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
-            info = PngInfo()
-            for name, value in {**kept, "Source": text}.items():
-                info.add_itxt(name, value)
-            image.save(partial, format="png", pnginfo=info, dpi=image.info.get("dpi"))
+        try:
+            stamped = _stamped_png(path.read_bytes(), text)
+        except (ValueError, struct.error):
+            raise ValueError(f"{path.name} is not a complete PNG file") from None
+        write_bytes(path, stamped)
     elif path.suffix == ".svg":
-        with replacing(path) as partial:
-            stamped = _stamped_svg(path.read_text(encoding="utf-8"), text)
-            partial.write_text(stamped, encoding="utf-8", newline="\n")
+        write_bytes(path, _stamped_svg(path.read_bytes(), text))
 
 
 def _stamp_netcdf(path: Path, text: str) -> None:
@@ -144,15 +152,44 @@ def _set_provenance(path: Path, text: str) -> None:
         dataset.setncattr("provenance", text)
 
 
-def _stamped_svg(svg: str, text: str) -> str:
+def _stamped_png(png: bytes, text: str) -> bytes:
+    """Return a PNG file with an ASCII text as its only ``Source``; no pixel changes.
+
+    The format: https://www.w3.org/TR/png-3, 5.3 (chunks) and 11.3.3 (texts).
+    """
+    content = b"tEXtSource\0" + text.encode("ascii")
+    source = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    start, kind, parts = len(_PNG), b"", [_PNG]
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", png, start)
+        chunk = png[start : start + length + 12]
+        if not (kind in _TEXTS and chunk[8:].startswith(b"Source\0")):
+            parts.append(chunk)
+        if kind == b"IHDR":
+            parts.append(source)
+        start += length + 12
+    if not png.startswith(_PNG) or start > len(png):
+        raise ValueError
+    return b"".join([*parts, png[start:]])
+
+
+def _stamped_svg(svg: bytes, text: str) -> bytes:
+    """Return an SVG file with an ASCII text as its source; a file of another kind does not change.
+
+    ASCII is the same in all encodings but those of 16 bits, so that the others need not be known.
+    """
+    encoding = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}.get(svg[:2])
+    drawing = svg.decode(encoding or "latin-1")
     source = f"<dc:source>{escape(text)}</dc:source>"
     stamped, count = re.subn(
-        "<dc:source>.*?</dc:source>", lambda _: source, svg, count=1, flags=re.DOTALL
+        "<dc:source>.*?</dc:source>", lambda _: source, drawing, count=1, flags=re.DOTALL
     )
-    if count:
-        return stamped
-    metadata = f'<metadata xmlns:dc="http://purl.org/dc/elements/1.1/">{source}</metadata>'
-    return re.sub(r"<svg\b[^>]*>", lambda match: match[0] + metadata, svg, count=1)
+    root = _ROOT.match(drawing)
+    if not count and root:
+        metadata = f'<metadata xmlns:dc="http://purl.org/dc/elements/1.1/">{source}</metadata>'
+        end = f">{metadata}</{root['name']}>" if root["end"] == "/>" else f">{metadata}"
+        stamped = drawing[: root.start("end")] + end + drawing[root.end("end") :]
+    return stamped.encode(encoding or "latin-1")
 
 
 def _commit(root: Path) -> str:

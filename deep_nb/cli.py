@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from click.core import ParameterSource
 
 import deep_nb
 from deep_nb import analysis, replication
-from deep_nb._files import check_writable
 from deep_nb._printing import lenient_output
 from deep_nb._start import skip_iri_grammar
 from deep_nb._validation import as_path, did_you_mean, printable, select, short
@@ -273,8 +273,9 @@ def replicate(
     jobs = replication.read_jobs(experiments, profile, only or None)
     folder = output or Path("replication") / profile
     if figures:
-        figures.mkdir(parents=True, exist_ok=True)
-        check_writable(figures / CHECKSUMS)
+        from deep_nb.replication.batch import check_places
+
+        check_places(jobs, figures)
     outcomes = {}
     todo = sum(force or replication.state(job, folder / job.name).status != "done" for job in jobs)
     from tqdm import tqdm
@@ -292,12 +293,12 @@ def replicate(
                     line = f"{outcome.status} {outcome.name} in {outcome.seconds:.1f} s"
                     click.echo(f"{line} ({len(outcomes)} of {todo})", err=True)
     failed = [outcome for outcome in outcomes.values() if outcome.error]
-    if figures:
-        good = [job.name for job in jobs if job.name not in {o.name for o in failed}]
-        replication.collect_figures(good, folder, figures)
     _print_outcomes(jobs, folder, outcomes)
     for outcome in failed:
         click.echo(f"\n{outcome.name} failed: {printable(outcome.error.strip())}", err=True)
+    if figures:
+        good = [job.name for job in jobs if job.name not in {o.name for o in failed}]
+        replication.collect_figures(good, folder, figures)
     if failed:
         sys.exit(1)
 
@@ -345,8 +346,14 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
 @click.option("--against", type=FilePath(), help="Compare with this batch, by numbers.")
 @click.option("--rtol", type=float, default=1e-6, show_default=True, help="Relative tolerance.")
 @click.option("--atol", type=float, default=1e-9, show_default=True, help="Absolute tolerance.")
-def verify(folder: Path, against: Path | None, rtol: float, atol: float) -> None:
+@click.pass_context
+def verify(
+    context: click.Context, folder: Path, against: Path | None, rtol: float, atol: float
+) -> None:
     """Check the files of a batch, or of its figures, in FOLDER; exit with 1 if one differs."""
+    for name in ("rtol", "atol") if against is None else ():
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} needs --against: checksums have no tolerance")
     if against is None:
         count, wrong = replication.verify(folder)
         what = f"{count} files in {folder} agree with {CHECKSUMS}"

@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 from pydantic import Field
 
-from deep_nb._files import write_text
+from deep_nb._files import storable, write_text
 from deep_nb._reading import read_bytes, read_csv, read_text
 from deep_nb._validation import Frozen, as_path, mapping, table
 from deep_nb.claims import verdict_table
@@ -201,7 +201,7 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
         origins=_origins(sections),
         link=lambda path: _link(path.resolve(), root),
     )
-    write_text(target, page.encode("utf-8", "backslashreplace").decode())  # lone surrogates
+    write_text(target, storable(page))
     return target
 
 

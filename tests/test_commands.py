@@ -279,6 +279,15 @@ def test_verify_counts_the_files_of_the_list(monkeypatch, wrong, code, out, err)
     assert (result.exit_code, result.stdout, result.stderr) == (code, out, err)
 
 
+@pytest.mark.parametrize("option", ["--rtol", "--atol"])
+@pytest.mark.parametrize("value", ["1e-6", "1e-9", "0"])
+def test_a_tolerance_without_a_batch_to_compare_is_refused(monkeypatch, option, value):
+    monkeypatch.setattr(replication, "verify", lambda folder: (5, []))
+    result = run("verify", "one", f"{option}={value}")
+    assert result.exit_code == 2
+    assert f"Error: {option} needs --against: checksums have no tolerance\n" in result.stderr
+
+
 # report
 
 

@@ -24,14 +24,14 @@ from deep_nb.replication import execution, kernel, read_jobs, state, verify
 from deep_nb.replication.batch import WORKING
 from deep_nb.replication.execution import _environment, execute
 from deep_nb.replication.records import read_record
-from deep_nb.replication.scratch import CONNECTION, ORIGIN, REQUEST
+from deep_nb.replication.scratch import CONNECTION, ORIGIN, REQUEST, SITE
 
 from .test_replication import write_notebook
 
 pytestmark = pytest.mark.system
 
 TELLS = """
-import json, os, sys
+import builtins, json, locale, os, sys, time
 import deep_nb, helper
 import matplotlib.pyplot as plt
 facts = {
@@ -41,6 +41,10 @@ facts = {
     "linewidth": plt.rcParams["lines.linewidth"],
     "startup": sorted({"profile", "config", "python"} & {*globals()}),
     "text": helper.TEXT,
+    "hour": time.localtime(0).tm_hour,
+    "warnings": sys.warnoptions,
+    "locale": locale.setlocale(locale.LC_ALL, ""),
+    "customized": [name for name in dir(builtins) if "customize" in name],
 }
 os.makedirs(f"{output}/sub/deep")
 open(f"{output}/sub/deep/facts.json", "w").write(json.dumps(facts))
@@ -82,6 +86,9 @@ def surroundings(tmp_path_factory):
     (root / "startup.py").write_text("python = 1")
     (root / "matplotlibrc").write_text("lines.linewidth: 9\n")
     (root / "jupyter" / "kernels" / "python3").mkdir(parents=True)
+    (root / "site").mkdir()
+    for name in ("sitecustomize", "usercustomize"):
+        (root / "site" / f"{name}.py").write_text(f"import builtins\nbuiltins.{name} = 1")
     other = {"argv": ["false"], "display_name": "other", "language": "python"}
     (root / "jupyter" / "kernels" / "python3" / "kernel.json").write_text(json.dumps(other))
     settings = {
@@ -89,10 +96,13 @@ def surroundings(tmp_path_factory):
         "JUPYTER_PATH": root / "jupyter",
         "MATPLOTLIBRC": root / "matplotlibrc",
         "MPLBACKEND": "pdf",
+        "PYTHONPATH": root / "site",
         "PYTHONSTARTUP": root / "startup.py",
+        "PYTHONWARNINGS": "ignore",
+        "LC_ALL": "de_DE.UTF-8",
+        "TZ": "Asia/Tokyo",
     }
-    plain = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
-    return root, {**plain, **{name: str(value) for name, value in settings.items()}}
+    return root, {**os.environ, **{name: str(value) for name, value in settings.items()}}
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +141,10 @@ def test_the_kernel_runs_this_python_and_the_batchs_package_without_the_users_se
         "linewidth": 1.5,
         "startup": [],
         "text": "from the file",
+        "hour": 0,
+        "warnings": [],
+        "locale": "C",
+        "customized": [],
     }
     record = read_record(batch / "out" / "a")
     package = record.fingerprint["package"]
@@ -244,10 +258,18 @@ def test_a_stopped_experiment_leaves_no_temporary_files(tmp_path, job, monkeypat
     with tempfile.TemporaryDirectory(prefix="t") as short:
         monkeypatch.setattr(tempfile, "tempdir", short)
         (tmp_path / "out" / WORKING).mkdir(parents=True)
-        stop = threading.Event()
+        stop, watch, modules = threading.Event(), execution._watch, {}
+
+        def stopped(process, *arguments):
+            site = Path(process.args[-1]) / SITE
+            modules.update((path.name, path.read_text()) for path in site.iterdir())
+            return watch(process, *arguments)
+
         stop.set()
+        monkeypatch.setattr(execution, "_watch", stopped)
         outcome = execute(job, job.fingerprint, tmp_path / "out", stop)
         assert outcome.error == "InterruptedError: the batch was stopped"
+        assert modules == {"sitecustomize.py": "", "usercustomize.py": ""}
         assert os.listdir(short) == []
     assert sorted(p.name for p in outcome.folder.iterdir()) == ["tiny.html", "tiny.ipynb"]
 
@@ -275,7 +297,7 @@ def test_the_kernel_finds_modules_on_the_paths_of_the_batch(tmp_path, monkeypatc
     made = _environment(tmp_path)
     paths = made["PYTHONPATH"].split(os.pathsep)
     assert paths[-2:] == [str(tmp_path / "mine"), "/other"]
-    assert paths[:-2] in ([str(PACKAGE.parent)], [])
+    assert paths[:-2] in ([str(tmp_path / SITE), str(PACKAGE.parent)], [str(tmp_path / SITE)])
     assert "PYTHONOPTIMIZE" not in made
     assert made["OMP_NUM_THREADS"] == "3"
     assert Path(made["IPYTHONDIR"]).parent == tmp_path

@@ -1,13 +1,16 @@
 """Provenance names the checkout that holds the package, and gets into files anywhere."""
 
+import codecs
 import importlib.metadata
 import json
 import os
 import platform
 import re
 import shutil
+import struct
 import subprocess
 import tomllib
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -176,6 +179,85 @@ def test_a_stamped_picture_keeps_its_pixels_resolution_and_texts(tmp_path):
         assert image.info["Title"] == "confusion"
         assert [round(value) for value in image.info["dpi"]] == [200, 200]
         assert image.tobytes() == bytes((9, 8, 7)) * 6
+
+
+@pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt"])
+def test_stamping_a_picture_changes_only_its_source(tmp_path, kind):
+    """Such as one of 16 bits in three frames, which PIL would read as one of 8 bits."""
+
+    def chunk(kind, content):
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    old = {"tEXt": b"1", "zTXt": b"\0" + zlib.compress(b"1"), "iTXt": bytes(4) + b"1"}[kind]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0))
+    frame = struct.pack(">IIIIIHHBB", 0, 1, 1, 0, 0, 1, 25, 0, 0)
+    pixel = zlib.compress(b"\0" + bytes(range(6)))
+    before = [chunk(b"acTL", struct.pack(">II", 2, 0)), chunk(b"tEXt", b"Sources\0kept")]
+    after = [
+        chunk(b"fcTL", frame), chunk(b"IDAT", pixel), chunk(b"fcTL", b"\0\0\0\1" + frame[4:]),
+        chunk(b"fdAT", b"\0\0\0\2" + pixel), chunk(b"IEND", b""), b"more",
+    ]  # fmt: skip
+    path, start = tmp_path / "a.png", b"\x89PNG\r\n\x1a\n" + header
+    earlier = chunk(kind.encode(), b"Source\0" + old)
+    path.write_bytes(b"".join([start, *before, earlier, *after]))
+    stamp(path, {"é": "\ud800"})
+    source = chunk(b"tEXt", rb"Source" + b"\0" + rb'{"\u00e9": "\ud800"}')
+    assert path.read_bytes() == b"".join([start, source, *before, *after])
+    with Image.open(path) as image:
+        assert (image.n_frames, json.loads(image.info["Source"])) == (2, {"é": "\ud800"})
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:20], whole[: whole.index(b"IEND") + 6], b"x" + whole[1:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"^a\.png is not a complete PNG file$"):
+            stamp(path, {})
+        assert path.read_bytes() == damaged
+
+
+SVG = 'xmlns="http://www.w3.org/2000/svg"'
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        f'<?xml version="1.0" encoding="iso-8859-1"?>\r\n<svg {SVG}><text>é</text></svg>'.encode(
+            "latin-1"
+        ),
+        f'<?xml version="1.0" encoding="UTF-16"?><svg {SVG}><text>é→</text></svg>'.encode("utf-16"),
+        f'<?xml version="1.0" encoding="UTF-16"?><svg {SVG}/>'.encode("utf-16-be"),
+        f"\ufeff<svg {SVG}><text>é→</text></svg>".encode(),
+        f"<svg {SVG}/>".encode(),
+        f"<svg {SVG} class='a>b' id = \"c>d\"\n/>".encode(),
+        f"<!-- <svg> --><?x <svg>?><!DOCTYPE svg [<!ENTITY x 's'>]>\n<svg {SVG}>&x;</svg>".encode(),
+        b'<s:svg xmlns:s="http://www.w3.org/2000/svg"><s:g/></s:svg>',
+        b'<s:svg xmlns:s="http://www.w3.org/2000/svg" />',
+    ],
+    ids=range(9),
+)
+def test_stamping_a_drawing_changes_only_its_source(tmp_path, drawing):
+    path = tmp_path / "a.svg"
+    if b"\0<" in drawing[:2]:
+        drawing = codecs.BOM_UTF16_BE + drawing
+    before = ElementTree.fromstring(drawing)
+    path.write_bytes(drawing)
+    for origin in ({"n": 0}, ORIGIN):
+        stamp(path, origin)
+    after = ElementTree.parse(path).getroot()
+    (metadata,) = (child for child in after if child.tag.endswith("metadata"))
+    assert [json.loads(child.text) for child in metadata] == [ORIGIN]
+    assert (after.tag, after.attrib) == (before.tag, before.attrib)
+    assert list(after.itertext())[1:] == list(before.itertext())
+    assert len(after) == len(before) + 1
+    if b"\r\n" in drawing:
+        assert b"\r\n" in path.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"7", b"\xff\xfe", b"<html><svg></svg></html>"])
+def test_a_file_of_another_kind_is_not_stamped(tmp_path, content):
+    path = tmp_path / "a.svg"
+    path.write_bytes(content)
+    stamp(path, ORIGIN)
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("metadata", ["", "<metadata><dc:source>old</dc:source></metadata>"])

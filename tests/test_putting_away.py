@@ -6,6 +6,7 @@ No kernel runs here: the outcomes are made by hand.
 import builtins
 import contextlib
 import dataclasses
+import gzip
 import html
 import json
 import os
@@ -17,29 +18,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import filelock
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_output
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
 import deep_nb
-from deep_nb import _files
+from deep_nb import _files, replication
 from deep_nb._files import sha256, write_text
 from deep_nb._provenance import stamp
+from deep_nb.plotting import Output
 from deep_nb.replication import batch, collect_figures, execution, read_jobs, state, verify
-from deep_nb.replication.batch import _store
+from deep_nb.replication.batch import _store, check_places
 from deep_nb.replication.execution import Outcome, _tidy, execute
 from deep_nb.replication.jobs import Job
 from deep_nb.replication.names import CHECKPOINTS, LOCK, PENDING, RECORD, WORKING
 from deep_nb.replication.notebooks import read_notebook
 from deep_nb.replication.records import read_record
 from deep_nb.replication.scratch import ANSWER, LOG, REQUEST, scratch_folder
-from deep_nb.replication.verification import read_checksums
+from deep_nb.replication.verification import read_checksums, write_checksums
 
-from .test_replication import write_notebook
+from .test_replication import run, write_notebook
 
 
 def test_threads_may_stamp_save_and_load_netcdf_files(short_run, tmp_path):
@@ -248,9 +252,9 @@ def test_a_record_is_never_seen_before_the_files_it_lists(tmp_path, job):
     assert seen <= whole | {text["x.svg"] for text in texts.values()}
 
 
-@pytest.mark.parametrize("kind", ["text", "run.nc", "x.png", "x.svg"])
+@pytest.mark.parametrize("kind", ["text", "run.nc", "x.png", "x.svg", "x.csv", "x.csv.gz", "x.md"])
 def test_a_reader_never_sees_half_a_file(tmp_path, short_run, kind):
-    path = tmp_path / kind
+    path, output = tmp_path / kind, Output(tmp_path)
     if kind == "x.png":
         Image.new("RGB", (300, 300)).save(path)
     elif kind == "x.svg":
@@ -261,6 +265,10 @@ def test_a_reader_never_sees_half_a_file(tmp_path, short_run, kind):
             write_text(path, str(k) * 100_000)
         elif kind == "run.nc":
             deep_nb.save(short_run.assign_attrs(provenance=str(k)), path)
+        elif kind == "x.md":
+            output.text(str(k) * 100_000, kind)
+        elif "csv" in kind:
+            output.table(pd.DataFrame({"k": range(k, 5000)}), kind)
         else:
             stamp(path, {"k": k})
 
@@ -283,6 +291,28 @@ def test_a_reader_never_sees_half_a_file(tmp_path, short_run, kind):
         reader.join()
     assert seen <= whole
     assert [file.name for file in tmp_path.iterdir()] == [kind]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.md"])
+def test_results_replace_links_and_end_lines_alike_on_every_system(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(os, "linesep", "\r\n")
+    output, other = Output(tmp_path / "out"), tmp_path / "other"
+    for link in (os.link, os.symlink):
+        other.write_text("others'")
+        link(other, tmp_path / "out" / name)
+        if name == "x.md":
+            output.text("é\na,1\n", name)
+        else:
+            output.table(pd.DataFrame({"é": ["a"], "n": [1]}), name)
+        expected = "é\na,1\n" if name == "x.md" else "é,n\na,1\n"
+        content = (tmp_path / "out" / name).read_bytes()
+        if name == "x.csv.gz":
+            assert content[3:8] == bytes(5)  # without the name of a file, and a time
+            content = gzip.decompress(content)
+        assert content == expected.encode()
+        assert other.read_text() == "others'"
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+        (tmp_path / "out" / name).unlink()
 
 
 # Figures
@@ -332,14 +362,202 @@ def test_figures_of_an_unfinished_experiment_are_refused(tmp_path):
         collect_figures(["a"], tmp_path / "out", tmp_path / "figures")
 
 
-def test_old_files_of_a_damaged_record_are_removed_by_their_suffixes(tmp_path, job):
+@pytest.mark.parametrize("damage", ["{", None])
+def test_old_files_of_a_damaged_or_lost_record_are_those_in_the_checksums(tmp_path, job, damage):
     output = tmp_path / "out"
     output.mkdir()
     finish(job, output, OLD)
-    (output / "a" / RECORD).write_text("{")
+    (output / "a" / "mine.csv").write_text("the user's")
+    if damage:
+        (output / "a" / RECORD).write_text(damage)
+    else:
+        (output / "a" / RECORD).unlink()
+    write_checksums(output)  # as a batch begins
     finish(job, output, {"new.svg": ""})
-    assert sorted(found(output / "a")) == ["new.svg", "old.txt", "sub/deep/old.csv"]
-    assert verify(output)[1] == ["a/old.txt: not listed", "a/sub/deep/old.csv: not listed"]
+    assert found(output / "a") == {"new.svg": "", "mine.csv": "the user's"}
+    assert verify(output)[1] == ["a/mine.csv: not listed"]
+
+
+def in_the_way(folder, others):
+    """Put something of others in the place of each kind of entry; return what is to be kept."""
+    for name in ("mse.svg", "a/t.md", "a/b/t.csv", "copy.json"):
+        (others / name).parent.mkdir(parents=True, exist_ok=True)
+        (others / name).write_text("others'")
+    shutil.rmtree(folder / "a")
+    (folder / "a").symlink_to(others / "a")
+    (folder / "same.csv").unlink()
+    (folder / "same.csv" / "deep").mkdir(parents=True)
+    (folder / "same.csv" / "deep" / "x").write_text("mine")
+    (folder / "new.json").write_text("mine")
+    (folder / "new").symlink_to(folder / "gone")
+    (folder / "file").write_text("mine")
+
+
+@pytest.mark.parametrize("record", ["kept", "pipe", "link", "folder", "pending"])
+def test_what_is_in_the_way_and_not_in_the_record_is_renamed(tmp_path, job, record, capsys):
+    output, others = tmp_path / "out", tmp_path / "others"
+    output.mkdir()
+    finish(job, output, {"a/t.md": "1", "a/b/t.csv": "1", "same.csv": "1"})
+    folder = output / "a"
+    in_the_way(folder, others)
+    path = folder / (PENDING if record == "pending" else RECORD)
+    if record != "kept":
+        path.unlink(missing_ok=True)
+        if record == "link":
+            path.symlink_to(others / "copy.json")
+        elif record == "folder":
+            path.mkdir()
+        else:
+            os.mkfifo(path)
+    new = ("a/t.md", "a/b/t.csv", "same.csv", "new.json", "new/x.csv", "file/x.csv")
+    check_places([job], output)
+    write_checksums(output)
+    made = finish(job, output, dict.fromkeys(new, "2"))
+    assert (made.error, state(job, folder).status) == ("", "done")
+    kept = {"same.csv.~1~/deep/x": "mine", "new.json.~1~": "mine", "file.~1~": "mine"}
+    texts = found(folder)
+    assert {name: texts[name] for name in (*new, *kept)} == dict.fromkeys(new, "2") | kept
+    assert (folder / "a.~1~").readlink() == others / "a"
+    assert {p.read_text() for p in others.rglob("*.*")} == {"others'"}
+    aside = [] if record in ("kept", "folder") else [f"{path.name}.~1~"]
+    assert verify(output)[1] == [
+        f"a/{name}: not listed" for name in sorted([*kept, *aside, "a.~1~", "new.~1~"])
+    ]
+    notice = f"deep_nb: {folder / 'new.json'} was in the way and is now new.json.~1~\n"
+    assert notice in capsys.readouterr().err
+    (folder / "x.csv").write_text("mine")
+    (folder / "x.csv.~1~").write_text("mine")
+    finish(job, output, {"x.csv": "3"})
+    assert (folder / "x.csv.~2~").read_text() == "mine"
+
+
+def test_nothing_of_others_is_lost_when_an_interruption_comes_while_it_is_renamed(tmp_path, job):
+    start, output, others = tmp_path / "start", tmp_path / "out", tmp_path / "others"
+    finish(job, start, {"a/t.md": "1", "same.csv": "1"})
+    in_the_way(start / "a", others)
+    new = dict.fromkeys(("a/t.md", "same.csv", "new.json", "new/x.csv", "file/x.csv"), "2")
+
+    def begin():
+        shutil.rmtree(output, ignore_errors=True)
+        shutil.copytree(start, output, symlinks=True)
+        return outcome(output, new)
+
+    made = begin()
+    calls = steps_of(lambda: _store(made, job.fingerprint, output))
+    renames = [i for i, call in enumerate(calls) if call[0] == "rename"]
+    assert len(renames) == 5
+    for i in renames:
+        assert calls[i + 1] == ("flush", str(Path(calls[i][1]).parent))
+    for step in range(len(calls)):
+        made = begin()
+        with pytest.raises(PowerCut), power_cut(step, []):
+            _store(made, job.fingerprint, output)
+        finish(job, output, new)
+        texts = found(output / "a")
+        assert sorted(texts.values()) == ["2"] * 5 + ["mine"] * 3
+        assert [p.name for p in (output / "a").iterdir() if p.is_symlink()] != []
+        assert {p.read_text() for p in others.rglob("*.*")} == {"others'"}
+        assert state(job, output / "a").status == "done"
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "loose link", "input", "notebook"])
+def test_a_place_for_results_that_is_taken_is_refused_before_the_work(tmp_path, job, kind):
+    """In the output folder only its experiment fails; in that of figures nothing runs."""
+    output, elsewhere = tmp_path / "output", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    output.mkdir()
+    (elsewhere / "mine.csv").write_text("mine")
+    place, other = output / "a", dataclasses.replace(job, name="b")
+    message = re.escape(f"{place} is {'not a folder' if kind == 'file' else 'a link'}: move it")
+    if kind == "file":
+        place.write_text("mine")
+    elif "link" in kind:
+        place.symlink_to(elsewhere if kind == "link" else tmp_path / "gone")
+    else:
+        shutil.copytree(elsewhere, place)
+        shutil.copy(job.notebook, place / "n.ipynb")
+        path = place / "n.ipynb" if kind == "notebook" else job.notebook
+        files = ("output/a/mine.csv",) if kind == "input" else ()
+        other = dataclasses.replace(job, name="b", notebook=path, files=files)
+        name = path.name if kind == "notebook" else "mine.csv"
+        message = re.escape(f"{place} is for results, but {name} of an experiment is in it")
+    before = sorted(output.rglob("*"))
+    with pytest.raises(FileExistsError, match=message):
+        check_places([job, other], output)
+    assert sorted(output.rglob("*")) == before
+    assert {p.read_text() for p in output.rglob("mine.csv")} <= {"mine"}
+    assert (elsewhere / "mine.csv").read_text() == "mine"
+    made = Outcome("b", None, {"seconds": 1.0}, "")
+    told = list(batch.replicate([job, other], output, executor=Prepared(made)))
+    assert [(outcome.name, outcome.status) for outcome in told] == [("a", "failed"), ("b", "done")]
+    assert re.match(f"FileExistsError: {message}", told[0].error)
+    if kind in ("file", "link"):
+        finish(job, tmp_path / "batch", NEW)
+        with pytest.raises(FileExistsError, match=message):
+            collect_figures(["a"], tmp_path / "batch", output)
+        result = run("replicate", "--experiments", tmp_path / "experiments.yml", "--output",
+                     tmp_path / "new", "--figures", output)  # fmt: skip
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert re.match(f"Error: {message}", result.stderr)
+
+
+def test_files_of_others_stay_where_no_batch_was(tmp_path, job):
+    for folder in (tmp_path / "out" / "a", tmp_path / "figures" / "a"):
+        (folder / "sub").mkdir(parents=True)
+        for name in ("mine.csv", "mine.ipynb", "sub/mine.svg", "mse.svg"):
+            (folder / name).write_text("mine")
+    finish(job, tmp_path / "out", NEW)
+    collect_figures(["a"], tmp_path / "out", tmp_path / "figures")
+    kept = dict.fromkeys(("mine.csv", "mine.ipynb", "sub/mine.svg", "mse.svg.~1~"), "mine")
+    for root in (tmp_path / "out", tmp_path / "figures"):
+        texts = found(root / "a")
+        assert kept.items() <= texts.items()
+        assert texts["mse.svg"] == NEW["mse.svg"]
+        assert verify(root)[1] == [f"a/{name}: not listed" for name in sorted(kept)]
+
+
+def test_a_place_that_cannot_be_written_is_refused(job, ordinary_user):
+    place = ordinary_user / "a"
+    place.mkdir()
+    check_places([job], ordinary_user)
+    place.chmod(0o500)
+    with pytest.raises(PermissionError, match=re.escape(str(place))):
+        check_places([job], ordinary_user)
+    place.chmod(0o700)
+    assert [path.name for path in ordinary_user.rglob("*")] == ["a"]
+
+
+def test_outcomes_are_printed_before_figures_that_cannot_be_copied(tmp_path, job, monkeypatch):
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    made = Outcome("a", None, {"seconds": 2.0}, "")
+    monkeypatch.setattr(replication, "replicate", lambda *_, **__: (o for o in [made]))
+    monkeypatch.setattr(replication, "collect_figures", fails)
+    words = ["replicate", "--experiments", tmp_path / "experiments.yml"]
+    result = run(*words, f"--output={tmp_path / 'out'}", f"--figures={tmp_path / 'figures'}")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[1].split()[:3] == ["a", "done", "2.0"]
+    assert result.stderr.endswith("Error: [Errno 28] No space left on device\n")
+
+
+def test_of_links_to_folders_only_the_link_is_removed(tmp_path, job):
+    output, others = tmp_path / "out", tmp_path / "others"
+    (output / CHECKPOINTS).mkdir(parents=True)
+    others.mkdir()
+    (others / "mine").write_text("mine")
+    for link in (output / WORKING, output / CHECKPOINTS / "a"):
+        link.symlink_to(others)
+    assert list(batch.replicate([], output)) == []
+    assert finish(job, output, NEW).error == ""
+    assert [*(output / CHECKPOINTS).iterdir()] == []
+    assert (others / "mine").read_text() == "mine"
+    shutil.rmtree(output / WORKING)
+    (output / WORKING).symlink_to(tmp_path / "gone")
+    assert list(batch.replicate([], output)) == []
+    os.mkfifo(output / WORKING)
+    assert list(batch.replicate([], output)) == []
+    assert not (output / WORKING).exists()
 
 
 def test_a_record_removes_only_files_in_its_folder(tmp_path, job):
@@ -606,6 +824,38 @@ def test_the_origin_tells_parameters_start_and_duration_in_every_file(
     assert execute(plain, plain.fingerprint, tmp_path / "out").origin["parameters"] == {"n": 1}
 
 
+def test_what_no_file_can_hold_is_escaped_in_each_file(tmp_path, monkeypatch):
+    """A lone surrogate in a default or an error; U+FFFF, which XML cannot hold."""
+    write_notebook(tmp_path / "odd.ipynb", "1", 'n = "\\ud800é\\uffff"\noutput = ""')
+    (tmp_path / "odd.yml").write_text("experiments: [{name: a, notebook: odd.ipynb}]")
+    (job,) = read_jobs(tmp_path / "odd.yml")
+    (tmp_path / "out" / WORKING).mkdir(parents=True)
+
+    def leaves(scratch, *_):
+        folder = Path(json.loads((scratch / REQUEST).read_text())["folder"])
+        (folder / "x.svg").write_text("<svg/>")
+        Image.new("RGB", (1, 1)).save(folder / "x.png")
+        return "KeyError: '\udfff'"
+
+    monkeypatch.setattr(execution, "_run_process", leaves)
+    made = _store(
+        execute(job, job.fingerprint, tmp_path / "out"), job.fingerprint, tmp_path / "out"
+    )
+    assert made.error == "KeyError: '\udfff'"
+    assert state(job, made.folder) == ("a", "failed", [r"KeyError: '\udfff'"])
+    origin = read_record(made.folder).origin
+    assert origin["parameters"] == {"n": "\ud800é\uffff"}
+    assert read_notebook(made.folder / "odd.ipynb").metadata["deep_nb"] == origin
+    drawing = ElementTree.parse(made.folder / "x.svg")
+    assert json.loads("".join(drawing.getroot().itertext())) == origin
+    with Image.open(made.folder / "x.png") as image:
+        assert json.loads(image.info["Source"]) == origin
+    (source,) = re.findall(
+        'name="source" content="([^"]*)">', (made.folder / "odd.html").read_text()
+    )
+    assert json.loads(html.unescape(source)) == origin
+
+
 @pytest.mark.parametrize(
     ("status", "how"), [(3, "exit status 3"), (0, "exit status 0"), (-9, "SIGKILL")]
 )
@@ -701,16 +951,24 @@ def test_outputs_that_cannot_be_kept_fail_the_experiment(tmp_path, job, monkeypa
 
 
 def test_hashes_text_and_figures_of_a_kernel_do_not_depend_on_the_environment(monkeypatch):
-    for name in ("PYTHONHASHSEED", "PYTHONUTF8", "MATPLOTLIBRC", "MPLBACKEND", "JUPYTER_PATH"):
-        monkeypatch.setenv(name, "mine")
-    monkeypatch.setenv("OTHER", "kept")
-    found = execution._environment(Path("scratch"))
+    gone = [
+        "COLUMNS", "JPY_SESSION_NAME", "JUPYTER_PATH", "LANG", "LANGUAGE", "LC_NUMERIC", "LINES",
+        "MPLBACKEND", "PANDAS_COPY_ON_WRITE", "PYTHONDEVMODE", "PYTHONINTMAXSTRDIGITS",
+        "PYTHONOPTIMIZE", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHON_GIL", "TZDIR",
+    ]  # fmt: skip
     fixed = {
-        "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "MATPLOTLIBRC": os.devnull, "OTHER": "kept",
-        "IPYTHONDIR": os.path.join("scratch", "ipython"),
+        "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "MATPLOTLIBRC": os.devnull,
+        "IPYTHONDIR": os.path.join("scratch", "ipython"), "LC_ALL": "C", "TZ": "UTC",
     }  # fmt: skip
-    assert fixed.items() <= found.items()
-    assert not {"MPLBACKEND", "JUPYTER_PATH"} & {*found}
+    kept = [
+        "OMP_NUM_THREADS", "MY_DATA", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE",
+        "PYTHONPLATLIBDIR",
+    ]  # fmt: skip
+    for name in (*gone, *fixed, *kept):
+        monkeypatch.setenv(name, "mine")
+    found = execution._environment(Path("scratch"))
+    assert (fixed | dict.fromkeys(kept, "mine")).items() <= found.items()
+    assert not {*gone} & {*found}
 
 
 @pytest.mark.parametrize("place", ["clone", "site-packages", "dist-packages"])
@@ -721,7 +979,8 @@ def test_a_kernel_finds_modules_where_the_batch_does(tmp_path, monkeypatch, plac
     monkeypatch.setattr(execution, "PACKAGE", tmp_path / place / "deep_nb")
     paths = execution._environment(Path("scratch"))["PYTHONPATH"].split(os.pathsep)
     own = [str(tmp_path / "clone")] if place == "clone" else []
-    assert paths == [*own, str(tmp_path / "here"), str(tmp_path / "there")]
+    first = os.path.join("scratch", "site")
+    assert paths == [first, *own, str(tmp_path / "here"), str(tmp_path / "there")]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs sockets with paths")
@@ -753,14 +1012,13 @@ def test_checkpoints_stay_after_a_failure_and_go_after_success(tmp_path, job):
     assert {*read_checksums(output)} == {"a/x.csv", f"a/{RECORD}"}
 
 
-def test_old_files_go_by_record_or_suffix_and_those_of_others_stay(tmp_path, job):
-    """Suffixes count only beside the notebook; whatever the record lists goes anywhere."""
+def test_old_files_go_by_the_record_and_those_of_others_stay(tmp_path, job):
     output = tmp_path / "out"
     finish(job, output, {"listed.txt": "", "sub/listed.csv": "", "left/x.txt": ""})
     others = {"mine.txt": "", "sub/mine.csv": "", "left/deep/mine.svg": "", "dot.json": ""}
-    suffixes = {f"old.{s}": "" for s in ("svg", "png", "csv", "csv.gz", "md", "ipynb", "nc")}
-    suffixes["old.html"] = ""
-    for name in (*others, *suffixes):
+    suffixes = ("svg", "png", "csv", "csv.gz", "md", "ipynb", "nc", "html")
+    others |= {f"old.{suffix}": "" for suffix in suffixes}
+    for name in others:
         (output / "a" / name).parent.mkdir(parents=True, exist_ok=True)
         (output / "a" / name).write_text("")
     (output / "a" / "empty" / "deeper").mkdir(parents=True)

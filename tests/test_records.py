@@ -106,6 +106,17 @@ def test_a_file_in_a_sub_folder_is_part_of_a_record(job, tmp_path):
     assert state(job, folder).why == ["sub/a b.csv: is a link"]
 
 
+@pytest.mark.parametrize("name", ["n", f"n/{RECORD}"])
+def test_a_link_to_a_record_is_stale(job, tmp_path, name):
+    path = tmp_path / "out" / name
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    fault = "is a link" if name == "n" else "is not a regular file"
+    assert state(job, tmp_path / "out" / "n").why == [f"its record cannot be used: {path} {fault}"]
+    write_checksums(tmp_path / "out")
+    assert read_checksums(tmp_path / "out") == {}
+
+
 def test_a_huge_run_is_refused(tmp_path):
     (tmp_path / "run.nc").touch()
     os.truncate(tmp_path / "run.nc", 2**42)
@@ -209,8 +220,9 @@ def test_nothing_waits_for_a_pipe_or_a_device(job, tmp_path, kind):
 
     folder = tmp_path / "out" / "n"
     replace(folder / RECORD)
-    assert read_record(folder) is None
-    assert state(job, folder).status == "missing"
+    with pytest.raises(ValueError, match=r"record\.json is not a regular file"):
+        read_record(folder)
+    assert state(job, folder).status == "stale"
     write_checksums(tmp_path / "out")
     replace(tmp_path / "out" / "SHA256SUMS")
     with pytest.raises(FileNotFoundError, match="no SHA256SUMS"):

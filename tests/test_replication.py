@@ -118,15 +118,17 @@ def test_a_failed_experiment_keeps_its_notebook_and_the_others_run(batch, tmp_pa
     assert not (figures / "n0").exists()
 
 
-def test_outputs_of_an_earlier_run_are_removed(batch, tmp_path):
+def test_only_outputs_of_an_earlier_run_are_removed(batch, tmp_path):
     folder = tmp_path / "out" / "n7"
     folder.mkdir(parents=True)
     (folder / "stale.png").write_text("")
-    (folder / "mine.txt").write_text("")
+    sign(tmp_path / "out")
+    for name in ("mine.txt", "mine.png"):
+        (folder / name).write_text("")
     (outcome,) = replicate(read_jobs(batch, only="n7"), tmp_path / "out")
     assert outcome.status == "done"
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["mine.txt", "n.svg", "record.json", "tiny.html", "tiny.ipynb"]
+    assert names == ["mine.png", "mine.txt", "n.svg", "record.json", "tiny.html", "tiny.ipynb"]
 
 
 def test_a_file_in_place_of_a_folder_fails_only_its_experiment(batch, tmp_path):
@@ -294,6 +296,12 @@ def test_the_fingerprint_changes_with_each_ingredient(batch, tmp_path, monkeypat
     write(cells[0], new_code_cell("another"))
     write(cells[0], new_markdown_cell(cells[1].source))
     write(cells[1], cells[0])
+    cells[1].metadata["tags"] = cells[0].metadata.pop("tags")
+    write(*cells)
+    cells[0].metadata["tags"] = cells[1].metadata.pop("tags")
+    cells[1].metadata["tags"] = ["skip-execution"]
+    write(*cells)
+    del cells[1].metadata["tags"]
     write(*cells, job=dataclasses.replace(job, parameters={"n": 4}))
     (tmp_path / "x.csv").write_text("2")
     write(*cells)
@@ -306,6 +314,7 @@ def test_the_fingerprint_changes_with_each_ingredient(batch, tmp_path, monkeypat
     for i, one in enumerate(known):
         assert all(one != other for other in known[:i]), i
     cells[1].outputs = [new_output("stream", text="1")]
+    cells[1].metadata.update(collapsed=True, tags=[])
     write(*cells, job=dataclasses.replace(job, name="b", timeout=3))
     assert known[-1] == known[0]
 

@@ -17,7 +17,7 @@ from deep_nb._provenance import provenance
 from deep_nb.claims.evaluation import COLUMNS
 from deep_nb.replication import read_jobs, replicate
 from deep_nb.replication.verification import write_checksums
-from deep_nb.report import read_sections
+from deep_nb.report import read_sections, write_report
 
 from .test_replication import run, sign, write_notebook
 
@@ -416,6 +416,22 @@ def test_metadata_of_another_type_is_refused_in_one_line(folder, tmp_path, name,
         read_sections(tmp_path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("depth", [100, 900, 5000])
+def test_deeply_nested_metadata_are_shown_or_refused_by_name(folder, tmp_path, depth):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = copy / "n7" / "drawing.ipynb"
+    change(path, parameters={"n": "nested"})
+    text = path.read_text().replace('"nested"', "[" * depth + "1" + "]" * depth)
+    path.write_text(text)
+    sign(copy)
+    if depth == 100:
+        assert report(copy, tmp_path).row("n7")[1] == f"n = {'[' * depth}1{']' * depth}"
+    else:
+        with pytest.raises(ValueError, match=rf"^{re.escape(str(path))} is not a notebook"):
+            write_report(copy)
 
 
 def test_metadata_that_is_missing_is_named(folder, tmp_path):

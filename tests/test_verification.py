@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 
 import nbformat
 import netCDF4
@@ -149,12 +150,33 @@ def test_checksums_can_be_restricted_to_some_suffixes(one):
     assert list(read_checksums(one)) == ["a/record.json", "a/t.csv", "a/t.md"]
 
 
-def test_files_with_a_damaged_record_are_reported_as_not_listed(one, tmp_path):
+@pytest.mark.parametrize("damage", ["{", None])
+def test_a_damaged_or_lost_record_is_reported_and_its_files_stay_listed(one, damage):
     write(one, name="b")
-    (one / "a" / "record.json").write_text("{")
+    listed = read_checksums(one)
+    if damage:
+        (one / "a" / "record.json").write_text(damage)
+    else:
+        (one / "a" / "record.json").unlink()
+    write_checksums(one)
+    assert read_checksums(one) == listed
+    fault = "differs from its SHA-256" if damage else "missing"
+    assert verify(one) == (10, [f"a/record.json: {fault}"])
+    (one / "a" / ".record.json").touch()  # an interrupted run may have replaced its files
+    (one / "a" / "record.json").unlink(missing_ok=True)
     write_checksums(one)
     assert {name.partition("/")[0] for name in read_checksums(one)} == {"b"}
-    assert "a/record.json: not listed" in verify(one)[1]
+    shutil.rmtree(one / "b")
+    write_checksums(one)
+    assert read_checksums(one) == {}
+
+
+@pytest.mark.parametrize("text", ["not a list\n", f"{'0' * 64}  a/t.csv\n", f"{'0' * 64}  x\n"])
+def test_checksums_that_no_batch_has_written_are_renamed(one, text):
+    (one / "SHA256SUMS").write_text(text)
+    write_checksums(one)
+    assert verify(one) == (5, [])
+    assert (one / "SHA256SUMS.~1~").read_text() == text
 
 
 def test_everything_that_is_not_listed_is_reported(one):
@@ -165,9 +187,13 @@ def test_everything_that_is_not_listed_is_reported(one):
     (one / "a" / "folder").symlink_to(one / "a" / "sub")
     (one / "a" / "gone").symlink_to(one / "nothing")
     os.mkfifo(one / "a" / "pipe.svg")
-    (one / "copied").mkdir()
-    (one / "copied" / "t.csv").touch()
+    for name in ("copied/t.csv", "copied/p.png", "deep/p.png", "deep/.sub/x.csv"):
+        (one / name).parent.mkdir(parents=True, exist_ok=True)
+        (one / name).touch()
     (one / "elsewhere").symlink_to(one / "a")
+    (one / "file").symlink_to("/etc/passwd")
+    (one / "loose").symlink_to(one / "nothing")
+    (one / "experiments.yml").touch()  # not in a folder
     (one / "benchmarks").mkdir()  # holds figures, but no experiment
     (one / "benchmarks" / "growth.svg").touch()
     (one / ".working").mkdir()  # of the batch
@@ -175,9 +201,16 @@ def test_everything_that_is_not_listed_is_reported(one):
     assert verify(one) == (5, [
         "a/.hidden: not listed", "a/folder: not listed", "a/gone: not listed",
         "a/link: not listed", "a/pipe.svg: not listed", "a/sub/deep/x.csv: not listed",
-        "a/sub/empty: not listed", "a/sub/x.txt: not listed", "copied/t.csv: not listed",
-        "elsewhere: is a link",
+        "a/sub/empty: not listed", "a/sub/x.txt: not listed", "copied/p.png: not listed",
+        "copied/t.csv: not listed", "deep/.sub/x.csv: not listed", "deep/p.png: not listed",
+        "elsewhere: is a link", "file: is a link", "loose: is a link",
     ])  # fmt: skip
+
+
+def test_a_link_to_checksums_is_reported(one, tmp_path):
+    (one / "SHA256SUMS").rename(tmp_path / "sums")
+    (one / "SHA256SUMS").symlink_to(tmp_path / "sums")
+    assert verify(one) == (5, ["SHA256SUMS: is a link"])
 
 
 def test_files_in_sub_folders_are_listed_verified_and_compared(one, tmp_path):

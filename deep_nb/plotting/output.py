@@ -1,12 +1,13 @@
 """Save a notebook's figures, tables and runs to a folder, or discard them."""
 
+import gzip
 import os
 
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from deep_nb._files import check_writable
+from deep_nb._files import check_writable, write_bytes, write_text
 from deep_nb._validation import as_path, file_name, flag, instance, text
 from deep_nb.plotting.style import save_figure
 from deep_nb.run import save
@@ -54,14 +55,13 @@ class Output:
         if self.folder:
             instance(table, "table", pd.DataFrame)
             path = self.folder / file_name(name, "name")
-            packed = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
-            table.to_csv(path, index=flag(index, "index"), compression=packed)
+            content = table.to_csv(index=flag(index, "index"), lineterminator="\n").encode()
+            write_bytes(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
     def text(self, content: str, name: str) -> None:
         """Keep a text."""
         if self.folder:
-            path = self.folder / file_name(name, "name")
-            path.write_text(text(content, "content"), encoding="utf-8")
+            write_text(self.folder / file_name(name, "name"), text(content, "content"))
 
     def run(self, run: xr.Dataset, name: str) -> None:
         """Keep a run as netCDF."""

@@ -20,7 +20,16 @@ from typing import Any
 
 import filelock
 
-from deep_nb._files import contents, flush, remove_partials, replacing, sha256
+from deep_nb._files import (
+    check_writable,
+    contents,
+    flush,
+    is_regular,
+    remove_partials,
+    replacing,
+    set_aside,
+    sha256,
+)
 from deep_nb._provenance import provenance
 from deep_nb._validation import as_path, check_executor, file_name, flag, instance, integer, items
 from deep_nb.replication.execution import (
@@ -32,14 +41,12 @@ from deep_nb.replication.execution import (
     open_up,
 )
 from deep_nb.replication.jobs import Job
-from deep_nb.replication.names import CHECKPOINTS, LOCK, PENDING, RECORD, WORKING
+from deep_nb.replication.names import CHECKPOINTS, CHECKSUMS, LOCK, PENDING, RECORD, WORKING
 from deep_nb.replication.records import Record, read_record, state, write_record
-from deep_nb.replication.verification import write_checksums
+from deep_nb.replication.verification import listed_before, write_checksums
 
-#: Suffixes of the files that belong to the repository's figures, and of all files that an
-#: experiment leaves.
+#: Suffixes of the files that belong to the repository's figures.
 FIGURES = (".svg", ".png", ".csv", ".gz", ".md", ".ipynb")
-OUTPUTS = (*FIGURES, ".nc", ".html")
 
 
 def replicate(
@@ -54,7 +61,8 @@ def replicate(
 
     The folder ``output / job.name`` receives the executed notebook, its HTML page, everything that
     the notebook writes (figures, tables, runs), and ``record.json``. A job that fails keeps its
-    notebook with the error, and the other jobs continue. ``SHA256SUMS`` in `output` is updated
+    notebook with the error, and the other jobs continue. A job whose folder is a link or a file, or
+    cannot be written, fails before it runs. ``SHA256SUMS`` in `output` is updated
     after every job. The jobs start when the returned generator is iterated.
 
     Parameters
@@ -121,17 +129,22 @@ def _replicate(
     jobs: list[Job], output: Path, processes: int, executor: Executor | None, force: bool
 ) -> Generator[Outcome]:
     with _locked(output):
-        if (output / WORKING).exists():  # of a batch that was killed
-            open_up(output / WORKING)
-            shutil.rmtree(output / WORKING)
+        _remove(output / WORKING)  # of a batch that was killed
         (output / WORKING).mkdir()
         try:
             remove_partials(output)
-            write_checksums(output)  # a killed batch may have left them out of date
             wanted = [
                 job for job in jobs if force or state(job, output / job.name).status != "done"
             ]
-            yield from _run(wanted, output, processes, executor)
+            write_checksums(output)  # a killed batch may have left them out of date
+            able, inputs = [], _folders_of_inputs(jobs)
+            for job in wanted:
+                try:
+                    _check_place(output / job.name, inputs)
+                    able.append(job)
+                except OSError as failure:
+                    yield _failed(job, failure)
+            yield from _run(able, output, processes, executor)
         finally:
             # A worker on another machine may still write there; its files are not needed.
             shutil.rmtree(output / WORKING, ignore_errors=executor is not None)
@@ -178,8 +191,7 @@ def _run(
             try:
                 outcome = future.result()
             except Exception as failure:  # of the worker, not of the experiment
-                error = described(failure)
-                outcome = Outcome(job.name, None, {**provenance(), "error": error}, error)
+                outcome = _failed(job, failure)
             try:
                 outcome = _store(outcome, fingerprint, output)
             except (OSError, ValueError) as failure:  # such as a full disk
@@ -191,6 +203,12 @@ def _run(
             pool.shutdown(cancel_futures=True)
         for future in futures:
             future.cancel()
+
+
+def _failed(job: Job, failure: Exception) -> Outcome:
+    """Return the outcome of a job that has not run."""
+    error = described(failure)
+    return Outcome(job.name, None, {**provenance(), "error": error}, error)
 
 
 def _store(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Outcome:
@@ -207,8 +225,8 @@ def _store(outcome: Outcome, fingerprint: dict[str, Any], output: Path) -> Outco
         files={name: sha256(path) for name, path in files.items()},
     )
     _place(record, files, output / outcome.name, os.replace)
-    if not outcome.error and (output / CHECKPOINTS / outcome.name).is_dir():
-        shutil.rmtree(output / CHECKPOINTS / outcome.name)
+    if not outcome.error:
+        _remove(output / CHECKPOINTS / outcome.name)
     write_checksums(output)
     return dataclasses.replace(outcome, folder=output / outcome.name)
 
@@ -221,11 +239,17 @@ def _place(
     Meanwhile the record has another name, so that the next run finds the files of an interrupted
     one.
     """
+    _check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (RECORD, PENDING):
+        if os.path.lexists(folder / name) and not is_regular(folder / name):
+            set_aside(folder / name)
     if (folder / RECORD).exists():
         (folder / RECORD).replace(folder / PENDING)
         flush(folder)
     _remove_earlier(folder)
+    for name in files:  # before a record lists them, as whose files they would be removed
+        _make_way(folder, name)
     write_record(record, folder, PENDING)
     for name, path in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -237,22 +261,80 @@ def _place(
 
 
 def _remove_earlier(folder: Path) -> None:
-    """Remove the files of earlier runs: those in the record, and those of the batch's suffixes.
+    """Remove the files that the record lists or, if it is damaged or lost, ``SHA256SUMS``.
 
     Remove what an interruption while writing has left, too.
     """
     remove_partials(folder)
-    recorded = {}
-    with contextlib.suppress(ValueError):  # a damaged record
+    try:
         record = read_record(folder, PENDING)
-        recorded = record.files if record else {}
+    except ValueError:
+        record = None
+    listed = record.files if record else listed_before(folder.parent).get(folder.name, {})
     for path in contents(folder):
-        name = path.relative_to(folder).as_posix()
-        if name in recorded or (path.parent == folder and path.suffix in OUTPUTS):
+        if path.relative_to(folder).as_posix() in listed:
             path.unlink()
     for place, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):  # it contains other files
             os.rmdir(place)
+
+
+def _make_way(folder: Path, name: str) -> None:
+    """Set aside what is in the way of a file, or of a folder that it is in."""
+    for parent in Path(name).parents[-2::-1]:  # without "."
+        if _is_taken(folder / parent):
+            set_aside(folder / parent)
+    if os.path.lexists(folder / name):
+        set_aside(folder / name)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder of the batch, or what is in its place; of a link, only the link."""
+    if path.is_dir() and not path.is_symlink():
+        open_up(path)
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def check_places(jobs: Sequence[Job], folder: Path) -> None:
+    """Refuse a folder in which the files of these jobs cannot be put, before they run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder / CHECKSUMS)
+    inputs = _folders_of_inputs(jobs)
+    for job in jobs:
+        _check_place(folder / job.name, inputs)
+
+
+def _folders_of_inputs(jobs: Sequence[Job]) -> dict[Path, Path]:
+    """Return an input of an experiment for each folder that holds one."""
+    inputs = {path.resolve() for job in jobs for path in job.inputs}
+    return {folder: path for path in sorted(inputs) for folder in path.parents}
+
+
+def _check_place(place: Path, inputs: dict[Path, Path]) -> None:
+    """Refuse a place for results that cannot be written, or that holds an input."""
+    _check_free(place)
+    path = inputs.get(place.resolve())
+    if path is not None:
+        raise FileExistsError(
+            f"{place} is for results, but {path.name} of an experiment is in it: choose another "
+            "folder"
+        )
+    if place.exists():
+        check_writable(place / "result")
+
+
+def _check_free(place: Path) -> None:
+    """Refuse a link or a file in place of an experiment's folder."""
+    if _is_taken(place):
+        kind = "a link" if place.is_symlink() else "not a folder"
+        raise FileExistsError(f"{place} is {kind}: move it away, or choose another folder")
+
+
+def _is_taken(place: Path) -> bool:
+    """Return whether a link or a file is in the place of a folder."""
+    return place.is_symlink() or (place.exists() and not place.is_dir())
 
 
 def collect_figures(names: Sequence[str], source: str | Path, target: str | Path) -> list[Path]:
@@ -278,7 +360,8 @@ def collect_figures(names: Sequence[str], source: str | Path, target: str | Path
     ValueError
         If an argument is not valid, or a record is damaged.
     FileNotFoundError, OSError
-        If an experiment has not finished, or a folder cannot be read or written.
+        If an experiment has not finished, a folder cannot be read or written, or a link or a file
+        is in place of an experiment's folder.
 
     See Also
     --------
@@ -303,6 +386,7 @@ def collect_figures(names: Sequence[str], source: str | Path, target: str | Path
     """
     names = [file_name(name, f"names[{i}]") for i, name in enumerate(items(names, "names", 0))]
     source, target = as_path(source, "source"), as_path(target, "target")
+    same = target.exists() and source.exists() and target.samefile(source)
     copies = []
     for name in names:
         record = read_record(source / name)
@@ -310,9 +394,9 @@ def collect_figures(names: Sequence[str], source: str | Path, target: str | Path
             raise FileNotFoundError(f"no {RECORD} in {source / name}: it has not finished")
         files = {file: source / name / file for file in record.files if _is_figure(file)}
         copies += [target / name / file for file in (*files, RECORD)]
-        if not target.exists() or not target.samefile(source):
+        if not same:
             _place(record, files, target / name, _copy)
-    if not target.exists() or not target.samefile(source):
+    if not same:
         remove_partials(target)
         write_checksums(target, FIGURES)
     return copies

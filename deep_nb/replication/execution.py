@@ -35,7 +35,7 @@ from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from deep_nb._files import contents, sha256, write_text
+from deep_nb._files import contents, sha256, storable, write_text
 from deep_nb._provenance import PACKAGE, code, differences, provenance, stamp
 from deep_nb.replication.jobs import CHECKPOINT, OUTPUT, Job, literal
 from deep_nb.replication.names import CHECKPOINTS, PENDING, RECORD, WORKING
@@ -48,10 +48,21 @@ from deep_nb.replication.scratch import (
     NOTEBOOK,
     ORIGIN,
     REQUEST,
+    SITE,
     scratch_folder,
 )
 
 KERNEL = "python3"
+
+#: Variables that the kernel does not inherit: settings of the user, not of the machine.
+SETTINGS = (
+    *("COLUMNS", "IPYTHON", "JPY_", "JUPYTER", "LANG", "LC_", "LINES", "MPLBACKEND", "PANDAS_"),
+    *("PYTHON", "TZ"),
+)
+#: Variables of Python that it inherits: where Python is, and where its modules are.
+PLACES = ("PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONUSERBASE")
+#: Modules that Python imports when it starts, if it finds them.
+CUSTOM = ("sitecustomize.py", "usercustomize.py")
 
 #: Seconds between two checks of the process.
 POLL = 0.1
@@ -151,25 +162,32 @@ def _environment(scratch: Path) -> dict[str, str]:
     """Return this environment without settings of the user that change figures or results.
 
     The kernel imports the package of this process, and finds modules on the same paths although
-    it runs in another folder.
+    it runs in another folder. Before them comes the folder with empty modules for `CUSTOM`.
     """
-    left_out = ("IPYTHON", "JPY_", "JUPYTER", "MPLBACKEND", "PYTHONOPTIMIZE")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in PLACES or not name.startswith(SETTINGS)
+    }
     paths = [os.path.abspath(p) for p in kept.get("PYTHONPATH", "").split(os.pathsep) if p]
     if PACKAGE.parent.name not in ("site-packages", "dist-packages"):  # such as another clone
         paths.insert(0, str(PACKAGE.parent))
     return {
         **kept,
         "IPYTHONDIR": str(scratch / IPYTHON),
+        "LC_ALL": "C",
         "MATPLOTLIBRC": os.devnull,
         "PYTHONHASHSEED": "0",
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": os.pathsep.join([str(scratch / SITE), *paths]),
         "PYTHONUTF8": "1",
+        "TZ": "UTC",
     }
 
 
 def _run_process(scratch: Path, timeout: int, stop: threading.Event | None) -> str:
     """Run the process that executes the request in the scratch folder; return its error."""
+    for name in CUSTOM:
+        write_text(scratch / SITE / name, "")
     with (scratch / LOG).open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "deep_nb.replication", str(scratch)],
@@ -291,11 +309,11 @@ def _write_notebook(folder: Path, executed: Path, job: Job, origin: dict[str, An
         "input_path": job.notebook.name,
         "output_path": notebook.name,
     }
-    write_text(notebook, nbformat.writes(content) + "\n")
+    write_text(notebook, storable(nbformat.writes(content)) + "\n")
     page, _ = nbconvert.HTMLExporter().from_notebook_node(content)
     source = html.escape(json.dumps(origin, ensure_ascii=False))
     page = page.replace("<head>", f'<head><meta name="source" content="{source}">', 1)
-    write_text(notebook.with_suffix(".html"), page)
+    write_text(notebook.with_suffix(".html"), storable(page))
 
 
 def _without_outputs(path: Path) -> nbformat.NotebookNode:

@@ -69,6 +69,11 @@ class Job:
     timeout: int
     files: tuple[str, ...] = ()
 
+    @property
+    def inputs(self) -> list[Path]:
+        """The notebook and the files that it uses."""
+        return [self.notebook, *(self.notebook.parent / name for name in self.files)]
+
     @functools.cached_property
     def declared(self) -> Declared:
         """What the notebook's parameters cell declares."""
@@ -89,10 +94,13 @@ class Job:
     def fingerprint(self) -> dict[str, Any]:
         """Everything that the results depend on: notebook, files, parameters, package, versions.
 
-        The notebook counts with the sources of its cells, without the outputs stored in it.
+        The notebook counts with the types, sources and tags of its cells, without the outputs
+        stored in it. Tags tell papermill where to put parameters, and which cells to skip.
         """
         cells = read_notebook(self.notebook).cells
-        sources = json.dumps([[cell.cell_type, cell.source] for cell in cells])
+        sources = json.dumps(
+            [[c.cell_type, c.source, sorted(c.metadata.get("tags", []))] for c in cells]
+        )
         return {
             "notebook": hashlib.sha256(sources.encode()).hexdigest(),
             "files": {name: sha256(self.notebook.parent / name) for name in self.files},

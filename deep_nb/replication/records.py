@@ -1,13 +1,14 @@
 """Records: how each experiment ended, what it depended on, and which files it left."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
-from deep_nb._files import sha256, write_text
+from deep_nb._files import is_regular, sha256, storable, write_text
 from deep_nb._provenance import differences
 from deep_nb._reading import read_text
 from deep_nb._validation import Frozen, as_path, check_name, instance, mapping, printable
@@ -53,14 +54,19 @@ class State(NamedTuple):
 
 def write_record(record: Record, folder: Path, name: str = RECORD) -> None:
     """Write the record into an experiment's folder in one step."""
-    write_text(folder / name, json.dumps(dict(record), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(dict(record), indent=1, ensure_ascii=False)
+    write_text(folder / name, storable(text) + "\n")
 
 
 def read_record(folder: Path, name: str = RECORD) -> Record | None:
     """Read the record of an experiment; None if it is missing, ValueError if it is damaged."""
     path = folder / name
-    if not path.is_file():
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link")
+    if not os.path.lexists(path):
         return None
+    if not is_regular(path):
+        raise ValueError(f"{path} is not a regular file")
     try:
         return Record(**mapping(json.loads(read_text(path)), "a record"))
     except (ValueError, RecursionError) as error:
@@ -72,7 +78,7 @@ def state(job: Job, folder: str | Path) -> State:
 
     An experiment is done if it ended without an error, its files have the recorded checksums, and
     its fingerprint (notebook, parameters, package, versions) has not changed since. A damaged
-    record, or one with names outside the folder, makes it stale.
+    record, one with names outside the folder, or a link in place of either makes it stale.
 
     Parameters
     ----------

@@ -10,8 +10,9 @@ from pathlib import Path
 #: executed in place.
 REQUEST, ORIGIN, ANSWER, NOTEBOOK = "request.json", "origin.json", "answer.json", "notebook.ipynb"
 
-#: Output of the processes, the kernel's connection file, and the folder of IPython.
-LOG, CONNECTION, IPYTHON = "log", "kernel.json", "ipython"
+#: Output of the processes, the kernel's connection file, and the folders of IPython and of modules
+#: in place of those that customize Python.
+LOG, CONNECTION, IPYTHON, SITE = "log", "kernel.json", "ipython", "site"
 
 #: Maximum length of the path for temporary files, so that the paths of the kernel's sockets stay
 #: within the system's limit of 107 characters.

@@ -1,6 +1,7 @@
 """Verification: files against their checksums, and two batches number by number."""
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from deep_nb._files import contents, sha256, write_text
+from deep_nb._files import contents, is_regular, set_aside, sha256, write_text
 from deep_nb._netcdf import read_netcdf
 from deep_nb._provenance import differences
 from deep_nb._reading import check_netcdf, read_csv, read_text
 from deep_nb._validation import as_path, check_name, mapping, number, printable
-from deep_nb.replication.names import CHECKSUMS, RECORD
+from deep_nb.replication.names import CHECKSUMS, PENDING, RECORD
 from deep_nb.replication.notebooks import read_notebook
 from deep_nb.replication.records import damage, read_record
 
@@ -27,20 +28,42 @@ Pieces = Iterator[tuple[str, np.ndarray]]
 def write_checksums(folder: Path, suffixes: Sequence[str] | None = None) -> None:
     """Write ``SHA256SUMS`` from the records of a batch, for files with these suffixes or all.
 
-    An experiment with a damaged record is left out; `verify` then reports its files.
+    An experiment whose record is damaged or missing keeps its lines, so that `verify` reports it,
+    and the next run knows which files it left.
     """
-    sums = {}
-    for path in folder.glob(f"*/{RECORD}"):
-        with contextlib.suppress(ValueError):
-            experiment = check_name(path.parent.name)
-            record = read_record(path.parent)
-            if record is None:  # not a regular file
-                continue
+    earlier = listed_before(folder)
+    target, sums = folder / CHECKSUMS, {}
+    empty = is_regular(target) and target.stat().st_size == 0
+    if not earlier and not empty and os.path.lexists(target):
+        set_aside(target)
+    for path in folder.glob("[!.]*/"):
+        try:
+            experiment = check_name(path.name)
+            record = read_record(path)
+        except ValueError:
+            record = None
+        if record is not None:
             for name, digest in record.files.items():
                 if suffixes is None or Path(name).suffix in suffixes:
                     sums[f"{experiment}/{name}"] = digest
-            sums[f"{experiment}/{RECORD}"] = sha256(path)
-    write_text(folder / CHECKSUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+            sums[f"{experiment}/{RECORD}"] = sha256(path / RECORD)
+        elif not os.path.lexists(path / PENDING):
+            for name, digest in earlier.get(path.name, {}).items():
+                sums[f"{path.name}/{name}"] = digest
+    write_text(target, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+
+
+def listed_before(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the SHA-256 of each file of each experiment in ``SHA256SUMS``, if a batch wrote it.
+
+    A batch lists the record of each experiment.
+    """
+    experiments: dict[str, dict[str, str]] = {}
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        for path, digest in read_checksums(folder).items():
+            experiment, _, name = path.partition("/")
+            experiments.setdefault(experiment, {})[name] = digest
+    return experiments if all(RECORD in files for files in experiments.values()) else {}
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
@@ -78,7 +101,8 @@ def verify(folder: str | Path) -> tuple[int, list[str]]:
         Number of files in the list.
     wrong : list of str
         One line per file that is missing, differs from its checksum, is a link, or is not in the
-        list; other files count if they are in an experiment's folder or any below it.
+        list. Other files count if they are in the folder of an experiment, or in another folder
+        with tables, notebooks, runs or texts, or in any below it; links count anywhere.
 
     Raises
     ------
@@ -111,13 +135,14 @@ def verify(folder: str | Path) -> tuple[int, list[str]]:
     sums = read_checksums(folder)
     wrong = damage(folder, sums)
     listed = {Path(name).parts[0] for name in sums}
-    others = {path.parent.name for path in folder.glob("[!.]*/*") if _is_of_experiment(path)}
-    for experiment in sorted(listed | others):
-        if (folder / experiment).is_symlink():
-            wrong.append(f"{experiment}: is a link")
+    for path in sorted(folder.glob("[!.]*")):
+        if path.is_symlink():
+            wrong.append(f"{path.name}: is a link")
             continue
-        names = (f"{experiment}/{name}" for name in _entries(folder / experiment))
-        wrong += [f"{name}: not listed" for name in names if name not in sums]
+        found = contents(path)
+        if path.name in listed or any(map(_is_of_experiment, found)):
+            names = (file.relative_to(folder).as_posix() for file in found)
+            wrong += [f"{name}: not listed" for name in names if name not in sums]
     return len(sums), [printable(line) for line in wrong]
 
 
