@@ -15,7 +15,7 @@ import deep_nb
 from deep_nb import plotting
 from deep_nb.dynamics import Field, Phase
 from deep_nb.engines import ENGINES, compiled
-from deep_nb.engines.vectors import LANES, load, store
+from deep_nb.kernels.vectors import LANES, load, store
 from deep_nb.run import problem_of
 
 mpl.use("agg")

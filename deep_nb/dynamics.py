@@ -101,7 +101,7 @@ def ordered_product(
     stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     shape = (*stack, left.shape[-2], right.shape[-1])
     if math.prod(shape) * left.shape[-1] > WORTH_COMPILING:
-        from deep_nb.engines.products import ordered_products
+        from deep_nb.kernels.products import ordered_products
 
         product = np.empty((math.prod(stack), *shape[-2:]))
         both = (np.broadcast_to(part, (*stack, *part.shape[-2:])) for part in (left, right))

@@ -28,7 +28,7 @@ from deep_nb.engines.compiled import (
     SUMS,
     Compiled,
 )
-from deep_nb.engines.epochs import Settings
+from deep_nb.kernels.epochs import Settings
 from deep_nb.models import Hyperparameters, Model
 from deep_nb.problem import Flags, Problem
 from deep_nb.pruning import prune

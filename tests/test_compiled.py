@@ -13,7 +13,9 @@ import pytest
 import deep_nb
 from deep_nb.dynamics import Phase
 from deep_nb.engines import compiled
-from deep_nb.engines.compiled import BURST, Compiled
+from deep_nb.engines.compiled import Compiled
+from deep_nb.kernels import phases
+from deep_nb.kernels.lanes import BURST
 
 from .conftest import SHORT
 from .test_engines import problem
@@ -233,10 +235,10 @@ def test_halted_kernels_make_no_more_steps(rng):
     for halted, made in ((1, 0), (0, 6 * 5 * 16)):
         halt = np.array([halted])
         wanted = (A, field.drive, S, 0, 6, halt, 6, 0.05, (0.0, 1.0), False, out)
-        assert compiled._relax_lanes(*wanted) == made
+        assert phases.relax_lanes(*wanted) == made
     steps, states = np.full(2, 99), np.empty((2, 0, 3, 4))
     wanted = (A, field.drive, S, 0, 2, np.array([1]), 10**6, 0.05, 3, 0, -1.0, (0.0, 1.0), False)
     out[1][:] = -1.0
-    compiled._relax_wide(*wanted, steps, states, out)
+    phases.relax_wide(*wanted, steps, states, out)
     assert steps.tolist() == [10**6, 99]
     assert (out[1] == -1.0).all()

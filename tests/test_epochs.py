@@ -7,7 +7,8 @@ import pytest
 
 import deep_nb
 from deep_nb import training
-from deep_nb.engines import compiled, epochs
+from deep_nb.engines import compiled
+from deep_nb.kernels import epochs
 
 from .test_training import bits
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numba
 import pytest
 
-from deep_nb.engines import cache
-from deep_nb.engines.cache import kernel
+from deep_nb.kernels import cache
+from deep_nb.kernels.cache import kernel
 
 
 def double(x):

@@ -21,23 +21,19 @@ from jaxtyping import Float
 
 from deep_nb._printing import notice
 from deep_nb.dynamics import Field, Phase, Relaxation, join, join_samples
-from deep_nb.engines.cache import kernel
-from deep_nb.engines.epochs import (
+from deep_nb.kernels.epochs import (
     ASYMEP,
     CENTERED,
     CONTRASTIVE,
     STDP,
     Log,
     Settings,
-    new_networks,
-    new_queues,
-    train_in_lanes,
-    train_one_by_one,
+    train_lanes,
+    train_wide,
 )
-from deep_nb.engines.lanes import BURST, advance, fetch, finish, new_lanes
-from deep_nb.engines.references import alive, reference
-from deep_nb.engines.vectors import LANES
-from deep_nb.engines.wide import HARD_SIGMOID, SAMPLES, SIGMOID, TANH, relax_samples
+from deep_nb.kernels.phases import relax_lanes, relax_wide
+from deep_nb.kernels.vectors import LANES
+from deep_nb.kernels.wide import HARD_SIGMOID, SAMPLES, SIGMOID, TANH
 
 #: Multiply–adds in one chunk of a thread's work, where several networks or samples make it up.
 CHUNK = 500_000_000
@@ -62,109 +58,6 @@ SUMS = 8_000_000
 
 KERNEL_ACTIVATIONS = {"hard_sigmoid": HARD_SIGMOID, "sigmoid": SIGMOID, "tanh": TANH}
 KERNEL_RULES = {"stdp": STDP, "contrastive": CONTRASTIVE, "centered": CENTERED, "asymep": ASYMEP}
-
-
-@kernel
-def _relax_lanes(A, drive, S, first, last, halt, T, dt, betas, plastic, out):
-    """Relax trajectories first … last − 1 with the hard sigmoid.
-
-    Returns the multiply–adds made; ends early, its results of no use, once ``halt[0]`` is set.
-    """
-    S_out, squares, moved, pairing, change = out
-    M, n = S.shape[1], S.shape[2]
-    lanes = new_lanes(n)
-    room = reference(lanes)
-    rests = not plastic or betas[0] == 0.0
-    who, age = np.full(LANES, -1), np.zeros(LANES, np.int64)
-    upcoming, busy, operations = first, 0, 0
-    for lane in range(LANES):
-        if upcoming < last:
-            k, m = upcoming // M, upcoming % M
-            fetch(lane, A[k], drive[k, m], S[k, m], room)
-            who[lane] = upcoming
-            upcoming += 1
-            busy += 1
-    while busy > 0 and not halt[0]:
-        count = BURST
-        for lane in range(LANES):
-            if who[lane] >= 0:
-                count = min(count, T - 1 - age[lane])
-        moving = -1
-        if count > 0:
-            moving = advance(n, count, dt, betas, plastic, room)
-            operations += count * busy * n * n * (1 + plastic)
-        for lane in range(LANES):
-            q = who[lane]
-            if q < 0:
-                continue
-            age[lane] += count
-            if age[lane] == T - 1 or (rests and not (moving >> lane) & 1):
-                k, m, p = q // M, q % M, q if plastic else 0
-                squares[q], moved[q] = finish(
-                    lane, A[k], drive[k, m], dt, betas, plastic, room, S_out[k, m], pairing[p],
-                    change[p],
-                )  # fmt: skip
-                if upcoming < last:
-                    k, m = upcoming // M, upcoming % M
-                    fetch(lane, A[k], drive[k, m], S[k, m], room)
-                    who[lane], age[lane] = upcoming, 0
-                    upcoming += 1
-                else:
-                    who[lane] = -1
-                    busy -= 1
-    return operations + alive(lanes)
-
-
-@kernel
-def _relax_wide(
-    A, drive, S, first, last, halt, T, dt, size, activation, stop, betas, plastic, steps, states,
-    out,
-):  # fmt: skip
-    """Relax parts first … last − 1, of `size` samples each, of networks of any size.
-
-    Serves what lanes do not: many neurons, early stop (`stop` ≥ 0, else −1), other activations, and
-    trajectories (`states` of T + 1 steps, else of none). Sums run in the same order.
-    """
-    S_out, squares, moved, pairing, change = out
-    M = S.shape[1]
-    parts = -(-M // size)
-    for part in range(first, last):
-        k, m = part // parts, part % parts * size
-        q, p = k * M + m, k * M + m if plastic else 0
-        of_part = (
-            S_out[k, m : m + size], squares[q : q + size], moved[q : q + size],
-            pairing[p : p + size], change[p : p + size],
-        )  # fmt: skip
-        kept = states[k, :, m : m + size]
-        steps[k] = relax_samples(
-            A[k], drive[k, m : m + size], S[k, m : m + size], halt, T, dt, activation, stop, betas,
-            plastic, kept, of_part,
-        )  # fmt: skip
-        if halt[0]:
-            return
-
-
-@kernel
-def _train_lanes(settings, log, keys, positions, first, last, halt, done):
-    """Train networks first … last − 1; see `epochs.train_in_lanes`."""
-    networks, room = new_networks(settings, keys[first:last], positions[first:last])
-    queues, n = new_queues(settings, networks), networks.decay.shape[1]
-    still, stdp = new_lanes(n), new_lanes(n)
-    train_in_lanes(
-        reference(settings), reference(log), reference(networks), reference(room), first, halt,
-        done, reference(queues), reference(still), reference(stdp),
-    )  # fmt: skip
-    return alive(networks, room, queues, still, stdp)
-
-
-@kernel
-def _train_wide(settings, log, keys, positions, first, last, halt, done):
-    """Train networks first … last − 1; see `epochs.train_one_by_one`."""
-    networks, room = new_networks(settings, keys[first:last], positions[first:last])
-    train_one_by_one(
-        reference(settings), reference(log), reference(networks), reference(room), first, halt, done
-    )
-    return alive(networks, room)
 
 
 def _sum_samples(values: np.ndarray, K: int, M: int) -> np.ndarray:
@@ -216,13 +109,13 @@ class Compiled:
         cost = T * n * n * (1 + plastic)
         together = stop is not None or phase.trajectory
         if phase.activation == "hard_sigmoid" and n <= FEW and not together:
-            self._run(_relax_lanes, head, K * M, LANES, cost, (T, dt, betas, plastic, out))
+            self._run(relax_lanes, head, K * M, LANES, cost, (T, dt, betas, plastic, out))
         else:
             parts = 1 if self.threads <= K else self.threads
             size = M if together else min(SAMPLES * -(-M // (SAMPLES * parts)), MANY)
             activation = KERNEL_ACTIVATIONS[phase.activation]
             tail = (T, dt, size, activation, limit, betas, plastic, steps, states, out)
-            self._run(_relax_wide, head, K * -(-M // size), 1, size * cost, tail)
+            self._run(relax_wide, head, K * -(-M // size), 1, size * cost, tail)
         S_out, squares, moved, pairing, change = out
         return Relaxation(
             S=S_out,
@@ -267,7 +160,7 @@ class Compiled:
         K, M, n = len(keys), len(settings.X), len(settings.mask) - settings.X.shape[1]
         together = settings.stop != NEVER or "S_epochs" in log
         few = settings.activation == HARD_SIGMOID and n <= FEW and not together
-        kernel = _train_lanes if few else _train_wide
+        kernel = train_lanes if few else train_wide
         chunk = max(1, min(-(-K // self.threads), NETWORKS, SUMS // (M * n * n)))
         done = np.zeros(K, np.int64)
         head = (settings, Log.of(log), keys, positions)

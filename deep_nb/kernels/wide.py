@@ -2,7 +2,7 @@
 
 A vector holds `LANES` neighbouring neurons of one sample. `SAMPLES` samples of a network move at a
 time and share each weight that is loaded. A neuron's sum runs over the presynaptic neurons in
-their order, as in `deep_nb.engines.lanes`, so that both give the same bits.
+their order, as in `deep_nb.kernels.lanes`, so that both give the same bits.
 
 Arrays have rows of `LANES` numbers; a sample's n neurons take `blocks` rows, the last one filled up
 with neurons that stay 0.
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from deep_nb.engines.lanes import BURST, inner, rows_of_zeros, viewing
-from deep_nb.engines.vectors import LANES, clip, differing, fill, load, store
+from deep_nb.kernels.lanes import BURST, inner, rows_of_zeros, viewing
+from deep_nb.kernels.vectors import LANES, clip, differing, fill, load, store
 
 #: Samples that move together.
 SAMPLES = 4

@@ -1,6 +1,6 @@
 """Matrix products whose terms are added one after the other, compiled."""
 
-from deep_nb.engines.cache import kernel
+from deep_nb.kernels.cache import kernel
 
 
 @kernel

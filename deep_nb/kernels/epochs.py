@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deep_nb.engines.lanes import BURST, advance, fetch, finish, inner, viewing
-from deep_nb.engines.vectors import LANES
-from deep_nb.engines.wide import relax_samples
+from deep_nb.kernels.cache import kernel
+from deep_nb.kernels.lanes import BURST, advance, fetch, finish, inner, new_lanes, viewing
+from deep_nb.kernels.references import alive, reference
+from deep_nb.kernels.vectors import LANES
+from deep_nb.kernels.wide import relax_samples
 
 STDP, CONTRASTIVE, CENTERED, ASYMEP = range(4)
 
@@ -625,3 +627,26 @@ def train_one_by_one(settings, log, networks, room, first, halt, done):
                         log.S_epochs[k, epoch, t, m, N_X:] = path[t, m]
                         if np.isfinite(path[t, m]).all():
                             log.S_epochs[k, epoch, t, m, :N_X] = settings.X[m]
+
+
+@kernel
+def train_lanes(settings, log, keys, positions, first, last, halt, done):
+    """Train networks first … last − 1; see `train_in_lanes`."""
+    networks, room = new_networks(settings, keys[first:last], positions[first:last])
+    queues, n = new_queues(settings, networks), networks.decay.shape[1]
+    still, stdp = new_lanes(n), new_lanes(n)
+    train_in_lanes(
+        reference(settings), reference(log), reference(networks), reference(room), first, halt,
+        done, reference(queues), reference(still), reference(stdp),
+    )  # fmt: skip
+    return alive(networks, room, queues, still, stdp)
+
+
+@kernel
+def train_wide(settings, log, keys, positions, first, last, halt, done):
+    """Train networks first … last − 1; see `train_one_by_one`."""
+    networks, room = new_networks(settings, keys[first:last], positions[first:last])
+    train_one_by_one(
+        reference(settings), reference(log), reference(networks), reference(room), first, halt, done
+    )
+    return alive(networks, room)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from deep_nb.engines.vectors import LANES, clip, differing, fill, load, repeat, store
+from deep_nb.kernels.vectors import LANES, clip, differing, fill, load, repeat, store
 
 #: Steps made together before STDP sums are updated and rest is looked for.
 BURST = 16
