@@ -7,6 +7,7 @@ to compile.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from llvmlite import ir
@@ -21,7 +22,8 @@ class ReferenceType(types.Type):
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
-        super().__init__(name=f"Reference({kind})")
+        digest = hashlib.sha256(str(kind).encode()).hexdigest()[:16]  # short: it is part of symbols
+        super().__init__(name=f"Reference({kind.instance_class.__name__}-{digest})")
 
 
 @register_model(ReferenceType)
@@ -29,8 +31,7 @@ class ReferenceModel(models.PrimitiveModel):
     """Its representation: the address of the tuple on the stack."""
 
     def __init__(self, manager: Any, reference: ReferenceType) -> None:
-        kind = manager.lookup(reference.kind).get_value_type()
-        super().__init__(manager, reference, kind.as_pointer())
+        super().__init__(manager, reference, ir.IntType(8).as_pointer())
 
 
 @infer_getattr
@@ -47,7 +48,8 @@ class ReferenceAttributes(AttributeTemplate):
 @lower_getattr_generic(ReferenceType)
 def _load_field(context: Any, builder: Any, kind: Any, address: Any, name: str) -> Any:
     index, zero = kind.kind.fields.index(name), ir.Constant(ir.IntType(32), 0)
-    value = builder.load(builder.gep(address, [zero, ir.Constant(ir.IntType(32), index)]))
+    fields = builder.bitcast(address, context.get_value_type(kind.kind).as_pointer())
+    value = builder.load(builder.gep(fields, [zero, ir.Constant(ir.IntType(32), index)]))
     if context.enable_nrt:
         context.nrt.incref(builder, kind.kind.types[index], value)
     return value
@@ -63,7 +65,7 @@ def reference(typing_context: Any, values: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         slot = cgutils.alloca_once(builder, args[0].type)
         builder.store(args[0], slot)
-        return slot
+        return builder.bitcast(slot, ir.IntType(8).as_pointer())
 
     return ReferenceType(values)(values), generate
 
