@@ -298,7 +298,10 @@ def test_removed_and_regrown_synapses_are_drawn_as_means(ax):
     counts = xr.Dataset({k: (("seed", "epoch"), v) for k, v in of.items()}, {"epoch": [4, 5]})
     sparsity.draw_turnover(counts, ax)
     assert points(ax) == [[[4, 4.0], [5, 2.0]], [[4, 2.0], [5, 3.0]]]
-    assert [look[:3] for look in looks(ax)] == [("removed", VERMILION, "-"), ("regrown", BLUE, "--")]
+    assert [look[:3] for look in looks(ax)] == [
+        ("removed", VERMILION, "-"),
+        ("regrown", BLUE, "--"),
+    ]
     assert words(ax) == ("epoch", "synapses per network and epoch", "")
     assert legend(ax) == ["removed", "regrown"]
 
@@ -373,7 +376,10 @@ def test_the_price_of_a_leak_is_drawn(ax):
     stability.draw_cost(cost, 4, ax)
     assert points(ax) == [[[0, 0], [0.5, 0.75]], [[0, 1], [0.5, 0.5]]]
     labels = ["certified throughout", "learned"]
-    assert [look[:3] for look in looks(ax)] == [(labels[0], BLUE, "-"), (labels[1], VERMILION, "--")]
+    assert [look[:3] for look in looks(ax)] == [
+        (labels[0], BLUE, "-"),
+        (labels[1], VERMILION, "--"),
+    ]
     for area, counts in zip(ax.collections, ((0, 3), (4, 2)), strict=True):
         _, low, high = edges(area)
         intervals = [proportion_confint(count, 4, method="wilson") for count in counts]
