@@ -167,6 +167,8 @@ def test_every_panel_shows_its_settings(grid):
     assert figure.get_size_inches() == pytest.approx((6.2, 3.1))  # for 4 × 2 panels
     figure.draw_without_rendering()
     assert all(panel.get_position().x1 < bar.get_position().x0 for panel in panels)
+    assert bar.get_position().y0 < panels[-1].get_position().y1
+    assert bar.get_position().y1 > panels[0].get_position().y0  # it belongs to both rows
     one = grid.query("task == 'id' and n_epochs == 50 and N_H == 5")
     alone = plotting.plot_robustness(one, "EP_asym", (5, 10.0, 50))
     assert alone.get_size_inches() == pytest.approx((2.45, 1.95))
