@@ -55,6 +55,9 @@ def test_weights_are_read_from_the_row_to_the_column(run):
                 assert shown == run["W"].sel(seed=2, pre=pre, post=post)
             else:
                 assert shown is np.ma.masked
+    limit = abs(run["W"].sel(seed=2)).max()
+    assert image.get_clim() == key(ax).get_ylim() == (-limit, limit)
+    assert image.cmap.name == "RdBu_r"
     red, blue = image.cmap(1.0), image.cmap(0.0)
     assert red[0] > red[2]
     assert blue[2] > blue[0]
@@ -136,6 +139,15 @@ def test_survivors_are_coloured_by_the_networks_that_are_left(run):
     bar = key(ax)
     assert bar.get_ylabel() == "share of networks that keep the synapse"
     assert (bar._colorbar.cmap.name, *bar.get_ylim()) == ("viridis_r", 0, 1)
+
+
+def test_the_colour_of_a_survivor_does_not_depend_on_the_others(run):
+    some = run.copy(deep=True)
+    some["W"][:] = some["mask"].astype(float)
+    some["W"].loc[{"seed": [2, 5]}] = 0.0
+    ax = plotting.plot_survivors(some)
+    colours = {tuple(patch.get_edgecolor()) for patch in ax.patches}
+    assert colours == {plt.get_cmap("viridis_r")(1 / 3)}
 
 
 def made_up(monkeypatch, score):
