@@ -117,6 +117,22 @@ def test_arrows_lead_from_the_row_to_the_column(run):
     assert ax.get_title() == "Seed 0: sparsity 96% (red W > 0, blue W < 0)"
 
 
+@pytest.mark.parametrize("plot", [plotting.plot_network, plotting.plot_survivors])
+def test_graphs_are_drawn_on_the_axes_given_with_bent_arrows_between_white_circles(run, plot):
+    ax, current = plt.subplots(1, 2)[1]
+    plt.sca(current)
+    plot(run, ax)
+    assert not current.has_data()
+    assert not current.texts
+    assert not ax.axison
+    (nodes,) = ax.collections
+    colours = [to_rgb(of[0]) for of in (nodes.get_facecolor(), nodes.get_edgecolor())]
+    assert colours == [(1, 1, 1), (0, 0, 0)]
+    assert len(nodes.get_offsets()) == len(ax.texts) - (plot is plotting.plot_survivors) == 9
+    # Else those of two neurons that excite each other would cover each other.
+    assert all(patch.get_connectionstyle().rad > 0.05 for patch in ax.patches)
+
+
 def test_survivors_are_coloured_by_the_networks_that_are_left(run):
     some = run.copy(deep=True)
     some["W"][:] = some["mask"].astype(float)
