@@ -10,10 +10,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from matplotlib.colors import to_rgb, to_rgba
 from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
+import deep_nb
 from deep_nb import plotting
 
 GREEN, VERMILION = "#009E73", "#D55E00"
@@ -224,6 +226,8 @@ def test_output_keeps_what_it_is_given(short_run, tmp_path):
         assert image.info["Description"] == "Nothing & more"
     output.text("1 − 2\n", "n.md")
     assert (output.folder / "n.md").read_bytes() == "1 − 2\n".encode()
+    output.run(short_run, "run.nc")
+    xr.testing.assert_identical(deep_nb.load(output.folder / "run.nc"), short_run)
 
 
 @pytest.mark.parametrize(
