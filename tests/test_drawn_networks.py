@@ -67,6 +67,14 @@ def test_weights_are_read_from_the_row_to_the_column(run):
     assert plotting.plot_weights(run).get_title().startswith("Weights, seed 5 ")  # the first
 
 
+def test_a_seed_may_be_that_of_a_run(run):
+    title = plotting.plot_weights(run, seed=run["seed"][1]).get_title()
+    assert title.startswith("Weights, seed 2 ")
+    many = deep_nb.train("DEEP", "not", seeds=range(5, 17), hyper={**SHORT, "n_epochs": 1})
+    with pytest.raises(ValueError, match=r"no seed 0; it has \[5, 6, 7, 8, 9, .*, 14\]"):
+        plotting.plot_weights(many, seed=0)
+
+
 def test_synapses_that_the_topology_lacks_are_grey():
     topology = nx.DiGraph([("x0", "h1"), ("bias", "h0"), ("h0", "h1"), ("h1", "y0")])
     hyper = {**SHORT, "N_H": [2]}

@@ -224,6 +224,10 @@ def test_notes_count_diverged_and_runaway_networks(short_run):
         "1 of 3 networks diverged\n1 of 3: Euler step beyond its stable range"
     )
     assert note.get_color() == VERMILION
+    assert note.get_transform() == note.axes.transAxes
+    x, y = note.get_position()
+    assert 1 < x < 1.1  # beside the axes, half way up
+    assert (y, note.get_rotation(), note.get_verticalalignment()) == (0.5, 90, "center")
 
 
 def test_saved_figures_have_the_size_and_resolution_of_the_style(short_run, tmp_path):
