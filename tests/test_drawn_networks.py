@@ -55,6 +55,8 @@ def test_weights_are_read_from_the_row_to_the_column(run):
                 assert shown == run["W"].sel(seed=2, pre=pre, post=post)
             else:
                 assert shown is np.ma.masked
+    assert {label.get_rotation() for label in ax.get_xticklabels()} == {90}  # none overlap
+    assert not any(ax.spines[side].get_visible() for side in ("left", "bottom"))
     limit = abs(run["W"].sel(seed=2)).max()
     assert image.get_clim() == key(ax).get_ylim() == (-limit, limit)
     assert image.cmap.name == "RdBu_r"
@@ -299,5 +301,5 @@ def test_discs_have_the_sums_of_their_row_or_column_as_radius(run):
     assert ax.get_title() == "Seed 2, after 1 epochs"
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == ["row discs", "column discs", "eigenvalues"]
-    assert ax.get_aspect() == 1
+    assert (ax.get_aspect(), ax.get_adjustable()) == (1, "datalim")
     assert plotting.plot_discs(run, seed=2).get_title() == "Seed 2, after training"
