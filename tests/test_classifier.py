@@ -336,6 +336,18 @@ def test_the_loss_is_that_of_the_free_phase_before_each_change(iris):
     assert whole.validation_scores_ is whole.best_validation_score_ is None
 
 
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_the_loss_of_a_pass_is_that_of_all_samples_whatever_the_batches(iris, size):
+    """At a learning rate that changes nothing."""
+    X, y = iris
+    given = {"N_H": 6, "dt_W": 1e-100, "random_state": 0}
+    batches, whole = (
+        DEEPClassifier(batch_size=n, **given).partial_fit(X, y, classes=np.unique(y))
+        for n in (size, 1000)
+    )
+    np.testing.assert_allclose(batches.loss_curve_, whole.loss_curve_, rtol=1e-10)
+
+
 def test_early_stopping_ends_when_the_accuracy_no_longer_improves(iris):
     X, y = iris
     given = {"N_H": 10, "n_epochs": 60, "random_state": 1}

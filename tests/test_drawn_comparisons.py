@@ -2,15 +2,20 @@
 
 import gzip
 import itertools
+import locale
+import re
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from matplotlib.colors import to_rgb, to_rgba
 from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
+import deep_nb
 from deep_nb import plotting
 
 GREEN, VERMILION = "#009E73", "#D55E00"
@@ -26,15 +31,16 @@ def test_shares_are_drawn_in_their_look_with_a_band_around_them():
     (line,), (area,) = ax.get_lines(), ax.collections
     assert line.get_xydata().tolist() == [[2, 0], [5, 0.22], [9, 1]]
     assert (line.get_color(), line.get_linestyle(), line.get_label()) == (GREEN, "--", "these")
+    assert line.get_marker() == "o"
     x, y = area.get_paths()[0].vertices.T
     for place, count in ((2, 0), (5, 22), (9, 100)):
         low, high = interval(count, 100)
         assert y[x == place].min() == pytest.approx(low, abs=1e-12)
         assert y[x == place].max() == pytest.approx(high, abs=1e-12)
     assert to_rgb(area.get_facecolor()[0]) == to_rgb(GREEN)
+    assert 0 < area.get_alpha() < 0.5  # what is behind it can be seen
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["these"]
-    bottom, top = ax.get_ylim()
-    assert bottom < 0 < 1 < top
+    assert ax.get_ylim() == (-0.03, 1.03)
 
 
 def test_reached_changes_at_the_epoch_and_not_before_it():
@@ -46,12 +52,60 @@ def test_reached_changes_at_the_epoch_and_not_before_it():
     assert line.get_xydata().tolist() == [[0, 0], [1, 0.2], [2, 0.6], [3, 0.6], [4, 0.6]]
     assert (line.get_color(), line.get_linestyle(), line.get_label()) == (GREEN, ":", "five")
     assert to_rgb(area.get_facecolor()[0]) == to_rgb(GREEN)
+    assert 0 < area.get_alpha() < 0.5  # what is behind it can be seen
     for epoch, count in enumerate((0, 1, 3, 3)):
         low, high = interval(count, 5)
         inside = [(epoch + 0.5, low + 1e-6), (epoch + 0.5, high - 1e-6)]
         outside = [(epoch + 0.5, low - 1e-6), (epoch + 0.5, high + 1e-6)]
         assert area.get_paths()[0].contains_points(inside).all()
         assert not area.get_paths()[0].contains_points(outside).any()
+
+
+def test_the_share_after_a_single_epoch_is_drawn():
+    ax = plotting.plot_reached([0, np.nan], 1, plt.subplots()[1], GREEN, "-", "two")
+    assert ax.get_lines()[0].get_xydata().tolist() == [[0, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": [[0.0], [1.0]]}, "x must have 1 dimension, got shape (2, 1)"),
+        ({"total": 0}, "total must be an integer from 1 to "),
+        ({"total": 10**12}, "total must be an integer from 1 to "),
+        ({"successes": [[1], [2]]}, "successes must have 1 dimension, got shape (2, 1)"),
+        ({"successes": [0, 4]}, "successes must be integers from 0 to 3, got [0, 4]"),
+        ({"successes": [-1, 2]}, "successes must be integers from 0 to 3, got [-1, 2]"),
+        ({"successes": [0.5, 1]}, "successes must be integers from 0 to 3, got [0.5, 1]"),
+        ({"successes": [1]}, "x and successes must have the same length, got 2 and 1"),
+        ({"colour": "blau"}, "colour must be a colour of Matplotlib, got 'blau'"),
+        ({"line": "~"}, "line must be a line style such as '-' or '--', got '~'"),
+        ({"line": 1}, "line must be a line style such as '-' or '--', got 1"),
+        ({"label": ""}, "label must be a text that does not begin with '_', got ''"),
+        ({"label": "_x"}, "label must be a text that does not begin with '_', got '_x'"),
+        ({"label": None}, "label must be a text that does not begin with '_', got None"),
+    ],
+)
+def test_shares_that_cannot_be_drawn_are_refused(change, message):
+    ax = plt.subplots()[1]
+    given = {"x": [0, 1], "successes": [1, 2], "total": 3, "ax": ax}
+    look = {"colour": "black", "line": "-", "label": "these"}
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        plotting.plot_shares(**{**given, **look, **change})
+    assert not ax.has_data()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "n_epochs", "message"),
+    [
+        ([[1.0]], 3, "epochs must "),
+        ([-1.0], 3, "epochs must "),
+        ([1.0], 0, "n_epochs must be an integer from 1 to "),
+        ([1.0], 10**12, "n_epochs must be an integer from 1 to "),
+    ],
+)
+def test_epochs_that_cannot_be_drawn_are_refused(epochs, n_epochs, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        plotting.plot_reached(epochs, n_epochs, plt.subplots()[1], "black", "-", "these")
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +156,24 @@ def test_every_panel_shows_its_settings(grid):
                 assert number.get_text() == f"{round(100 * share)}"
                 dark = sum(to_rgba(image.cmap(share))[:3]) < 1.5
                 assert number.get_color() == ("white" if dark else "black")
+                place = number.get_horizontalalignment(), number.get_verticalalignment()
+                assert place == ("center", "center")
         frames = [
             (patch.get_xy(), patch.get_width(), patch.get_height()) for patch in panel.patches
         ]
         assert frames == ([((0.5, 0.5), 1, 1)] if (N_H, n_epochs) == (5, 50) else [])
         assert all(patch.get_edgecolor() == to_rgba(VERMILION) for patch in panel.patches)
+        assert not any(patch.get_fill() for patch in panel.patches)  # the number can be read
     assert bar.get_ylabel() == "share of networks that learned"
+    assert (bar._colorbar.cmap.name, *bar.get_ylim()) == ("cividis", 0, 1)
+    assert figure.get_size_inches() == pytest.approx((6.2, 3.1))  # for 4 × 2 panels
+    figure.draw_without_rendering()
+    assert all(panel.get_position().x1 < bar.get_position().x0 for panel in panels)
+    assert bar.get_position().y0 < panels[-1].get_position().y1
+    assert bar.get_position().y1 > panels[0].get_position().y0  # it belongs to both rows
+    one = grid.query("task == 'id' and n_epochs == 50 and N_H == 5")
+    alone = plotting.plot_robustness(one, "EP_asym", (5, 10.0, 50))
+    assert alone.get_size_inches() == pytest.approx((2.45, 1.95))
     title = "EP_asym: per cent of networks that learn (framed: published setting)"
     assert figure.get_suptitle() == title
 
@@ -119,6 +185,28 @@ def test_a_published_setting_that_is_not_on_the_grid_has_no_frame(grid, beta):
         part = part[part["dt_W_factor"] != 1]
     figure = plotting.plot_robustness(part, "DEEP", (5, beta, 50))
     assert not figure.axes[0].patches
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grid": []}, "grid must be a table with rows and the columns N_H, beta, dt_W_factor"),
+        ({"grid": {"task": 1}}, "grid must have strings in the column 'task'"),
+        ({"model": "EP"}, "unknown model 'EP'"),
+        ({"published": 5}, "published must be a sequence of at least 3 items, got 5"),
+        ({"published": (5, 10.0)}, "published must be a sequence of at least 3 items"),
+        ({"published": (5, "10", 50)}, "published must be a finite number, got '10'"),
+        ({"published": (5, 1, 5, 1)}, "published must be (N_H, beta, n_epochs), got (5, 1, 5, 1)"),
+    ],
+)
+def test_grids_that_cannot_be_drawn_are_refused(grid, change, message):
+    given = {"grid": grid, "model": "EP_asym", "published": (5, 10.0, 50), **change}
+    if isinstance(given["grid"], dict):
+        given["grid"] = grid.assign(**given["grid"])
+    figures = plt.get_fignums()
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        plotting.plot_robustness(**given)
+    assert plt.get_fignums() == figures
 
 
 def test_output_keeps_what_it_is_given(short_run, tmp_path):
@@ -138,6 +226,39 @@ def test_output_keeps_what_it_is_given(short_run, tmp_path):
         assert image.info["Description"] == "Nothing & more"
     output.text("1 − 2\n", "n.md")
     assert (output.folder / "n.md").read_bytes() == "1 − 2\n".encode()
+    output.run(short_run, "run.nc")
+    xr.testing.assert_identical(deep_nb.load(output.folder / "run.nc"), short_run)
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (lambda to: to.table([1], "a.csv"), "table must be of type DataFrame, got [1]"),
+        (lambda to: to.table(pd.DataFrame(), "a/b"), "name must be the name of a file or folder"),
+        (lambda to: to.table(pd.DataFrame(), "a", index=1), "index must be True or False, got 1"),
+        (lambda to: to.text("text", "../a"), "name must be the name of a file or folder"),
+        (lambda to: to.text(b"text", "a.md"), "content must be a string, got b'text'"),
+        (lambda to: to.run(None, "a/b.nc"), "name must be the name of a file or folder"),
+        (lambda to: to.figure("plot", "a", "A"), "figure must be of type Figure, got 'plot'"),
+        (lambda to: plotting.Output(3), "folder must be a valid path"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(keep, message, tmp_path):
+    output = plotting.Output(tmp_path)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        keep(output)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.flags.utf8_mode, reason="Python writes UTF-8 in every locale")
+def test_texts_are_utf_8_in_every_locale(tmp_path):
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    try:
+        plotting.Output(tmp_path).text("β − 1", "n.md")
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    assert (tmp_path / "n.md").read_bytes() == "β − 1".encode()
 
 
 @pytest.mark.parametrize("label", ["$$", r"$\foo$", "$x_$"])

@@ -104,7 +104,7 @@ def test_axes_are_named_and_hold_what_is_drawn(ensemble, name):
     assert bottom < drawn[drawn > 0].min()
     assert drawn.max() < top
     if name in ("plot_class_error", "plot_sparsity"):
-        assert bottom < 0 < 1 < top
+        assert (bottom, top) == (-0.03, 1.03)
 
 
 def test_errors_of_networks_have_their_extremes_and_their_mean(ensemble):
@@ -177,6 +177,7 @@ def test_energies_start_at_one_and_have_the_bound_of_their_phase():
     run = deep_nb.train(leaky, "or", seeds=[3, 8, 5, 1, 7], hyper=SHORT)
     ax = plotting.plot_energy(run)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Euler step", "V(t) / V at the phase's start")
+    assert (ax.get_yscale(), *ax.get_ylim()) == ("log", 1e-32, 10)
     V = stability.energy(deep_nb.trajectory(run), run).values
     D = matrices.diagonal_certificate(stability.jacobian(run))
     lines, areas = ax.get_lines(), ax.collections
@@ -223,6 +224,10 @@ def test_notes_count_diverged_and_runaway_networks(short_run):
         "1 of 3 networks diverged\n1 of 3: Euler step beyond its stable range"
     )
     assert note.get_color() == VERMILION
+    assert note.get_transform() == note.axes.transAxes
+    x, y = note.get_position()
+    assert 1 < x < 1.1  # beside the axes, half way up
+    assert (y, note.get_rotation(), note.get_verticalalignment()) == (0.5, 90, "center")
 
 
 def test_saved_figures_have_the_size_and_resolution_of_the_style(short_run, tmp_path):

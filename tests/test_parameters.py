@@ -6,6 +6,7 @@ The cells run in this process, without a kernel.
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
 from unittest import mock
 
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 
 import deep_nb
-from deep_nb.experiments import common, gradients, real_data, sparsity
+from deep_nb.experiments import claims, common, gradients, real_data, sparsity, stability
 
 from .conftest import SHORT
 
@@ -44,13 +45,19 @@ def execute(name, parameters, cells=None):
         ("claims", "grid_num_net", 3, "an integer from 4"),
         ("claims", "grid_N_H", [], "not empty"),
         ("claims", "grid_N_H", [2, 2], "distinct"),
+        ("claims", "grid_N_H", [2.0], "an integer from 1 to"),
+        ("claims", "grid_N_H", [10**9], "an integer from 1 to"),
         ("claims", "grid_N_H", 5, "sequence"),
         ("claims", "grid_beta", [], "not empty"),
+        ("claims", "grid_beta", ["1.0"], "a finite number"),
         ("claims", "grid_beta", [1.0, 0.0], "not contain 0"),
+        ("claims", "grid_beta", [1.0, 2.0, 1.0], "distinct"),
         ("claims", "grid_dt_W", [], "not empty"),
         ("claims", "grid_dt_W", [-1.0], "from 0"),
+        ("claims", "grid_dt_W", [0.5, 0.5], "distinct"),
         ("claims", "grid_n_epochs", [], "not empty"),
         ("claims", "grid_n_epochs", [0], "from 1"),
+        ("claims", "grid_n_epochs", [9, 9], "distinct"),
         ("errata", "num_net", 0, "from 1"),
         ("errata", "num_net", 2.0, "from 1"),
         ("gradients", "num_net", 1, "from 2"),
@@ -62,6 +69,7 @@ def execute(name, parameters, cells=None):
         ("gradients", "align_tasks", [], "not empty"),
         ("gradients", "align_tasks", ["xorr"], "did you mean 'xor'"),
         ("gradients", "align_epochs", [], "not empty"),
+        ("gradients", "align_epochs", [20, -1], "each entry of align_epochs"),
         ("gradients", "align_epochs", [0, 19], "must reach epoch 20"),
         ("gradients", "tasks", [], "not empty"),
         ("gradients", "tasks", "xor", "sequence"),
@@ -104,8 +112,17 @@ def test_values_that_cannot_work_are_refused_before_any_training(name, parameter
         pytest.raises(ValueError, match=message) as caught,
     ):
         execute(name, {parameter: value}, cells=2)
-    assert parameter in str(caught.value)
+    assert re.search(rf"\b{parameter}\b", str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+def test_the_least_that_can_work_is_accepted():
+    claims.check(2, 4, [1], [-1.0, 1e-3], [0.0], [1])
+    gradients.check(2, 1, 0.0, [1e-9], ["id"], [20], ["xor"], 0)
+    real_data.check(0, 0.0, [], False, seeds=1)
+    real_data.check(0, 0.0, [1, 10], True, seeds=1)
+    sparsity.check("DEEP", ["id"], {"reg_W": []}, 2, n_epochs=1)
+    stability.check(0.0, [0.0], "id", "xor", num_net=1)
 
 
 BRIEF = {"n_epochs": 2, "T1": 30, "T2": 20}

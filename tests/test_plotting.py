@@ -1,3 +1,5 @@
+import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,6 +12,7 @@ from PIL import Image
 
 import deep_nb
 from deep_nb import plotting
+from deep_nb._provenance import provenance
 from deep_nb.analysis import stability
 
 #: These draw numbers from many ensembles instead of a run.
@@ -19,6 +22,7 @@ PANELS = {
     for name in dir(plotting)
     if name.startswith("plot_") and name not in COMPARISONS
 }
+DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
 panels = pytest.mark.parametrize("plot", PANELS.values(), ids=PANELS.keys())
 ONE_NETWORK = ("plot_weights", "plot_network", "plot_decision_map", "plot_discs")
 
@@ -153,11 +157,38 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_files(tmp_path, monkeypa
     assert [(file, file.read_bytes()) for file in sorted(tmp_path.iterdir(), reverse=True)] == old
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"figure": "plot"}, "figure must be of type Figure, got 'plot'"),
+        ({"folder": 3}, "folder must be a valid path"),
+        ({"name": "a/b"}, "name must be the name of a file or folder, got 'a/b'"),
+        ({"caption": b"A"}, "caption must be a string, got b'A'"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused(change, message, tmp_path):
+    given = {"figure": plt.figure(), "folder": tmp_path / "new", "name": "a", "caption": "A"}
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        plotting.save_figure(**{**given, **change})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_tell_what_made_them_and_nothing_of_the_time_or_of_matplotlib(tmp_path):
+    svg, png = plotting.save_figure(plt.figure(), tmp_path / "a" / "b", "figure", "Nothing")
+    parts = [part for part in ElementTree.parse(svg).iter() if part.tag.startswith(DUBLIN_CORE)]
+    said = {part.tag.removeprefix(DUBLIN_CORE): part.text for part in parts}
+    assert "date" not in said
+    assert said["description"] == "Nothing"
+    with Image.open(png) as image:
+        assert {*image.info} == {"dpi", "Description", "Source"}
+        assert image.info["Source"] == said["source"]
+    assert json.loads(said["source"]) == provenance()
+
+
 def test_every_other_text_survives_in_svg_and_png(tmp_path):
     caption = "tab\tline\n<&> ]]> -- é☃漢\U0001f600"
     svg, png = plotting.save_figure(plt.figure(), tmp_path, "figure", caption)
-    description = ".//{http://purl.org/dc/elements/1.1/}description"
-    assert ElementTree.parse(svg).findtext(description) == caption
+    assert ElementTree.parse(svg).findtext(f".//{DUBLIN_CORE}description") == caption
     with Image.open(png) as image:
         assert image.info["Description"] == caption
 

@@ -359,6 +359,15 @@ def test_the_rest_points_of_a_run_are_those_of_its_fields(leaky_run):
         rest_point(leaky_run, tolerance=-1.0)
 
 
+def test_rest_of_a_run_is_judged_by_the_tolerance():
+    """Steps of 1e-6 τ do not come to rest."""
+    run = deep_nb.train("EP_asym", "not", seeds=[0, 1], hyper={**SHORT, "dt": 1e-6})
+    slow, fast = sorted(rest_point(run).speed)
+    assert 1e-3 < slow < fast
+    for tolerance, found in ((fast, 2), (slow, 1), (slow / 2, 0)):
+        assert rest_point(run, tolerance=tolerance).found.sum() == found
+
+
 def test_the_tolerance_decides_what_counts_as_rest():
     """Neurons that decay at 1e-5 a step: after 200 000 steps their speed is known."""
     M, n = 3, 2
@@ -476,6 +485,13 @@ def test_extreme_scales_stay_finite():
             r"^path must be of this run: S of shape \(2, 71, 4, 9\), got",
         ),
         (lambda path: path.assign(S=path["S"].astype(str)), "^path must be of this run"),
+        *(
+            (
+                lambda path, name=name: path.assign_attrs({name: "another"}),
+                "^path must be of this run, with the same settings and seeds$",
+            )
+            for name in ("model", "task", "hyper")
+        ),
     ],
 )
 def test_paths_that_do_not_fit_are_refused(change, said):

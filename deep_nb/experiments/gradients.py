@@ -75,7 +75,7 @@ def check(
         number(beta, "each entry of betas", above=0)
     check_tasks("align_tasks", align_tasks)
     epochs = [integer(n, "each entry of align_epochs") for n in items(align_epochs, "align_epochs")]
-    if max(epochs, default=0) < LAST_LOOK:
+    if max(epochs) < LAST_LOOK:
         raise ValueError(
             f"align_epochs must reach epoch {LAST_LOOK}, at which asymmetry is measured, "
             f"got {align_epochs}"
@@ -220,7 +220,7 @@ def choose(found: pd.DataFrame) -> pd.Series:
     the fewest epochs decide between equals. ``around`` is the sum over the nine settings.
     """
     neighbourhoods = []
-    for leak, of in found.groupby("leak", sort=False):
+    for leak, of in found.groupby("leak"):
         table = of.pivot(index="beta", columns="dt_W", values="learned")
         around = np.lib.stride_tricks.sliding_window_view(table, (3, 3)).sum(axis=(2, 3))
         inner = pd.DataFrame(around, table.index[1:-1], table.columns[1:-1])
@@ -228,7 +228,7 @@ def choose(found: pd.DataFrame) -> pd.Series:
         neighbourhoods.append(sums.assign(leak=leak))
     settings = found.merge(pd.concat(neighbourhoods), on=["leak", "beta", "dt_W"])
     fast = settings[settings["epochs"] < FAST]
-    return fast.sort_values(["around", "epochs"], ascending=[False, True], kind="stable").iloc[0]
+    return fast.sort_values(["around", "epochs"], ascending=[False, True]).iloc[0]
 
 
 def candidates(leak: float, n_epochs: int) -> dict[str, tuple[Model, Hyper]]:

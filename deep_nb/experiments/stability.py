@@ -175,7 +175,7 @@ def cost_of_leak(
     """
     rows = []
     for leak in leaks:
-        model = DEEP.replace(name="leaky DEEP", leak=leak)
+        model = DEEP.replace(leak=leak)
         hyper = {"n_epochs": n_epochs}
         run = train(model, task, seeds=seeds, hyper=hyper, record=("weights",))
         certified = [stability_report(run, epoch)["certified"].values for epoch in epochs]

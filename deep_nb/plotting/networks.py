@@ -87,7 +87,7 @@ def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
     graph = nx.DiGraph()
     graph.add_nodes_from(labels)
     graph.add_weighted_edges_from(edges)
-    limit = np.abs(W).max() or 1.0
+    limit = np.abs(W).max()
     _draw_graph(
         graph,
         problem.layout,

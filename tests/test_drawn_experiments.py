@@ -1,0 +1,389 @@
+"""What the figures of the notebooks draw, against numbers by hand."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from matplotlib.colors import to_rgb
+from statsmodels.stats.proportion import proportion_confint
+
+from deep_nb.experiments import claims, errata, gradients, real_data, sparsity, stability
+
+from .test_drawn_runs import edges
+
+BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
+
+
+@pytest.fixture
+def ax():
+    yield plt.subplots()[1]
+    plt.close("all")
+
+
+def words(ax):
+    """The labels of the axes, and the title."""
+    return ax.get_xlabel(), ax.get_ylabel(), ax.get_title()
+
+
+def looks(ax):
+    """Label, colour, style and marker of each line."""
+    return [
+        (line.get_label(), line.get_color(), line.get_linestyle(), line.get_marker())
+        for line in ax.get_lines()
+    ]
+
+
+def points(ax):
+    """The points of each line."""
+    return [line.get_xydata().tolist() for line in ax.get_lines()]
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def assert_band(area, colour, x, low, high):
+    """A band between two curves, which lets what is behind it be seen."""
+    places, bottom, top = edges(area)
+    order = np.argsort(x)
+    np.testing.assert_array_equal(places, np.take(x, order))
+    np.testing.assert_allclose(bottom, np.take(low, order), rtol=1e-12)
+    np.testing.assert_allclose(top, np.take(high, order), rtol=1e-12)
+    assert to_rgb(area.get_facecolor()[0]) == to_rgb(colour)
+    assert 0 < area.get_alpha() < 0.5
+
+
+def ordered(values):
+    """Lower quartile, median and upper quartile of five networks: three of the sorted values."""
+    assert len(values) == 5
+    return np.sort(values, axis=0)[1:4]
+
+
+# Claims
+
+
+def test_the_share_that_has_reached_the_criterion_is_drawn_without_pruned_networks(ax):
+    rows = [
+        ("DEEP", "xor", False, 4, 2.0),
+        ("DEEP", "xor", False, 4, np.nan),
+        ("DEEP", "xor", True, 4, 0.0),
+        ("DEEP", "or", False, 4, 0.0),
+        ("EP_asym", "xor", False, 4, np.nan),
+        ("EP_asym", "or", False, 4, 3.0),
+        ("DEEP_oh", "xor", False, 4, 0.0),
+    ]
+    networks = pd.DataFrame(rows, columns=["model", "task", "pruned", "n_epochs", "epochs"])
+    claims.draw_reached(networks, "xor", ax)
+    shares = {"DEEP": [0, 0, 0.5, 0.5], "EP_asym": [0, 0, 0, 0], "DEEP_oh": [1, 1, 1, 1]}
+    assert points(ax) == [[[t, y] for t, y in enumerate(share)] for share in shares.values()]
+    assert [look[:3] for look in looks(ax)] == [
+        ("DEEP", BLUE, "-"),
+        ("EP_asym", VERMILION, "--"),
+        ("DEEP_oh", GREEN, ":"),
+    ]
+    assert words(ax) == ("epoch", "share that has reached the criterion", "XOR")
+    assert legend(ax) == [*shares]
+
+
+# Errata
+
+
+def test_sizes_and_changes_are_drawn_as_medians(ax):
+    of = {"size": [[8.0, 9.0], [1.0, 5.0], [6.0, 2.0]], "change": [[2.0, 1.0], [9, 0.25], [1, 0.5]]}
+    sizes = xr.Dataset({k: (("seed", "epoch"), v) for k, v in of.items()}, {"epoch": [3, 7]})
+    errata.draw_sizes_and_changes(sizes, ax)
+    assert points(ax) == [[[3, 6.0], [7, 5.0]], [[3, 2.0], [7, 0.5]]]
+    labels = ["‖W‖₁, what was plotted", "‖dt_W · ΔW‖₁, what was meant"]
+    assert [look[:3] for look in looks(ax)] == [
+        (labels[0], VERMILION, "--"),
+        (labels[1], BLUE, "-"),
+    ]
+    assert words(ax) == ("epoch", "L1 norm, median", "")
+    assert (ax.get_xscale(), ax.get_yscale(), legend(ax)) == ("linear", "log", labels)
+
+
+# Gradients
+
+RULES = [
+    ("stdp", GREY, ":", "o"),
+    ("contrastive", VERMILION, "--", "o"),
+    ("centered", GREEN, "-.", "o"),
+    ("asymep", BLUE, "-", "o"),
+]
+
+
+def over_rules(values, **coords):
+    """Values over rules, which are not in the order in which they are drawn."""
+    rules = [rule for rule, *_ in RULES][::-1]
+    return xr.DataArray(values, dims=("rule", *coords), coords={"rule": rules, **coords})
+
+
+def test_errors_of_rules_are_drawn_over_beta_beside_a_slope_of_one(ax):
+    values = [[0.0, 1e-6], [1e-4, 2e-2], [0.5, 0.6], [0.8, 0.9]]
+    gradients.draw_gradient_error(over_rules(values, beta=[1e-3, 1e-1]), ax)
+    *curves, slope = points(ax)
+    assert curves == [[[1e-3, y], [1e-1, z]] for y, z in values[:0:-1]] + [
+        [[1e-3, 1e-13], [1e-1, 1e-6]]
+    ]  # 0 as the least that the axis shows
+    assert slope == [[1e-3, 1e-3], [1e-1, 1e-1]]
+    assert looks(ax) == [*RULES, ("linear", "black", ":", "None")]
+    assert words(ax) == ("β", "relative error of ΔW", "")
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
+def test_angles_are_drawn_as_medians_and_quartiles_where_they_exist(rng, ax):
+    values = rng.uniform(0, 180, (4, 3, 5))
+    values[1] = np.nan  # centered
+    values[2, 1] = np.nan  # contrastive in epoch 5
+    angles = over_rules(np.insert(values, 2, np.nan, axis=2), snapshot=[0, 5, 20], seed=range(6))
+    gradients.draw_angles(angles, ax)
+    *curves, level = ax.get_lines()
+    assert looks(ax)[:-1] == [RULES[0], RULES[1], RULES[3]]
+    for line, area, row, epochs in zip(
+        curves, ax.collections, (3, 2, 0), ([0, 5, 20], [0, 20], [0, 5, 20]), strict=True
+    ):
+        of = values[row][np.isfinite(values[row]).all(axis=1)]
+        low, middle, high = ordered(of.T)
+        np.testing.assert_array_equal(line.get_xdata(), epochs)
+        np.testing.assert_allclose(line.get_ydata(), middle, rtol=1e-12)
+        assert_band(area, line.get_color(), epochs, low, high)
+    assert (list(level.get_ydata()), level.get_color()) == ([90, 90], "black")
+    assert (ax.get_ylim(), ax.get_yticks().tolist()) == ((0, 180), [0, 45, 90, 135, 180])
+
+
+def test_angles_over_symmetry_are_drawn_as_medians(ax):
+    values = np.arange(24.0).reshape(4, 2, 3)[::-1]
+    values[..., 1] = 170
+    angles = over_rules(values, alpha=[0.25, 1.0], seed=range(3))
+    gradients.draw_symmetry(angles, ax)
+    assert looks(ax) == RULES
+    expected = [[2.0, 5.0], [8.0, 11.0], [14.0, 17.0], [20.0, 23.0]]
+    assert points(ax) == [[[0.25, y], [1.0, z]] for y, z in expected]
+    ax.clear()
+    gradients.draw_symmetry(angles.isel(seed=[]), ax)
+    assert not ax.get_lines()
+
+
+# Real data
+
+
+def test_confusions_are_drawn_with_digits_downwards_and_answers_to_the_right(ax):
+    matrix = np.array([[40, 9, 0], [10, 36, 1], [2, 25, 16]])
+    real_data.draw_confusions(matrix, ax)
+    (image,) = ax.get_images()
+    assert (image.origin, image.get_cmap().name) == ("upper", "cividis")
+    np.testing.assert_allclose(image.get_array(), [[r**0.5 for r in row] for row in matrix])
+    numbers = {text.get_position(): text for text in ax.texts}
+    assert len(numbers) == 9
+    for (digit, answer), count in np.ndenumerate(matrix):
+        number = numbers[answer, digit]
+        assert number.get_text() == str(count)
+        assert number.get_color() == ("white" if count < 10 else "black")
+        place = number.get_horizontalalignment(), number.get_verticalalignment()
+        assert place == ("center", "center")
+    assert words(ax) == ("answer", "digit", "Digits: 92 of 139 right")
+    assert list(ax.get_xticks()) == list(ax.get_yticks()) == [0, 1, 2]
+
+
+def test_learning_curves_are_drawn_over_passes(ax):
+    curve = pd.DataFrame({"training part": [0.5, 0.9], "test part": [0.4, 0.8]}, index=[1, 2])
+    real_data.draw_learning_curve(curve, ax)
+    assert points(ax) == [[[1, 0.5], [2, 0.9]], [[1, 0.4], [2, 0.8]]]
+    assert [look[:3] for look in looks(ax)] == [
+        ("training part", BLUE, "-"),
+        ("test part", VERMILION, "--"),
+    ]
+    assert words(ax) == ("passes", "accuracy", "Digits: learning curve")
+    assert legend(ax) == ["training part", "test part"]
+
+
+SHARES = [1.0, 0.7, 0.4, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01]
+
+
+def test_accuracies_after_cuts_are_drawn_as_means_and_ranges(rng, ax):
+    values = rng.uniform(0.1, 0.9, (2, 3, 10))
+    ways = ["one cut", "learning on after each cut"]
+    accuracies = xr.DataArray(values, dims=("way", "seed", "share"), coords={"way": ways})
+    real_data.draw_cuts(accuracies, ax)
+    assert looks(ax) == [(ways[1], BLUE, "-", "o"), (ways[0], VERMILION, "--", "o")]
+    for line, area, of in zip(ax.get_lines(), ax.collections, values[::-1], strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), SHARES)
+        np.testing.assert_allclose(line.get_ydata(), sum(of) / 3, rtol=1e-12)
+        low, _, high = np.sort(of, axis=0)
+        assert_band(area, line.get_color(), SHARES, low, high)
+    assert words(ax) == ("share of synapses left", "test accuracy", "")
+    assert (ax.get_xscale(), ax.get_ylim()) == ("log", (0, 1.03))
+    ticks = [label.get_text() for label in ax.get_xticklabels()]
+    assert ticks == ["1 %", "3 %", "10 %", "30 %", "100 %"]
+    assert list(ax.get_xticks()) == [0.01, 0.03, 0.1, 0.3, 1]
+    assert legend(ax) == ways[::-1]
+
+
+# Sparsity
+
+
+def test_connections_are_drawn_as_medians_and_quartiles_with_their_sparsity(rng, ax):
+    epochs = [1, 2, 5]
+    counts = {name: rng.integers(0, 13, (5, 3)) for name in [*sparsity.FLAGS][::-1]}
+    mask = ~np.eye(4, dtype=bool)
+    runs = {
+        name: xr.Dataset(
+            {"n_connections": (("seed", "epoch"), of), "mask": (("pre", "post"), mask)},
+            coords={"epoch": epochs},
+        )
+        for name, of in counts.items()
+    }
+    sparsity.draw_connections(runs, ax)
+    assert [look[:3] for look in looks(ax)] == [
+        ("neither", GREY, "-"),
+        ("L1 only", BLUE, ":"),
+        ("pruning only", GREEN, "--"),
+        ("L1 and pruning", VERMILION, "-"),
+    ]
+    for line, area in zip(ax.get_lines(), ax.collections, strict=True):
+        low, middle, high = ordered(counts[line.get_label()])
+        assert line.get_xydata().tolist() == [[*pair] for pair in zip(epochs, middle, strict=True)]
+        assert_band(area, line.get_color(), epochs, low, high)
+    assert words(ax) == ("epoch", "connections", "")
+    assert ax.get_ylim() == (0, 14)
+    _, right = ax.figure.axes
+    assert right.get_ylabel() == "sparsity"
+    assert right.spines["right"].get_visible()
+    for count, share in ((0, 1), (3, 0.75), (12, 0)):  # of 12 possible connections
+        height = ax.transData.transform((0, count))[1]
+        assert right.transData.inverted().transform((0, height))[1] == pytest.approx(share)
+
+
+MARKERS = [("reg_W", BLUE, "-", "o"), ("tol_W", VERMILION, "-", "s"), ("temp", GREEN, "-", "^")]
+
+
+def test_the_trade_off_is_drawn_with_its_intervals():
+    columns = ["varied", "sparsity", "sparsity_low", "sparsity_high"]
+    columns += ["learned", "learned_low", "learned_high", "mse"]
+    rows = [
+        ("temp", 0.9, 0.85, 0.97, 0.2, 0.1, 0.45, 0.2),
+        ("tol_W", 0.7, 0.6, 0.72, 0.5, 0.4, 0.8, 0.1),
+        ("reg_W", 0.1, 0.05, 0.3, 1.0, 0.9, 1.0, 0.01),
+        ("reg_W", 0.5, 0.4, 0.7, 0.8, 0.6, 0.85, 0.02),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    upper, lower = plt.subplots(2)[1]
+    sparsity.draw_trade_off(table, upper, lower)
+    for bars, look in zip(upper.containers, MARKERS, strict=True):
+        line, _, (across, upwards) = bars.lines
+        of = table[table["varied"] == look[0]]
+        assert line.get_xydata().tolist() == of[["sparsity", "learned"]].to_numpy().tolist()
+        ends = of[["sparsity_low", "learned", "sparsity_high", "learned"]].to_numpy()
+        np.testing.assert_allclose(across.get_segments(), ends.reshape(-1, 2, 2))
+        ends = of[["sparsity", "learned_low", "sparsity", "learned_high"]].to_numpy()
+        np.testing.assert_allclose(upwards.get_segments(), ends.reshape(-1, 2, 2))
+        assert bars.get_label() == look[0]
+        assert (line.get_color(), line.get_linestyle(), line.get_marker()) == look[1:]
+        assert all(to_rgb(part.get_color()[0]) == to_rgb(look[1]) for part in (across, upwards))
+    assert looks(lower) == MARKERS
+    assert points(lower) == [
+        table.loc[table["varied"] == name, ["sparsity", "mse"]].to_numpy().tolist()
+        for name, *_ in MARKERS
+    ]
+    assert words(upper) == ("sparsity", "share of networks that learn", "")
+    assert words(lower) == ("sparsity", "median MSE", "")
+    assert (upper.get_ylim(), lower.get_ylim()) == ((-0.03, 1.03), (-0.005, 0.26))
+    assert legend(lower) == ["reg_W", "tol_W", "temp"]
+    plt.close("all")
+
+
+def test_removed_and_regrown_synapses_are_drawn_as_means(ax):
+    of = {"regrown": [[0, 1], [4, 2], [2, 6]], "removed": [[9, 3], [3, 0], [0, 3]]}
+    counts = xr.Dataset({k: (("seed", "epoch"), v) for k, v in of.items()}, {"epoch": [4, 5]})
+    sparsity.draw_turnover(counts, ax)
+    assert points(ax) == [[[4, 4.0], [5, 2.0]], [[4, 2.0], [5, 3.0]]]
+    assert [look[:3] for look in looks(ax)] == [
+        ("removed", VERMILION, "-"),
+        ("regrown", BLUE, "--"),
+    ]
+    assert words(ax) == ("epoch", "synapses per network and epoch", "")
+    assert legend(ax) == ["removed", "regrown"]
+
+
+def test_the_formula_is_drawn_beside_the_observations(ax):
+    columns = ["size", "expected", "observed", "error"]
+    rows = [[0.1, 0.3, 0.35, 0.02], [0.2, 0.2, 0.19, 0.01]]
+    sparsity.draw_removals(pd.DataFrame(rows, columns=columns), ax)
+    (bars,) = ax.containers
+    line, _, (upwards,) = bars.lines
+    assert line.get_xydata().tolist() == [[0.1, 0.35], [0.2, 0.19]]
+    expected = [[[x, y - 1.96 * error], [x, y + 1.96 * error]] for x, _, y, error in rows]
+    np.testing.assert_allclose(upwards.get_segments(), expected)
+    formula = ax.get_lines()[-1]
+    assert formula.get_xydata().tolist() == [[0.1, 0.3], [0.2, 0.2]]
+    assert bars.get_label() == "observed, ± 1.96 σ"
+    assert looks(ax)[0][1:] == (BLUE, "None", "o")
+    assert looks(ax)[-1] == ("formula", VERMILION, "None", "x")
+    assert words(ax) == ("|W|", "share of draws that remove it", "")
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+    assert legend(ax) == ["formula", "observed, ± 1.96 σ"]
+
+
+# Stability
+
+
+def test_activities_are_drawn_with_their_lines_for_four_inputs(ax):
+    samples = ["0 0", "0 1", "1 0", "1 1", "2 2"]
+    activity, line = np.arange(10.0).reshape(2, 5), 20 + np.arange(10.0).reshape(2, 5)
+    dims = ("step", "sample")
+    coords = {"time": ("step", [0.5, 2.0]), "sample": samples}
+    data = xr.Dataset({"activity": (dims, activity), "line": (dims, line)}, coords)
+    stability.draw_activity(data, ax)
+    drawn = [values[:, k] for k in range(4) for values in (activity, line)]
+    assert points(ax) == [[[0.5, y], [2.0, z]] for y, z in drawn]
+    colours = [BLUE, VERMILION, GREEN, GREY]
+    pairs = zip(samples, colours, strict=False)
+    assert [look[:3] for look in looks(ax)[::2]] == [(f"x = {x}", c, "-") for x, c in pairs]
+    assert [look[1:3] for look in looks(ax)[1::2]] == [(c, "--") for c in colours]
+    assert words(ax) == ("time (τ)", "total free activity", "")
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 20), (-0.2, 6.2))
+    assert legend(ax) == [f"x = {sample}" for sample in samples[:4]]
+
+
+def test_leaks_are_drawn_as_the_share_at_or_below(ax):
+    leaks = {
+        "leaky DEEP": np.array([0.2]),
+        "EP_asym": np.array([3.0, 1.0]),
+        "DEEP": np.array([0.3, 0.1, 0.2, 0.5]),
+        "DEEP_oh": np.array([1.0, 0.5]),
+    }
+    stability.draw_leaks(leaks, ax)
+    assert points(ax) == [
+        [[0.2, 1.0]],
+        [[1.0, 0.5], [3.0, 1.0]],
+        [[0.1, 0.25], [0.2, 0.5], [0.3, 0.75], [0.5, 1.0]],
+        [[0.5, 0.5], [1.0, 1.0]],
+    ]
+    assert [look[:3] for look in looks(ax)] == [
+        ("leaky DEEP", GREY, ":"),
+        ("EP_asym", VERMILION, "--"),
+        ("DEEP", BLUE, "-"),
+        ("DEEP_oh", GREEN, "-."),
+    ]
+    assert {line.get_drawstyle() for line in ax.get_lines()} == {"steps-post"}
+    assert words(ax) == ("smallest certifying leak λ (1/τ)", "share of networks at or below", "")
+    assert legend(ax) == [*leaks]
+
+
+def test_the_price_of_a_leak_is_drawn(ax):
+    cost = pd.DataFrame({"leak": [0.0, 0.5], "certified": [0, 3], "learned": [4, 2]})
+    stability.draw_cost(cost, 4, ax)
+    assert points(ax) == [[[0, 0], [0.5, 0.75]], [[0, 1], [0.5, 0.5]]]
+    labels = ["certified throughout", "learned"]
+    assert [look[:3] for look in looks(ax)] == [
+        (labels[0], BLUE, "-"),
+        (labels[1], VERMILION, "--"),
+    ]
+    for area, counts in zip(ax.collections, ((0, 3), (4, 2)), strict=True):
+        _, low, high = edges(area)
+        intervals = [proportion_confint(count, 4, method="wilson") for count in counts]
+        np.testing.assert_allclose([*zip(low, high, strict=True)], intervals, atol=1e-12)
+    assert words(ax)[0] == "leak λ (1/τ)"
+    assert ax.get_ylim() == (-0.03, 1.25)
+    assert legend(ax) == labels
