@@ -62,10 +62,7 @@ def times(tmp_path_factory):
     subprocess.run([*git, "add", "--quiet", "--detach", str(folder), BEFORE], check=True)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", CHILD]
-    sides = [
-        subprocess.Popen(command, cwd=path, **pipes)
-        for path in (folder, ROOT)
-    ]
+    sides = [subprocess.Popen(command, cwd=path, **pipes) for path in (folder, ROOT)]
     best = {job: [[float("inf")] * 2, [float("inf")] * 2] for job, *_ in ROWS}
     for job, measured in best.items():
         for _ in range(5):

@@ -296,11 +296,13 @@ def _train_in_kernel(
     progress: bool,
 ) -> None:
     stream = np.random.RandomState()  # making one for each seed would take longer than drawing
-    streams = []
+    keys = np.empty((len(seeds), 624), np.uint32)
+    positions = np.empty(len(seeds), np.int64)
     for k, seed in enumerate(seeds):
         stream.seed(seed)
         _begin(log, problem, k, stream)
-        streams.append(stream.get_state(legacy=False)["state"])
+        state = stream.get_state(legacy=False)["state"]
+        keys[k], positions[k] = state["key"], state["pos"]
     model, hyper, flags = problem.model, problem.hyper, problem.flags
     settings = Settings(
         n_epochs=hyper.n_epochs,
@@ -329,7 +331,7 @@ def _train_in_kernel(
         mask=np.array(problem.mask),
     )
     with tqdm(total=hyper.n_epochs, desc="epochs", disable=not progress, file=stderr()) as bar:
-        relax.train(settings, log, streams, lambda epochs: bar.update(int(epochs) - bar.n))
+        relax.train(settings, log, keys, positions, lambda epochs: bar.update(int(epochs) - bar.n))
 
 
 def _updated(

@@ -11,7 +11,7 @@ A trajectory rests when a step changes no bit of its state: the remaining steps 
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -147,16 +147,15 @@ class Compiled:
         self,
         settings: Settings,
         log: dict[str, np.ndarray],
-        streams: Sequence[Any],
+        keys: np.ndarray,
+        positions: np.ndarray,
         progress: Callable[[float], object],
     ) -> None:
         """Train networks, given a run's variables with their initial weights; see `epochs`.
 
-        `streams` has the state of each network's Mersenne Twister. `progress` is told the mean
-        number of epochs done, some times a second.
+        `keys` and `positions` are the states of the networks' Mersenne Twisters. `progress` is told
+        the mean number of epochs done, some times a second.
         """
-        keys = np.array([stream["key"] for stream in streams])
-        positions = np.array([stream["pos"] for stream in streams])
         K, M, n = len(keys), len(settings.X), len(settings.mask) - settings.X.shape[1]
         together = settings.stop != NEVER or "S_epochs" in log
         few = settings.activation == HARD_SIGMOID and n <= FEW and not together
