@@ -1,3 +1,5 @@
+import os
+
 import hypothesis
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +12,10 @@ mpl.use("agg")
 
 #: A command, which needs mutmut.
 collect_ignore = ["mutants.py"]
+
+# mutmut counts the calls in this process; those that tests start could not tell it theirs.
+if os.environ.get("MUTANT_UNDER_TEST") == "stats":
+    del os.environ["MUTANT_UNDER_TEST"]
 
 # The same cases every time; `--hypothesis-profile=long` looks for new ones, `few` is for mutants.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
