@@ -484,7 +484,7 @@ class Queues(NamedTuple):
     left: Any  # (K,), trajectories of a network's phase that are not done
     busy: Any  # (2,), number of lanes that hold a trajectory
     who: Any  # (2, LANES), trajectory in a lane or −1
-    ahead: Any  # (2, LANES), steps before its last; of an empty lane, BURST or more
+    ahead: Any  # (2, LANES), steps before its last; of an empty lane, BURST
 
 
 @inner
@@ -527,11 +527,10 @@ def train_in_lanes(settings, log, networks, room, first, halt, done, queues, sti
         if count > 0:
             moving = advance(n, count, settings.dt, settings.betas, plastic, lanes)
         for lane in range(LANES):
+            if who[q, lane] < 0:
+                continue
             ahead[q, lane] -= count
             if ahead[q, lane] > 0 and ((moving >> lane) & 1 or not rests):
-                continue
-            if who[q, lane] < 0:
-                ahead[q, lane] = BURST
                 continue
             c, phase, m = _which(who[q, lane], M)
             A, drive, S = networks.A[c, phase], networks.drive[c, phase, m], networks.S[c, phase, m]
@@ -619,7 +618,7 @@ def train_one_by_one(settings, log, networks, room, first, halt, done):
                 if phase == 0 and records:
                     last = path[T[0]].copy()
             another = end_epoch(c, k, settings, networks, room, log)
-            done[first + c] += 1
+            done[k] += 1
             if records and not log.diverged[k]:
                 path[T[0]] = last
                 for t in range(len(path)):
