@@ -430,13 +430,14 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         """Learn from every sample once; one learning rate per batch."""
         problem = replace(problem, mask=self.mask_)
         n_inputs, loss, M = self.layout_.n_inputs, 0.0, len(problem.X)
+        relax = self._relax(problem.model)
         equal = (weights == weights[0]).all()
         weights = np.ones(M) if equal else weights / weights.mean()
         for chosen, rate in zip(self._order(M, settings.batch_size), rates, strict=True):
             X, Y = problem.X[chosen], problem.Y[chosen]
             if settings.noise:
                 X[:, :n_inputs] += self._stream.normal(0, settings.noise, (len(chosen), n_inputs))
-            dW, db, of_batch = self._change(problem.batch(X, Y), weights[chosen])
+            dW, db, of_batch = self._change(problem.batch(X, Y), weights[chosen], relax)
             loss += of_batch * len(chosen) / M
             self.W_ = self.W_ + rate * dW
             self.b_ = self.b_ + rate * db
@@ -451,13 +452,13 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self.hyper_ = problem.hyper
 
     def _change(
-        self, problem: Problem, weights: Float[np.ndarray, " M"]
+        self, problem: Problem, weights: Float[np.ndarray, " M"], relax: Relax
     ) -> tuple[Float[np.ndarray, "N N"], Float[np.ndarray, " N"], float]:
         """Return ΔW, Δb and the loss of a batch: weighted sums over its samples, divided by M.
 
         A rule gives means over samples, so samples of equal weight learn together.
         """
-        relax, M = self._relax(problem.model), len(weights)
+        M = len(weights)
         total: list[Any] = []
         for weight in np.unique(weights):
             chosen = weights == weight

@@ -39,7 +39,7 @@ from deep_nb.kernels.wide import HARD_SIGMOID, SAMPLES, SIGMOID, TANH
 CHUNK = 500_000_000
 
 #: Multiply–adds that are made sooner than handed to a thread.
-LITTLE = 2_000_000
+LITTLE = 20_000_000
 
 #: Largest number of neurons for which trajectories share a vector.
 FEW = 40
