@@ -104,8 +104,11 @@ def ordered_product(
         from deep_nb.kernels.products import ordered_products
 
         product = np.empty((math.prod(stack), *shape[-2:]))
-        both = (np.broadcast_to(part, (*stack, *part.shape[-2:])) for part in (left, right))
-        parts = (np.ascontiguousarray(p, dtype=float).reshape(-1, *p.shape[-2:]) for p in both)
+        parts = []
+        for part in (left, right):
+            whole = (*stack, *part.shape[-2:])
+            full = part if part.shape == whole else np.broadcast_to(part, whole)
+            parts.append(np.ascontiguousarray(full, dtype=float).reshape(-1, *whole[-2:]))
         ordered_products(*parts, product)
         return product.reshape(shape)
     product = left[..., :, :1] * right[..., :1, :]

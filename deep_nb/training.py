@@ -325,10 +325,10 @@ def _train_in_kernel(
         activation=KERNEL_ACTIVATIONS[model.activation],
         rule=KERNEL_RULES[model.rule],
         scale=STATE_SCALE,
-        X=np.array(problem.X),
-        Y=np.array(problem.Y),
-        labels=np.array(problem.labels),
-        mask=np.array(problem.mask),
+        X=np.array(problem.X, order="C"),
+        Y=np.array(problem.Y, order="C"),
+        labels=np.array(problem.labels, order="C"),
+        mask=np.array(problem.mask, order="C"),
     )
     with tqdm(total=hyper.n_epochs, desc="epochs", disable=not progress, file=stderr()) as bar:
         relax.train(settings, log, keys, positions, lambda epochs: bar.update(int(epochs) - bar.n))

@@ -208,6 +208,24 @@ def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interruption_while_chunks_are_handed_out_ends_those_that_run(rng, monkeypatch):
+    engine, made = Compiled(1), []
+    submit = engine._pool.submit
+
+    def interrupted(*arguments):
+        if made:
+            raise KeyboardInterrupt
+        made.append(submit(*arguments))
+        return made[0]
+
+    monkeypatch.setattr(engine._pool, "submit", interrupted)
+    monkeypatch.setattr(compiled, "CHUNK", 1)
+    field, S = problem(rng, K=20, M=4, n=6)
+    with pytest.raises(KeyboardInterrupt):
+        engine(field, S, Phase(T=10**9, dt=1e-12))
+    assert made[0].result(timeout=20) < 20 * 4 * 36 * 10**9
+
+
 def test_one_network_with_one_neuron_runs(rng):
     field, S = problem(rng, K=1, M=1, n=1)
     result = Compiled(4)(field, S, Phase(T=10, **HARD))

@@ -86,6 +86,15 @@ def test_tasks_of_any_size(shape, compare, rng):
         compare(model, task, hyper={"N_H": [9], "dt_W": 0.5}, regularized=True, sparse=True)
 
 
+def test_arrays_of_another_order_need_no_other_machine_code(compare, rng):
+    """Columns of a table are in Fortran's order; compiling would take a while, without a word."""
+    compare("EP_asym", deep_nb.Task("t", rng.uniform(size=(7, 3)), rng.integers(0, 2, (7, 2))))
+    known = len(epochs.train_lanes.signatures)
+    X, Y = rng.uniform(size=(3, 7)).T, rng.integers(0, 2, (2, 7)).T
+    compare("EP_asym", deep_nb.Task("t", X, Y))
+    assert len(epochs.train_lanes.signatures) == known
+
+
 def test_many_networks_in_threads(compare, monkeypatch):
     monkeypatch.setattr(compiled, "NETWORKS", 5)
     run = compare("DEEP", "xor", seeds=range(23), threads=2)

@@ -194,11 +194,11 @@ class Compiled:
         if not kernel.overloads:
             with _notice_of_compiling(kernel):
                 kernel(*head, 0, 0, halt, *tail)
-        futures = [
-            self._pool.submit(kernel, *(*head, first, min(first + chunk, size), halt, *tail))
-            for first in range(0, size, chunk)
-        ]
+        futures: list[Future[Any]] = []
         try:
+            for first in range(0, size, chunk):
+                last = min(first + chunk, size)
+                futures.append(self._pool.submit(kernel, *head, first, last, halt, *tail))
             yield futures
             for future in futures:
                 future.result()
