@@ -198,7 +198,7 @@ class Compiled:
         try:
             for first in range(0, size, chunk):
                 last = min(first + chunk, size)
-                futures.append(self._pool.submit(kernel, *head, first, last, halt, *tail))
+                futures.append(self._pool.submit(kernel, *(*head, first, last, halt, *tail)))
             yield futures
             for future in futures:
                 future.result()
