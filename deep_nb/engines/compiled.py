@@ -153,8 +153,8 @@ class Compiled:
     ) -> None:
         """Train networks, given a run's variables with their initial weights; see `epochs`.
 
-        `keys` and `positions` are the states of the networks' Mersenne Twisters. `progress` is told
-        the mean number of epochs done, some times a second.
+        Row k of `keys` and entry k of `positions` are the state of network k's Mersenne Twister.
+        `progress` is called several times a second with the mean number of epochs done.
         """
         K, M, n = len(keys), len(settings.X), len(settings.mask) - settings.X.shape[1]
         together = settings.stop != NEVER or "S_epochs" in log

@@ -86,8 +86,8 @@ class _Sealed(IndexDataCacheFile):
 
 def compiled_in() -> str:
     """Return a hash of everything that machine code depends on but Numba does not look at."""
-    engines = [path for path in files(__package__).iterdir() if path.name.endswith(".py")]
-    parts = [path.name.encode() + path.read_bytes() for path in sorted(engines, key=str)]
+    sources = [path for path in files(__package__).iterdir() if path.name.endswith(".py")]
+    parts = [path.name.encode() + path.read_bytes() for path in sorted(sources, key=str)]
     config = numba.config
     options = [config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.BOUNDSCHECK]
     parts.append(f"{llvmlite.__version__} {options} {config.USING_SVML}".encode())
