@@ -146,33 +146,35 @@ def relax_samples(A, drive, S, halt, T, dt, activation, stop, betas, plastic, st
     while t < T and not halt[0]:
         count = min(burst, T - t)
         for g in range(groups):
-            if not resting[g]:
-                for step in range(count):
-                    _step(n, blocks, weights, push[g], path[g], step, dt, activation, speed)
-                if plastic:
-                    _plasticity(n, blocks, path[g], v, pairing[g], change[g], betas, count)
+            samples = range(g * SAMPLES, min((g + 1) * SAMPLES, M))
+            kept = count if len(states) else 0
+            if resting[g]:
+                for m in samples:
+                    for step in range(t, t + kept):
+                        states[step + 1, m] = states[step, m]
+                continue
+            for step in range(count):
+                _step(n, blocks, weights, push[g], path[g], step, dt, activation, speed)
+            if plastic:
+                _plasticity(n, blocks, path[g], v, pairing[g], change[g], betas, count)
+            numbers, last = path[g].ravel(), count * rows * LANES
+            for m in samples:
+                begin = m % SAMPLES * blocks * LANES
+                for step in range(kept):
+                    first = (step + 1) * rows * LANES + begin
+                    states[t + step + 1, m] = numbers[first : first + n]
+                squares[m], moved[m] = 0.0, 0.0
+                for j in range(begin, begin + n):
+                    ds, after = speed.ravel()[j], numbers[last + j]
+                    squares[m] += ds * ds
+                    moved[m] += ((after - numbers[last - rows * LANES + j]) / dt) ** 2
+                    S_out[m, j - begin] = after
             moving = 0
             for row in range(rows):
                 s = load(path[g], count * rows + row, 1)
                 moving |= differing(s, load(path[g], (count - 1) * rows + row, 1))
-            last = path[g].ravel()[count * rows * LANES :]
-            before = path[g].ravel()[(count - 1) * rows * LANES :]
-            for m in range(g * SAMPLES, min((g + 1) * SAMPLES, M)):
-                begin = m % SAMPLES * blocks * LANES
-                for step in range(count if len(states) else 0):
-                    row = 0 if resting[g] else (step + 1) * rows
-                    states[t + step + 1, m] = path[g].ravel()[row * LANES + begin :][:n]
-                if resting[g]:
-                    continue
-                squares[m], moved[m] = 0.0, 0.0
-                for j in range(n):
-                    ds, after = speed.ravel()[begin + j], last[begin + j]
-                    squares[m] += ds * ds
-                    moved[m] += ((after - before[begin + j]) / dt) ** 2
-                    S_out[m, j] = after
-            for row in range(rows if not resting[g] else 0):
-                store(path[g], row, load(path[g], count * rows + row, 1))
-            resting[g] = resting[g] or (rests and not moving)
+                store(path[g], row, s)
+            resting[g] = rests and not moving
         t += count
         total = 0.0
         for m in range(M):
