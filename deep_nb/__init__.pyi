@@ -1,7 +1,17 @@
 from . import analysis, claims, plotting, replication
 from .classifier import DEEPClassifier
 from .inference import decision_map, predict, trajectory
-from .models import DEEP, MODELS, DEEP_oh, EP_asym, Hyperparameters, Model
+from .models import (
+    DEEP,
+    MODELS,
+    PUBLISHED,
+    DEEP_oh,
+    EP_asym,
+    Hyperparameters,
+    Model,
+    contracting_DEEP,
+    fast_contracting_DEEP,
+)
 from .problem import Flags
 from .report import write_report
 from .run import concat, load, save, settings
@@ -11,6 +21,7 @@ from .training import train
 __all__ = [
     "DEEP",
     "MODELS",
+    "PUBLISHED",
     "TASKS",
     "DEEPClassifier",
     "DEEP_oh",
@@ -22,7 +33,9 @@ __all__ = [
     "analysis",
     "claims",
     "concat",
+    "contracting_DEEP",
     "decision_map",
+    "fast_contracting_DEEP",
     "load",
     "plotting",
     "predict",

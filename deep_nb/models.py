@@ -1,4 +1,4 @@
-r"""The three published models as instances of one class.
+r"""The three published models, and two stable by construction, as instances of one class.
 
 The state of neuron j follows
 
@@ -95,7 +95,7 @@ RuleName = Literal["stdp", "contrastive", "centered", "asymep", "adjoint"]
 
 
 class Model(Frozen):
-    """A model: dynamics, learning rule and published hyperparameters.
+    """A model: dynamics, learning rule and hyperparameters.
 
     `replace` returns a variant.
 
@@ -107,7 +107,7 @@ class Model(Frozen):
     See Also
     --------
     Hyperparameters : The numbers of a model.
-    deep_nb.MODELS : The published models.
+    deep_nb.MODELS : All models by name, `deep_nb.PUBLISHED` only the published ones.
 
     Examples
     --------
@@ -130,7 +130,7 @@ class Model(Frozen):
         description="ρ, applied to the state after each Euler step; the last bits of sigmoid and "
         "tanh depend on the machine",
     )
-    hyper: Hyperparameters = Field(description="the model's published hyperparameters")
+    hyper: Hyperparameters = Field(description="the model's own hyperparameters")
 
     @field_validator("hyper", mode="before")
     @classmethod
@@ -168,12 +168,31 @@ EP_asym = Model(
     hyper=Hyperparameters(N_H=(5,), beta=10.0, dt_W=1.0),
 )
 
+# The published notebooks name the outflow Σ|W| as an alternative. With it and a leak λ > 0, the
+# free phase contracts at rate λ in the ℓ1 norm, whatever the weights: see docs/stability.md.
+contracting_DEEP = DEEP.replace(
+    name="contracting DEEP",
+    leak=0.25,
+    absolute_outflow=True,
+    rule="asymep",
+    hyper=DEEP.hyper.replace(N_H=(14,), beta=0.225, dt_W=0.25, n_epochs=300),
+)
+fast_contracting_DEEP = contracting_DEEP.replace(
+    name="fast contracting DEEP",
+    leak=0.2,
+    hyper=DEEP.hyper.replace(N_H=(5,), beta=3.0, dt_W=2.0),
+)
+
 #: The published models [P]_, [S18]_ by name.
-MODELS = {model.name: model for model in (DEEP, DEEP_oh, EP_asym)}
+PUBLISHED = {model.name: model for model in (DEEP, DEEP_oh, EP_asym)}
+
+#: All models by name: the published ones, and two whose phases contract by construction. With
+#: β < λ, every phase of `contracting_DEEP` does; with a large β, the one at −β need not.
+MODELS = PUBLISHED | {model.name: model for model in (contracting_DEEP, fast_contracting_DEEP)}
 
 
 def get_model(model: str | Model) -> Model:
-    """Return the published model of that name, or the model itself."""
+    """Return the model of that name, or the model itself."""
     if isinstance(model, Model):
         return model.replace()  # validated again: pydantic's `model_copy` does not
     return MODELS[one_of(model, MODELS, "model")]

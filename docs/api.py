@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from deep_nb import PUBLISHED
+
 PACKAGES = (
     "deep_nb",
     *(f"deep_nb.{wing}" for wing in ("analysis", "plotting", "claims", "replication")),
@@ -26,9 +28,9 @@ def line(found):
     if isinstance(found, dict):
         return f"A dict with the keys {', '.join(f'`{key}`' for key in found)}."
     name = getattr(found, "name", "")
-    return (
-        f"The published model {name}." if name else f"A constant of type `{type(found).__name__}`."
-    )
+    if not name:
+        return f"A constant of type `{type(found).__name__}`."
+    return f"The {'published ' if name in PUBLISHED else ''}model {name}."
 
 
 HEADING = """# Public names

@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb.models import DEEP, MODELS, DEEP_oh, EP_asym, Hyperparameters, Model
+from deep_nb.models import (
+    DEEP,
+    MODELS,
+    PUBLISHED,
+    DEEP_oh,
+    EP_asym,
+    Hyperparameters,
+    Model,
+    contracting_DEEP,
+    fast_contracting_DEEP,
+)
 
-PUBLISHED = {
+SETTINGS = {
     "n_epochs": 200, "T1": 1000, "T2": 1000, "dt": 0.05, "stop": 1e-10, "beta_0": 0,
     "beta_1": 1, "reg_W": 0.00015, "tol_W": 0.01, "temp": 5,
 }  # fmt: skip
@@ -21,7 +31,7 @@ PUBLISHED = {
     ],
 )
 def test_published_hyperparameters(model, own):
-    assert dict(model.hyper) == PUBLISHED | own
+    assert dict(model.hyper) == SETTINGS | own
 
 
 def test_a_name_that_no_file_can_hold_is_refused():
@@ -32,12 +42,23 @@ def test_a_name_that_no_file_can_hold_is_refused():
 
 def test_published_models_differ_in_fields():
     table = {m.name: (m.leak, m.outflow, m.bias_neuron, m.learned_bias, m.one_hot, m.rule)
-             for m in MODELS.values()}  # fmt: skip
+             for m in PUBLISHED.values()}  # fmt: skip
     assert table == {
         "DEEP": (0, 1, True, False, False, "stdp"),
         "DEEP_oh": (0, 1, True, False, True, "stdp"),
         "EP_asym": (1, 0, False, True, False, "contrastive"),
     }
+
+
+def test_contracting_models_are_deep_with_a_leak_and_the_absolute_outflow():
+    for model in (contracting_DEEP, fast_contracting_DEEP):
+        assert deep_nb.MODELS[model.name] is model
+        assert model.name not in PUBLISHED
+        changed = {name for name, value in dict(model).items() if value != dict(DEEP)[name]}
+        assert changed == {"name", "leak", "absolute_outflow", "rule", "hyper"}
+        assert (model.leak > 0, model.absolute_outflow, model.rule) == (True, True, "asymep")
+    assert contracting_DEEP.hyper.beta < contracting_DEEP.leak  # each phase contracts
+    assert fast_contracting_DEEP.hyper.beta > fast_contracting_DEEP.leak
 
 
 @pytest.mark.parametrize(

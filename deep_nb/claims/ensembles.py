@@ -15,7 +15,7 @@ from deep_nb._validation import LARGEST, as_path, flag, integer, items, number, 
 from deep_nb.analysis.criterion import epochs_to_criterion, learned, network_table
 from deep_nb.analysis.stability import stability_report
 from deep_nb.claims.claim import Claim, check_claims
-from deep_nb.models import MAX_COUNT, MAX_SIZE, MODELS
+from deep_nb.models import MAX_COUNT, MAX_SIZE, MODELS, PUBLISHED
 from deep_nb.randomness import check_seeds
 from deep_nb.tasks import TASKS
 from deep_nb.training import train
@@ -275,11 +275,11 @@ def sweep(
         checkpoint = as_path(checkpoint, "checkpoint").absolute()
     horizons = axes.pop("n_epochs")
     frames = []
-    for model, task, hidden, b, factor in itertools.product(MODELS, TASKS, *axes.values()):
+    for model, task, hidden, b, factor in itertools.product(PUBLISHED, TASKS, *axes.values()):
         hyper = {
             "N_H": [hidden],
             "beta": b,
-            "dt_W": MODELS[model].hyper.dt_W * factor,
+            "dt_W": PUBLISHED[model].hyper.dt_W * factor,
             "n_epochs": max(horizons),
         }
         what = {"sweep": [model, task, seeds, hyper, horizons]}
