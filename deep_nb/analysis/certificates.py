@@ -101,7 +101,7 @@ def certificate(J: ArrayLike, method: str = "auto") -> Certificate:
     flat = J.reshape(-1, n, n)
     D = np.full((len(flat), n), np.nan)
     found_by = np.full(len(flat), "", dtype="<U10")
-    for name in _methods(method):
+    for name in methods(method):
         left = found_by == ""
         if left.any():
             D[left] = METHODS[name](flat[left])
@@ -109,7 +109,7 @@ def certificate(J: ArrayLike, method: str = "auto") -> Certificate:
     return Certificate(D.reshape(J.shape[:-1]), found_by.reshape(J.shape[:-2]))
 
 
-def _methods(method: str) -> list[str]:
+def methods(method: str) -> list[str]:
     """Return the names of the methods to try, in their order."""
     if one_of(method, ("auto", *METHODS), "method") != "auto":
         return [method]
@@ -260,7 +260,7 @@ def certifying_leak(
     outflow = number(outflow, "outflow", 0, LARGEST)
     flag(absolute_outflow, "absolute_outflow")
     tolerance = number(tolerance, "tolerance", 1e-14, 1)
-    names = _methods(method)
+    names = methods(method)
     outgoing = outflow * (np.abs(W) if absolute_outflow else W).sum(axis=-1)
     J = (W.swapaxes(-2, -1) - outgoing[..., None] * np.eye(n)).reshape(-1, n, n)
     if "sdp" in names:

@@ -3,9 +3,10 @@ r"""Contraction in the norms ℓ1 and ℓ∞: closed-form rates, factors per Eul
 Every function takes one matrix or a stack of matrices on the last two axes, in 1/τ. The matrix
 measure :math:`\mu(J) = \lim_{h \downarrow 0} (\lVert I + hJ \rVert - 1) / h` of a norm bounds how
 fast two trajectories of :math:`\dot s = J s + c` approach each other:
-:math:`\lVert s(t) - s'(t) \rVert \le e^{\mu t} \lVert s(0) - s'(0) \rVert` [DJB]_. Clipping changes
-no distance between two components upwards, so the clipped flow and the clipped Euler iteration
-contract as well, with the same rates and factors. ``docs/stability.md`` has the proofs.
+:math:`\lVert s(t) - s'(t) \rVert \le e^{\mu t} \lVert s(0) - s'(0) \rVert` [DJB]_. Clipping moves
+no component of two states further apart, so the clipped flow and the clipped Euler iteration
+contract as well, with the same rates and factors. ``docs/stability.md`` has the proofs; [DPB]_
+applies such rates to other networks in continuous time.
 
 References
 ----------
