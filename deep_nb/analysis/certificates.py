@@ -174,7 +174,7 @@ def _program(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an inaccurate solution: it is checked afterwards
             try:
-                program.solve(solver=SOLVER)
+                program.solve(solver=SOLVER, warm_start=False)  # whatever was solved before
             except cp.SolverError:
                 return np.full(n, np.nan)
         return np.full(n, np.nan) if D.value is None else np.array(D.value)
