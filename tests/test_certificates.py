@@ -107,9 +107,7 @@ def test_what_the_program_does_not_certify_nothing_does(n):
     assert 0 < (methods == "").sum() < 25
     for matrix, method in zip(J, methods, strict=True):
         X, least = cp.Variable((n, n), PSD=True), cp.Variable()
-        program = cp.Problem(
-            cp.Maximize(least), [cp.trace(X) == 1, cp.diag(matrix @ X) >= least]
-        )
+        program = cp.Problem(cp.Maximize(least), [cp.trace(X) == 1, cp.diag(matrix @ X) >= least])
         program.solve(solver="SCS", eps=1e-9)
         assert (method == "sdp") == (least.value < 0)
         assert abs(least.value) > 1e-6  # well above the solver's tolerance
@@ -248,7 +246,9 @@ def test_without_cvxpy_only_the_program_is_missing(monkeypatch):
 
 
 def test_an_unknown_method_is_answered_with_the_nearest():
-    said = r"^unknown method 'spd' \(did you mean 'sdp'\?\); allowed: auto, identity, comparison, sdp"
+    said = (
+        r"^unknown method 'spd' \(did you mean 'sdp'\?\); allowed: auto, identity, comparison, sdp"
+    )
     for call in (
         lambda: certificate(-np.eye(2), "spd"),
         lambda: certifying_leak(np.zeros((2, 2)), method="spd"),

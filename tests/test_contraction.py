@@ -200,9 +200,7 @@ def test_with_beta_above_the_leak_a_corrected_phase_has_two_rest_points():
         free = settle(network.fields(np.zeros((1, 1, 2)))["free"], 0.05)
         assert free.found.all()
         field = network.fields(free.S)["-β"]
-        ends = [
-            settle(field, 0.05, start=np.full((1, 1, N - N_X), value)) for value in (0.0, 1.0)
-        ]
+        ends = [settle(field, 0.05, start=np.full((1, 1, N - N_X), value)) for value in (0.0, 1.0)]
         assert all(end.found.all() for end in ends)
         assert (len({round(end.S[0, 0, 1].item(), 6) for end in ends})) == points
         assert rate(linear_part(field), "-β").item() == pytest.approx(beta - 0.2, abs=1e-15)
