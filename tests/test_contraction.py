@@ -160,8 +160,8 @@ def test_the_distance_from_rest_falls_at_every_step_below_its_bound(network, dat
         for t in range(1, 40):
             S = step(field, S, dt)
             V, previous = norm(S - rest.S, phase), V
-            assert (V <= previous + 2 * known).all()
-            assert (V <= q**t * first + 2 * known).all()
+            assert (previous + 2 * known >= V).all()
+            assert (q**t * first + 2 * known >= V).all()
 
 
 @given(networks())
@@ -336,5 +336,5 @@ def test_a_factor_within_rounding_of_one_proves_nothing():
 @pytest.mark.parametrize("of", [euler_factor_l1, euler_factor_linf])
 @pytest.mark.parametrize("dt", [0, -1.0, np.inf, "0.1", True])
 def test_steps_that_are_not_positive_are_refused(of, dt):
-    with pytest.raises(ValueError, match="^dt must be a finite number above 0"):
+    with pytest.raises(ValueError, match=r"^dt must be a finite number above 0"):
         of(-np.eye(2), dt)

@@ -312,12 +312,14 @@ def test_phases_that_a_rule_does_not_have_are_refused(contracting_run):
             function(run)
 
 
-def test_distances_do_not_exist_without_rest():
-    """Some networks of published DEEP never come to rest."""
-    run = deep_nb.train("DEEP", "xor", seeds=range(6), hyper={"n_epochs": 30})
-    found = rest_point(run).found
-    assert 0 < found.sum() < 6
-    assert (phase_energy(run).notnull().all(("step", "sample")).values == found).all()
+def test_distances_do_not_exist_without_rest(contracting_run):
+    """Two neurons circle around 0.4, which nothing damps."""
+    run = by_hand(ROTATION, leak=0.0, outflow=0.0)
+    for W in (run["W"][0], run["W_epochs"][0, 1]):
+        W[2, 3:5] = [2.0, -2.0]
+    assert not rest_point(run).found.any()
+    assert phase_energy(run).isnull().all()
+    assert phase_energy(contracting_run).notnull().all()
 
 
 def test_steps_that_early_stop_saves_have_no_distance():
