@@ -206,6 +206,24 @@ def test_one_epoch_without_a_certificate_is_enough(contracting_run):
         assert certified_throughout(changed).values.tolist() == [True, True, False, True]
 
 
+def test_phases_count_as_asked():
+    """At β = 3, far above λ, no phase at −β is certified, but all others are."""
+    run = trained(beta=3.0)
+    for phases, expected in (
+        (None, False),
+        (["free"], True),
+        (("free", "+β"), True),
+        (["-β"], False),
+    ):
+        found = certified_throughout(run, phases)
+        assert (found == expected).all()
+    assert found.attrs["long_name"] == "whether -β are certified in every epoch"
+    with pytest.raises(ValueError, match="unknown phase 'nudged'; allowed: free"):
+        certified_throughout(run, ["nudged"])
+    with pytest.raises(ValueError, match="phases must be a sequence"):
+        certified_throughout(run, "free")
+
+
 def test_throughout_needs_the_weights_of_every_epoch(diverged_run):
     hyper = {**SHORT, "beta": 0.1, "dt_W": 0.1}
     run = deep_nb.train(CONTRACTING, "or", seeds=0, hyper=hyper)

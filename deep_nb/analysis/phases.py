@@ -1,9 +1,12 @@
 """A verdict for every phase that a run's rule learns from, each with the rule's own field."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from deep_nb._validation import items, one_of
 from deep_nb.analysis.certificates import METHODS, methods
 from deep_nb.analysis.contraction import (
     below_one,
@@ -93,7 +96,7 @@ def phase_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     return xr.Dataset(variables, coords=coords, attrs={**run.attrs, "epochs_trained": epoch})
 
 
-def certified_throughout(run: xr.Dataset) -> xr.DataArray:
+def certified_throughout(run: xr.Dataset, phases: Sequence[str] | None = None) -> xr.DataArray:
     """Return whether every phase of every epoch is certified, as in `phase_report`.
 
     The weights before the first epoch and those after the last count as well.
@@ -103,6 +106,8 @@ def certified_throughout(run: xr.Dataset) -> xr.DataArray:
     run : xarray.Dataset
         As returned by `deep_nb.train`, of a model with the hard sigmoid, with
         ``record=("weights",)``.
+    phases : sequence of str, optional
+        The phases that count, such as ("free", "+β"); by default all that the rule learns from.
 
     Returns
     -------
@@ -112,7 +117,7 @@ def certified_throughout(run: xr.Dataset) -> xr.DataArray:
     Raises
     ------
     ValueError
-        If `run` is not such a run.
+        If `run` is not such a run, or its rule has no such phases.
 
     See Also
     --------
@@ -135,17 +140,25 @@ def certified_throughout(run: xr.Dataset) -> xr.DataArray:
     if "W_epochs" not in run:
         raise ValueError("certified_throughout needs a run trained with record=('weights',)")
     W, b = run["W_epochs"].values, run["b_epochs"].values
+    known = list(rule_jacobians(problem, W[:1, 0], b[:1, 0]))
+    if phases is not None:
+        known = [one_of(phase, known, "phase") for phase in items(phases, "phases")]
     certified = ~run["diverged"].values
     for epoch in reversed(range(W.shape[1])):  # trained networks are the least stable
         left = np.flatnonzero(certified)
-        for J in rule_jacobians(problem, W[left, epoch], b[left, epoch]).values():
-            method, _ = _proof(J, problem.hyper.dt)
+        stacks = rule_jacobians(problem, W[left, epoch], b[left, epoch])
+        for phase in known:
+            method, _ = _proof(stacks[phase], problem.hyper.dt)
             certified[left] &= method != ""
+    text = " and ".join(known)
     return xr.DataArray(
         certified,
         dims=("seed",),
         coords={"seed": run["seed"].values},
-        attrs={"units": "1", "long_name": "whether every phase of every epoch is certified"},
+        attrs={
+            "units": "1",
+            "long_name": f"whether {', '.join(known)} are certified in all epochs",
+        },
     )
 
 
