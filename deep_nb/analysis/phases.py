@@ -155,10 +155,7 @@ def certified_throughout(run: xr.Dataset, phases: Sequence[str] | None = None) -
         certified,
         dims=("seed",),
         coords={"seed": run["seed"].values},
-        attrs={
-            "units": "1",
-            "long_name": f"whether {', '.join(known)} are certified in all epochs",
-        },
+        attrs={"units": "1", "long_name": f"whether {text} are certified in every epoch"},
     )
 
 
