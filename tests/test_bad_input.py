@@ -146,9 +146,16 @@ def table():
         "analysis.learned": run,
         "analysis.network_table": run,
         "analysis.turnover": run,
+        "analysis.certificate": {**J, "method": "sdp"},
+        "analysis.certified_throughout": {**run, "phases": ["free", "+β"]},
         "analysis.certifying_leak": {
             "W": w.J * ~np.eye(w.J.shape[1], dtype=bool), "outflow": 1.0,
-            "absolute_outflow": True, "tolerance": 1e-6,
+            "absolute_outflow": True, "tolerance": 1e-6, "method": "identity",
+        },
+        **{
+            f"analysis.{name}_{norm}": {**J, "dt": 0.05} if name == "euler_factor" else J
+            for name in ("contraction_rate", "euler_factor", "max_contracting_dt")
+            for norm in ("l1", "linf")
         },
         "analysis.contraction_rate": {**J, "dt": 0.05, "D": np.ones(w.J.shape[:2])},
         "analysis.diagonal_certificate": J,
@@ -158,9 +165,13 @@ def table():
         "analysis.spectrum": J,
         "analysis.energy": {
             "path": deep_nb.trajectory(w.certified), "run": w.certified,
-            "P": np.array([np.eye(w.J.shape[1])] * 2),
+            "P": np.array([np.eye(w.J.shape[1])] * 2), "norm": "quadratic",
         },
         "analysis.jacobian": {**run, "epoch": 2, "phase": "nudged"},
+        "analysis.phase_energy": {
+            "run": w.certified, "phase": "+β", "epoch": -1, "norm": "linf",
+        },
+        "analysis.phase_report": {**run, "epoch": 2},
         "analysis.rest_point": {
             "run": w.certified, "epoch": -1, "phase": "nudged", "tolerance": 1e-6,
         },

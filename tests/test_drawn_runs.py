@@ -7,7 +7,7 @@ from PIL import Image
 
 import deep_nb
 from deep_nb import plotting
-from deep_nb.analysis import matrices, stability
+from deep_nb.analysis import energies, matrices, stability
 
 from .conftest import SHORT
 
@@ -178,7 +178,7 @@ def test_energies_start_at_one_and_have_the_bound_of_their_phase():
     ax = plotting.plot_energy(run)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Euler step", "V(t) / V at the phase's start")
     assert (ax.get_yscale(), *ax.get_ylim()) == ("log", 1e-32, 10)
-    V = stability.energy(deep_nb.trajectory(run), run).values
+    V = energies.energy(deep_nb.trajectory(run), run).values
     D = matrices.diagonal_certificate(stability.jacobian(run))
     lines, areas = ax.get_lines(), ax.collections
     assert len(lines) == 6

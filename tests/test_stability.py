@@ -13,8 +13,9 @@ from hypothesis.extra.numpy import arrays
 import deep_nb
 from deep_nb import claims, plotting
 from deep_nb.analysis import stability
+from deep_nb.analysis.certificates import certifying_leak
+from deep_nb.analysis.energies import energy
 from deep_nb.analysis.matrices import (
-    certifying_leak,
     comparison_matrix,
     contraction_rate,
     diagonal_certificate,
@@ -24,7 +25,6 @@ from deep_nb.analysis.matrices import (
     spectrum,
 )
 from deep_nb.analysis.stability import (
-    energy,
     field_after,
     jacobian,
     rest_point,
@@ -274,6 +274,7 @@ def test_the_report_says_what_it_holds(leaky_run):
     units = {
         "spectral_abscissa": "1/τ", "eigenvalue_real": "1/τ", "eigenvalue_imag": "1/τ",
         "certifying_leak": "1/τ", "max_stable_dt": "τ",
+        "contraction_rate_l1": "1/τ", "contraction_rate_linf": "1/τ",
     }  # fmt: skip
     for name, variable in whole.data_vars.items():
         assert variable.dims == ("seed", "mode")[: 1 + name.startswith("eigenvalue")]

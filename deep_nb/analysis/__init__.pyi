@@ -1,7 +1,16 @@
 from .alignment import angle_to_gradient, rule_change
+from .certificates import certificate, certifying_leak
+from .contraction import (
+    contraction_rate_l1,
+    contraction_rate_linf,
+    euler_factor_l1,
+    euler_factor_linf,
+    max_contracting_dt_l1,
+    max_contracting_dt_linf,
+)
 from .criterion import epochs_to_criterion, learned, network_table, turnover
+from .energies import energy, phase_energy
 from .matrices import (
-    certifying_leak,
     contraction_rate,
     diagonal_certificate,
     gershgorin,
@@ -9,7 +18,8 @@ from .matrices import (
     max_stable_dt,
     spectrum,
 )
-from .stability import energy, jacobian, rest_point, stability_report, step_is_stable
+from .phases import certified_throughout, phase_report
+from .stability import jacobian, rest_point, stability_report, step_is_stable
 from .statistics import (
     difference_of_medians,
     difference_of_shares,
@@ -20,21 +30,31 @@ from .statistics import (
 
 __all__ = [
     "angle_to_gradient",
+    "certificate",
+    "certified_throughout",
     "certifying_leak",
     "contraction_rate",
+    "contraction_rate_l1",
+    "contraction_rate_linf",
     "diagonal_certificate",
     "difference_of_medians",
     "difference_of_shares",
     "energy",
     "epochs_to_criterion",
+    "euler_factor_l1",
+    "euler_factor_linf",
     "gershgorin",
     "jacobian",
     "learned",
     "log_rank",
     "lyapunov_matrix",
+    "max_contracting_dt_l1",
+    "max_contracting_dt_linf",
     "max_stable_dt",
     "median",
     "network_table",
+    "phase_energy",
+    "phase_report",
     "rest_point",
     "rule_change",
     "share",

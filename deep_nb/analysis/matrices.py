@@ -24,7 +24,6 @@ from deep_nb._validation import (
     check_last_axes,
     check_same_labels,
     check_square,
-    flag,
     number,
     real_array,
     short,
@@ -78,7 +77,7 @@ def spectrum(J: ArrayLike) -> Spectrum:
     >>> deep_nb.analysis.spectrum([[-2.0, 1.0], [0.0, -1.0]]).eigenvalues
     array([-2.+0.j, -1.+0.j])
     """
-    J = _square_matrices(J, "J")
+    J = square_matrices(J, "J")
     eigenvalues = np.linalg.eigvals(J).astype(complex)
     abscissa = np.asarray(eigenvalues.real.max(axis=-1))
     singular = np.linalg.svd(J, compute_uv=False)
@@ -144,7 +143,7 @@ def gershgorin(J: ArrayLike) -> Gershgorin:
     >>> bool(discs.rows), bool(discs.columns), int(discs.failing_columns)
     (True, False, 1)
     """
-    J = _square_matrices(J, "J")
+    J = square_matrices(J, "J")
     n = J.shape[-1]
     centres = np.diagonal(J, axis1=-2, axis2=-1)
     others = np.abs(J) * ~np.eye(n, dtype=bool)
@@ -203,9 +202,9 @@ def lyapunov_matrix(J: ArrayLike, Q: ArrayLike | None = None) -> Float[np.ndarra
     array([[0.5 , 0.  ],
            [0.  , 0.25]])
     """
-    given, J = (J, Q), _square_matrices(J, "J")
+    given, J = (J, Q), square_matrices(J, "J")
     n = J.shape[-1]
-    Q = np.eye(n) if Q is None else _square_matrices(Q, "Q")
+    Q = np.eye(n) if Q is None else square_matrices(Q, "Q")
     check_same_labels(*given, "J and Q", "column", axis=-1)
     if Q.shape != (n, n) or not np.array_equal(Q, Q.T) or np.linalg.eigvalsh(Q).min() <= 0:
         raise ValueError(f"Q must be symmetric positive definite of shape {(n, n)}")
@@ -268,7 +267,7 @@ def diagonal_certificate(J: ArrayLike) -> Float[np.ndarray, "*stack n"]:
     array([[0.33333333, 1.        ],
            [       nan,        nan]])
     """
-    J = _square_matrices(J, "J")
+    J = square_matrices(J, "J")
     shape, n = J.shape[:-1], J.shape[-1]
     J = J.reshape(-1, n, n)
     M = comparison_matrix(J)
@@ -283,11 +282,11 @@ def diagonal_certificate(J: ArrayLike) -> Float[np.ndarray, "*stack n"]:
     candidates[candidates] = positive
     ratio = y[positive] / x[positive]
     ratio /= ratio.max(axis=-1, keepdims=True)
-    D[candidates] = np.where(_is_certificate(J[candidates], ratio)[:, None], ratio, np.nan)
+    D[candidates] = np.where(is_certificate(J[candidates], ratio)[:, None], ratio, np.nan)
     return D.reshape(shape)
 
 
-def _is_certificate(
+def is_certificate(
     J: Float[np.ndarray, "k n n"], D: Float[np.ndarray, "k n"]
 ) -> Bool[np.ndarray, " k"]:
     """Return whether D^½ J D^−½ + its transpose is negative definite beyond rounding."""
@@ -338,7 +337,7 @@ def contraction_rate(
     >>> round(float(rho), 4)
     0.954
     """
-    given, J = J, _square_matrices(J, "J")
+    given, J = J, square_matrices(J, "J")
     dt = number(dt, "dt", high=LARGEST, above=0)
     D = diagonal_certificate(J) if D is None else _diagonal_weights(D, given, J.shape[:-1])
     root = np.sqrt(D)
@@ -403,76 +402,7 @@ def max_stable_dt(J: ArrayLike) -> Float[np.ndarray, "*stack"]:
     return np.where(found.hurwitz, limits.min(axis=-1), 0.0)
 
 
-def certifying_leak(
-    W: ArrayLike, outflow: float = 1.0, absolute_outflow: bool = False, tolerance: float = 1e-10
-) -> Float[np.ndarray, "*stack"]:
-    r"""Return the smallest leak λ ≥ 0 at which `diagonal_certificate` certifies the weights.
-
-    Found by bisection: J(λ) = J(0) − λ is certified if and only if its diagonal is negative and
-    M(J(λ)) is a nonsingular M-matrix, and then for every larger λ as well [BP]_. Because this test
-    is only sufficient, a D may exist at smaller leaks. Such leaks are the subject of Costa and
-    Santos, "Directed Equilibrium Propagation Revisited", Mathematics 13(11):1866, 2025.
-
-    Parameters
-    ----------
-    W : array_like, shape (..., n, n)
-        Weights among free neurons, ``W[..., i, j]`` from i to j; outgoing weights are their rows.
-    outflow : float
-        γ, ≥ 0.
-    absolute_outflow : bool
-        Whether the outflow is Σ|W| instead of ΣW.
-    tolerance : float
-        Width of the last bracket, relative to 1 + λ, from 1e-14 to 1.
-
-    Returns
-    -------
-    ndarray
-        In 1/τ; the upper end of the last bracket, which certifies.
-
-    Raises
-    ------
-    ValueError
-        If W does not consist of finite square matrices without self-loops, or another argument is
-        out of range.
-
-    See Also
-    --------
-    diagonal_certificate : The certificate.
-    stability_report : This and other results for the networks of a run.
-
-    Examples
-    --------
-    >>> import deep_nb
-    >>> leak = deep_nb.analysis.certifying_leak([[0.0, 1.0], [1.0, 0.0]], outflow=0.0)
-    >>> round(float(leak), 6)
-    1.0
-    """
-    W = _square_matrices(W, "W", "pre", "post")
-    n = W.shape[-1]
-    if np.diagonal(W, axis1=-2, axis2=-1).any():
-        raise ValueError("W must not contain self-loops: its diagonal must be 0")
-    outflow = number(outflow, "outflow", 0, LARGEST)
-    flag(absolute_outflow, "absolute_outflow")
-    tolerance = number(tolerance, "tolerance", 1e-14, 1)
-    outgoing = outflow * (np.abs(W) if absolute_outflow else W).sum(axis=-1)
-    J = W.swapaxes(-2, -1) - outgoing[..., None] * np.eye(n)
-
-    def certified(leak: Float[np.ndarray, "*stack"]) -> Bool[np.ndarray, "*stack"]:
-        D = diagonal_certificate(J - leak[..., None, None] * np.eye(n))
-        return np.asarray(np.isfinite(D).all(axis=-1))
-
-    rows = np.abs(W).sum(axis=-2)
-    low = np.zeros(W.shape[:-2])
-    high = 2 * np.maximum(0.0, (rows - outgoing).max(axis=-1)) + 1.0  # strictly dominant
-    high = np.where(certified(low), 0.0, high)
-    while (high - low > tolerance * (1 + high)).any():
-        middle = (low + high) / 2
-        inside = certified(np.asarray(middle))
-        low, high = np.where(inside, low, middle), np.where(inside, middle, high)
-    return high
-
-
-def _square_matrices(
+def square_matrices(
     value: ArrayLike, what: str, rows: str = "post", columns: str = "pre"
 ) -> Float[np.ndarray, "*stack n n"]:
     """Return finite square matrices as a new float array."""

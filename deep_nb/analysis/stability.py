@@ -6,27 +6,27 @@ theorems about such matrices. They are about the hard sigmoid, which clips state
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
-from numpy.typing import ArrayLike
 
-from deep_nb._validation import in_order, integer, number, one_of, real_array, short
+from deep_nb._validation import integer, number, one_of
+from deep_nb.analysis.certificates import certificate, certifying_leak
+from deep_nb.analysis.contraction import contraction_rate_l1, contraction_rate_linf
 from deep_nb.analysis.matrices import (
-    certifying_leak,
     contraction_rate,
     diagonal_certificate,
     gershgorin,
     max_stable_dt,
     spectrum,
 )
-from deep_nb.dynamics import Field, Phase
+from deep_nb.dynamics import Field, Phase, free_field, nudged_field
 from deep_nb.engines import get_engine
 from deep_nb.models import MAX_COUNT
 from deep_nb.problem import Problem
 from deep_nb.randomness import probe_states
+from deep_nb.rules import transposed_field
 from deep_nb.run import problem_of
 
 PHASES = ("free", "nudged")
@@ -53,14 +53,20 @@ def weights_after(
     return run["W_epochs"].values[:, epoch], run["b_epochs"].values[:, epoch]
 
 
-def field_after(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Field:
-    """Return the vector field of a phase after `epoch` epochs; the arguments are checked here."""
+def clipped_problem_of(run: xr.Dataset) -> Problem:
+    """Return the problem of a run whose model has the hard sigmoid; refuse any other."""
     problem = problem_of(run)
     if problem.model.activation != "hard_sigmoid":
         raise ValueError(
             "stability needs the activation 'hard_sigmoid', this model has "
             f"{problem.model.activation!r}"
         )
+    return problem
+
+
+def field_after(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Field:
+    """Return the vector field of a phase after `epoch` epochs; the arguments are checked here."""
+    problem = clipped_problem_of(run)
     nudged = one_of(phase, PHASES, "phase") == "nudged"
     return problem.fields(*weights_after(run, epoch))[nudged]
 
@@ -104,25 +110,63 @@ def jacobian(run: xr.Dataset, epoch: int = -1, phase: str = "free") -> Float[np.
     >>> bool((abs(J.sum(axis=1)) < 1e-12).all())  # every column of DEEP's Jacobian sums to 0
     True
     """
-    return _jacobian(field_after(run, epoch, phase))
+    return linear_part(field_after(run, epoch, phase))
 
 
-def _jacobian(field: Field) -> Float[np.ndarray, "K n n"]:
+def linear_part(field: Field) -> Float[np.ndarray, "K n n"]:
+    """Return the Jacobian of a field: its synapses, transposed, and its decay on the diagonal."""
     J = field.W.transpose(0, 2, 1).copy()
     diagonal = np.arange(J.shape[1])
     J[:, diagonal, diagonal] -= field.decay
     return J
 
 
+def rule_fields(
+    problem: Problem,
+    W: Float[np.ndarray, "K N N"],
+    b: Float[np.ndarray, "K N"],
+    S: Float[np.ndarray, "K M n"],
+) -> dict[str, Field]:
+    r"""Return the field of every phase that the problem's rule learns from, by its name.
+
+    "free"; "+β", except for ``adjoint``, whose nudged phase is only recorded; "-β" for ``centered``
+    and ``asymep``. Nudging subtracts ±β from the outputs' diagonal entries of J; in the nudged
+    phases of ``asymep``, of :math:`J^\top`. S holds the states at the end of the free phase, where
+    ``asymep`` reverses the antisymmetric part.
+    """
+    rule, beta, Y = problem.model.rule, problem.hyper.beta, problem.Y
+    free = free_field(W, b, problem.X, problem.model)
+    own = transposed_field(free, S) if rule == "asymep" else free
+    fields = {"free": free}
+    if rule != "adjoint":
+        fields["+β"] = nudged_field(own, beta, Y)
+    if rule in ("centered", "asymep"):
+        fields["-β"] = nudged_field(own, -beta, Y)
+    return fields
+
+
+@np.errstate(over="ignore", invalid="ignore")  # overflow gives an infinite Jacobian
+def rule_jacobians(
+    problem: Problem, W: Float[np.ndarray, "K N N"], b: Float[np.ndarray, "K N"]
+) -> dict[str, Float[np.ndarray, "K n n"]]:
+    """Return the linear part of every phase that the problem's rule learns from, by its name."""
+    one = problem.select(np.array([0]))  # it is the same for every sample, and for all states
+    S = np.zeros((len(W), 1, problem.layout.n_free))
+    return {name: linear_part(field) for name, field in rule_fields(one, W, b, S).items()}
+
+
 @np.errstate(over="ignore", invalid="ignore")  # overflow is beyond the range
 def step_is_stable(run: xr.Dataset, epoch: int = -1) -> xr.DataArray:
-    r"""Return whether each network's Euler step dt is inside its stable range, in both phases.
+    r"""Return whether each network's Euler step dt is inside its stable range, in every phase.
 
     Without the clip, a step multiplies each mode of J, with eigenvalue μ, by 1 + dt μ. The step is
     inside the range if each mode either does not grow, :math:`|1 + dt\, \mu| \le 1`, or is one that
     the step follows, :math:`dt\, |\mu| \le 1`. Growth alone is not a fault of the step: the flow of
     DEEP has growing modes of its own, which the clip stops. Beyond the range, the states follow the
     step size instead of the flow: such networks are numerical artefacts, whatever they answer.
+
+    The phases are the free and the nudged one, and the one at −β of the rules ``centered`` and
+    ``asymep``. A network inside the range need not contract: see `phase_report`.
 
     Parameters
     ----------
@@ -156,8 +200,12 @@ def step_is_stable(run: xr.Dataset, epoch: int = -1) -> xr.DataArray:
     >>> deep_nb.analysis.step_is_stable(coarse).values
     array([False, False])
     """
-    dt = problem_of(run).hyper.dt
-    stable = np.all([_step_inside(jacobian(run, epoch, phase), dt) for phase in PHASES], axis=0)
+    problem = clipped_problem_of(run)
+    stacks = rule_jacobians(problem, *weights_after(run, epoch))
+    if "+β" not in stacks:  # adjoint records its nudged phase
+        stacks["nudged"] = jacobian(run, epoch, "nudged")
+    dt = problem.hyper.dt
+    stable = np.all([_step_inside(J, dt) for J in stacks.values()], axis=0)
     text = _VERDICTS["step_is_stable"]
     return xr.DataArray(
         stable,
@@ -212,7 +260,8 @@ def rest_point(
     epoch : int
         Number of epochs trained, −1 for all; others need ``record=("weights",)``.
     phase : str
-        "free" or "nudged".
+        "free", or "nudged" for the model's own nudged phase at +β, without the terms that a rule
+        may add to it.
     tolerance : float
         Maximum speed :math:`\lVert \Delta s \rVert / dt` over all samples that counts as rest, in
         1/τ.
@@ -263,93 +312,6 @@ def settle(
     return RestPoint(S, speed, speed <= tolerance)
 
 
-def energy(path: xr.Dataset, run: xr.Dataset, P: ArrayLike | None = None) -> xr.DataArray:
-    r"""Return the Lyapunov energy along both phases of a trajectory.
-
-    .. math:: V(s) = (s - s^*)^\top P (s - s^*)
-
-    with s* the rest point of the phase that the step belongs to, for each sample (H. K. Khalil,
-    *Nonlinear Systems*, 3rd ed., ch. 4).
-
-    Parameters
-    ----------
-    path : xarray.Dataset
-        As returned by `deep_nb.trajectory`.
-    run : xarray.Dataset
-        The run that `path` was computed from.
-    P : array_like, shape (K, n, n), optional
-        By default the `diagonal_certificate` of each network.
-
-    Returns
-    -------
-    xarray.DataArray
-        ``V (seed, step, sample)``; NaN where a network has no P or no rest point was found. The
-        last free state is also the start of the nudged phase; its V belongs to the free phase.
-
-    Raises
-    ------
-    ValueError
-        If `run` is not a run with the hard sigmoid, `path` is not a trajectory of it, or P does not
-        fit.
-
-    See Also
-    --------
-    deep_nb.trajectory : Both phases, step by step.
-    deep_nb.plotting.plot_energy : Draws the energies of certified networks.
-
-    Examples
-    --------
-    >>> import deep_nb
-    >>> leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
-    >>> run = deep_nb.train(leaky, "or", seeds=range(2), hyper={"n_epochs": 5})
-    >>> V = deep_nb.analysis.energy(deep_nb.trajectory(run), run)
-    >>> free = V.sel(step=V["phase"] == "free")
-    >>> bool((free.diff("step") <= 1e-15).all())  # falls at every step
-    True
-    """
-    problem = problem_of(run)
-    K, n = run.sizes["seed"], problem.layout.n_free
-    _check_path(path, run, problem)
-    if P is None:
-        P = diagonal_certificate(jacobian(run))[..., None] * np.eye(n)
-    else:
-        free = problem.layout.labels[-n:]
-        seeds = run["seed"].values.tolist()
-        P = real_array(in_order(P, "P", seed=seeds, post=free, pre=free), "P")
-        if P.shape != (K, n, n) or not np.isfinite(P).all():
-            raise ValueError(f"P must be finite and of shape {(K, n, n)}, got {short(P)}")
-    S = path["S"].values[..., problem.layout.N_X :]
-    V = np.full(S.shape[:3], np.nan)
-    for phase in PHASES:
-        rest = rest_point(run, phase=phase)
-        steps = path["phase"].values == phase
-        away = S[:, steps] - rest.S[:, None]
-        values = np.einsum("ktmi,kij,ktmj->ktm", away, P, away)
-        V[:, steps] = np.where(rest.found[:, None, None], values, np.nan)
-    attrs = {"long_name": "Lyapunov energy", "units": "1"}
-    coords = {name: path[name] for name in ("seed", "step", "phase")}
-    return xr.DataArray(V, dims=("seed", "step", "sample"), coords=coords, attrs=attrs, name="V")
-
-
-def _check_path(path: Any, run: xr.Dataset, problem: Problem) -> None:
-    if (
-        not isinstance(path, xr.Dataset)
-        or not {"S", "phase", "step", "seed"} <= set(path.variables)
-        or not path["phase"].dims == path["step"].dims == ("step",)
-    ):
-        raise ValueError(f"path must be a dataset as from deep_nb.trajectory, got {short(path)}")
-    shape = (run.sizes["seed"], len(path["phase"]), len(problem.X), problem.layout.N)
-    if path["S"].shape != shape or path["S"].dtype.kind != "f":
-        raise ValueError(f"path must be of this run: S of shape {shape}, got {path['S'].shape}")
-    clamped = path["S"].values[..., : problem.layout.N_X]
-    labels = path["neuron"].values.tolist() if "neuron" in path.coords else None
-    if labels != problem.layout.labels or not (clamped == problem.X).all():
-        raise ValueError("path must be of this run, with its neurons and samples in their order")
-    same = [path.attrs.get(name) == run.attrs[name] for name in ("model", "task", "hyper")]
-    if not all(same) or not np.array_equal(path["seed"].values, run["seed"].values):
-        raise ValueError("path must be of this run, with the same settings and seeds")
-
-
 #: Meaning of each variable of a stability report.
 _VERDICTS = {
     "spectral_abscissa": "largest real part of an eigenvalue of J, in 1/τ",
@@ -359,12 +321,15 @@ _VERDICTS = {
     "gershgorin_columns": "whether the column test passes",
     "failing_rows": "number of row discs that fail",
     "failing_columns": "number of column discs that fail",
+    "contraction_rate_l1": "matrix measure of J in ℓ1; negative means contraction, in 1/τ",
+    "contraction_rate_linf": "matrix measure of J in ℓ∞; negative means contraction, in 1/τ",
     "certified": "whether the comparison matrix gives a diagonal certificate",
+    "certified_identity": "whether D = I is a diagonal certificate",
     "contraction_rate": "contraction per Euler step in the certificate's norm; NaN without one",
     "max_stable_dt": "largest stable Euler step, in τ; 0 if every step is unstable",
     "certifying_leak": "smallest leak λ at which W would be certified, in 1/τ",
     "step_radius": "spectral radius of the free phase's step without the clip, 1 + dt J",
-    "step_is_stable": "whether the Euler step is inside its stable range, in both phases",
+    "step_is_stable": "whether the Euler step is inside its stable range, in every phase",
     "at_rest": "whether a free phase of T1 steps with these weights ends at rest",
     "diverged": "whether the network diverged in training",
     "eigenvalue_real": "real part of each eigenvalue, in 1/τ",
@@ -373,7 +338,9 @@ _VERDICTS = {
 
 
 def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
-    """Apply every test of Jacobians to every network of a run.
+    """Apply every test of Jacobians to the free phase of every network of a run.
+
+    Only ``step_is_stable`` is about all phases; for certificates of the others see `phase_report`.
 
     Parameters
     ----------
@@ -396,7 +363,8 @@ def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     See Also
     --------
     jacobian : The matrices that the tests are about.
-    spectrum, gershgorin, diagonal_certificate : The tests, with their theorems.
+    spectrum, gershgorin, diagonal_certificate, contraction_rate_l1 : The tests, with theorems.
+    phase_report : A verdict for every phase of the rule.
 
     Examples
     --------
@@ -408,18 +376,22 @@ def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     (array([ True,  True,  True]), array([ True,  True,  True]))
     """
     problem, field = problem_of(run), field_after(run, epoch)
-    J = _jacobian(field)
+    J = linear_part(field)
     eigen, discs, D = spectrum(J), gershgorin(J), diagonal_certificate(J)
     certified = np.isfinite(D).all(axis=-1)
+    identity = certificate(J, "identity").method != ""
     values = {
         "spectral_abscissa": eigen.abscissa,
-        "hurwitz": eigen.hurwitz | discs.rows | discs.columns | certified,
+        "hurwitz": eigen.hurwitz | discs.rows | discs.columns | certified | identity,
         "negative_diagonal": discs.negative_diagonal,
         "gershgorin_rows": discs.rows,
         "gershgorin_columns": discs.columns,
         "failing_rows": discs.failing_rows,
         "failing_columns": discs.failing_columns,
+        "contraction_rate_l1": contraction_rate_l1(J),
+        "contraction_rate_linf": contraction_rate_linf(J),
         "certified": certified,
+        "certified_identity": identity,
         "contraction_rate": contraction_rate(J, problem.hyper.dt, D),
         "max_stable_dt": max_stable_dt(J),
         "certifying_leak": certifying_leak(

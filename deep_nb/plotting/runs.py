@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from deep_nb._validation import LARGEST
-from deep_nb.analysis import matrices, stability
+from deep_nb.analysis import energies, matrices, stability
 from deep_nb.inference import trajectory
 from deep_nb.plotting.style import (
     BLUE,
@@ -239,7 +239,7 @@ def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def _draw_energies(ax: Axes, run: xr.Dataset) -> None:
-    V = stability.energy(trajectory(run), run).sum("sample", skipna=False)
+    V = energies.energy(trajectory(run), run).sum("sample", skipna=False)
     D = matrices.diagonal_certificate(stability.jacobian(run))
     for phase, (colour, line) in PHASES.items():
         values = V.sel(step=(V["phase"] == phase) & (V["step"] > 0))
