@@ -175,12 +175,12 @@ contracting_DEEP = DEEP.replace(
     leak=0.25,
     absolute_outflow=True,
     rule="asymep",
-    hyper=DEEP.hyper.replace(N_H=(14,), beta=0.225, dt_W=0.25, n_epochs=300),
+    hyper=DEEP.hyper.replace(N_H=(14,), beta=0.225, dt_W=0.3, n_epochs=300),
 )
 fast_contracting_DEEP = contracting_DEEP.replace(
     name="fast contracting DEEP",
     leak=0.2,
-    hyper=DEEP.hyper.replace(N_H=(5,), beta=3.0, dt_W=2.0),
+    hyper=DEEP.hyper.replace(beta=2.0, dt_W=2.0),
 )
 
 #: The published models [P]_, [S18]_ by name.

@@ -5,7 +5,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from typing import Any
@@ -235,10 +235,44 @@ def _train(run: xr.Dataset, problem: Problem, relax: Relax, progress: bool) -> N
     _freeze(log)
 
 
-def _begin(log: dict[str, np.ndarray], problem: Problem, k: int, stream: Any) -> None:
+#: Maps the weights of some networks, given with their positions, to the nearest allowed ones.
+Constraint = Callable[
+    [Float[np.ndarray, "k N N"], Int[np.ndarray, " k"]], Float[np.ndarray, "k N N"]
+]
+
+
+def _unconstrained(
+    W: Float[np.ndarray, "k N N"], networks: Int[np.ndarray, " k"]
+) -> Float[np.ndarray, "k N N"]:
+    return W
+
+
+def train_constrained(
+    problem: Problem, seeds: list[int], constrain: Constraint, record: tuple[str, ...] = ()
+) -> xr.Dataset:
+    """Train networks whose weights obey a constraint, at the start and after each change.
+
+    The run does not know its constraint: `settings` and `train` would make other networks of it.
+    """
+    run = empty_run(problem, seeds, record, "numba")
+    log = {str(name): run.variables[name].values for name in run.data_vars}
+    relax = get_engine("numba", problem.layout.n_free, problem.model.activation)
+    _train_epoch_by_epoch(log, problem, relax, run["seed"].values, False, constrain)
+    _freeze(log)
+    return run
+
+
+def _begin(
+    log: dict[str, np.ndarray],
+    problem: Problem,
+    k: int,
+    stream: Any,
+    constrain: Constraint = _unconstrained,
+) -> None:
     """Draw the weights of a network."""
     W = initial_weights(stream, problem.layout, problem.model.learned_bias)
-    log["W"][k] = np.where(problem.mask, W, 0.0)
+    W = np.where(problem.mask, W, 0.0)
+    log["W"][k] = constrain(W[None], np.array([k]))[0]
     if "W_epochs" in log:
         log["W_epochs"][k, 0], log["b_epochs"][k, 0] = log["W"][k], log["b"][k]
 
@@ -249,12 +283,13 @@ def _train_epoch_by_epoch(
     relax: Relax,
     seeds: Int[np.ndarray, " K"],
     progress: bool,
+    constrain: Constraint = _unconstrained,
 ) -> None:
     layout, hyper = problem.layout, problem.hyper
     W, b = log["W"], log["b"]
     streams = [np.random.RandomState(seed) for seed in seeds]
     for k, stream in enumerate(streams):
-        _begin(log, problem, k, stream)
+        _begin(log, problem, k, stream, constrain)
     alive = np.arange(len(streams))
     epochs = range(hyper.n_epochs)
     for epoch in tqdm(epochs, desc="epochs", disable=not progress, file=stderr()):
@@ -271,6 +306,7 @@ def _train_epoch_by_epoch(
         if problem.flags.sparse and alive.size:
             draws = np.array([pruning_draws(streams[k], layout) for k in alive])
             W_next = prune(W_next, draws, hyper.tol_W, hyper.temp)
+        W_next = constrain(W_next, alive)
         W[alive], b[alive] = W_next, b_next
         _write(log, problem, epoch, alive, finite, free, change)
         if not alive.size:
