@@ -116,7 +116,7 @@ class Network:
             from deep_nb.kernels.batches import relax_batch
 
             S = S.copy()
-            relax_batch(np.ascontiguousarray(W), drive, decay, S, S.dtype.type(dt), T)
+            relax_batch(np.ascontiguousarray(W.T), drive, decay, S, S.dtype.type(dt), T)
             return S
         rho = ACTIVATIONS[self.model.activation]
         decay = xp.repeat(decay, S.shape[0] // decay.shape[0], axis=0)

@@ -7,26 +7,43 @@ import numpy as np
 
 from deep_nb.kernels.cache import kernel
 
+#: Samples that move together.
+COLUMNS = 16
+
+#: Maximum of multiply–adds in a product. Up to here OpenBLAS multiplies matrices as they are; it
+#: copies larger ones first, which takes as long as multiplying them by so few columns.
+SMALL = 1_000_000
+
 
 @kernel
-def relax_batch(W, drive, decay, states, dt, T):
-    """Take T Euler steps in place: s becomes s + dt (s W + drive − decay s), clipped to [0, 1].
+def relax_batch(V, drive, decay, states, dt, T):
+    """Take T Euler steps in place: s becomes s + dt (V s + drive − decay s), clipped to [0, 1].
 
-    The decay has one row for all samples, or two, each for half of them.
+    V has the synapses onto each neuron in a row, states one sample in a row. The decay has one row
+    for all samples, or several, each for the same number of samples.
     """
     M, n = states.shape
     parts = decay.shape[0]
-    product = np.empty_like(states)
+    rows = max(1, SMALL // (n * COLUMNS))
     zero, one = dt - dt, dt / dt  # of the arrays' precision
-    for _ in range(T):
-        np.dot(states, W, product)
-        for m in range(M):
-            part = m * parts // M
-            for j in range(n):
-                s = states[m, j]
-                s += dt * (product[m, j] + drive[m, j] - decay[part, j] * s)
-                s = zero if s < zero else s
-                states[m, j] = one if s > one else s
+    for part in range(parts):
+        first, end = part * M // parts, (part + 1) * M // parts
+        while first < end:
+            last = min(first + COLUMNS, end)
+            S, push = states[first:last].T.copy(), drive[first:last].T.copy()
+            speed = np.empty_like(S)
+            for _ in range(T):
+                for j in range(0, n, rows):
+                    np.dot(V[j : j + rows], S, speed[j : j + rows])
+                for j in range(n):
+                    k = decay[part, j]
+                    for m in range(last - first):
+                        s = S[j, m]
+                        s += dt * (speed[j, m] + push[j, m] - k * s)
+                        s = zero if s < zero else s
+                        S[j, m] = one if s > one else s
+            states[first:last] = S.T
+            first = last
 
 
 @kernel
