@@ -327,6 +327,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
                 "model, rule, N_H and dtype cannot change after the first pass; call fit to start "
                 "again"
             )
+        self._check_library(X, "partial_fit")
         n_batches = -(-len(counting) // settings.batch_size)
         rates = np.full(n_batches, hyper.dt_W)
         self._pass(self._network(hyper), samples, counting, settings, rates, weights[counting])
@@ -368,7 +369,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         FloatingPointError
             If states overflow: scale the features.
         """
-        outputs = self._outputs(X)
+        outputs = self._outputs(X, "decision_function")
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 
     def predict_proba(self, X: ArrayLike) -> Float[Array, "M classes"]:
@@ -381,7 +382,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         ValueError, TypeError, NotFittedError, FloatingPointError
             As `decision_function`.
         """
-        outputs = self._outputs(X)
+        outputs = self._outputs(X, "predict_proba")
         xp = namespace(outputs)
         outputs = xp.where(outputs > 0, outputs, xp.zeros_like(outputs))
         total = xp.sum(outputs, axis=1, keepdims=True)
@@ -396,7 +397,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         ValueError, TypeError, NotFittedError, FloatingPointError
             As `decision_function`.
         """
-        outputs = self._outputs(X)
+        outputs = self._outputs(X, "predict")
         chosen = to_numpy(namespace(outputs).argmax(outputs, axis=1))
         answers = self.classes_[chosen]
         return _on_device(answers, outputs) if answers.dtype.kind in "biuf" else answers
@@ -484,10 +485,10 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         shares = _on_device(weights[order].astype(settings.dtype), samples.X)
         loss: Any = 0.0
         for k, rate in enumerate(rates.tolist()):
-            batch = slice(k * size, (k + 1) * size)
+            batch = slice(k * size, min((k + 1) * size, M))
             X, Y = samples.take(chosen[batch])
             if noise:
-                drawn = self._stream.normal(0, noise, (len(Y), self.layout_.n_inputs))
+                drawn = self._stream.normal(0, noise, (Y.shape[0], self.layout_.n_inputs))
                 X = _noisy(X, _on_device(drawn.astype(settings.dtype), X))
             loss = loss + network.learn(X, Y, rate, shares[batch])
         self.W_, self.b_ = network.weights()
@@ -510,15 +511,21 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             raise
         return float(np.average(answers == to_numpy(samples.Y).argmax(axis=1), weights=weights))
 
-    def _outputs(self, X: ArrayLike) -> Float[Array, "M classes"]:
-        """Return the outputs after a free phase, shape (M, classes)."""
+    def _outputs(self, X: ArrayLike, method: str) -> Float[Array, "M classes"]:
+        """Return the outputs after a free phase, shape (M, classes), for a public method."""
         check_is_fitted(self, "W_")
-        dtype = str(to_numpy(self.b_).dtype)
-        clamped = _clamped(self._validated(X, dtype, reset=False), self.layout_.bias)
-        libraries = [namespace(array).__name__ for array in (self.W_, clamped)]
-        if libraries[0] != libraries[1]:
-            raise ValueError("fitted with arrays of {}, asked with arrays of {}".format(*libraries))
-        return self._relaxed(clamped, self.hyper_)
+        X = self._validated(X, str(to_numpy(self.b_).dtype), reset=False)
+        self._check_library(X, method)
+        return self._relaxed(_clamped(X, self.layout_.bias), self.hyper_)
+
+    def _check_library(self, X: Array, method: str) -> None:
+        """Refuse samples of another array library or device than those of `fit`."""
+        fitted, given = [(namespace(x).__name__, str(device(x))) for x in (self.W_, X)]
+        if fitted != given:
+            raise ValueError(
+                f"X passed to {type(self).__name__}.{method}() must use the same namespace and "
+                f"device as in fit(): {' on '.join(fitted)}, got {' on '.join(given)}"
+            )
 
     @np.errstate(over="ignore", invalid="ignore")  # overflow is detected and reported
     @one_thread()
@@ -526,10 +533,11 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self, clamped: Float[Array, "M N_X"], hyper: Hyperparameters
     ) -> Float[Array, "M classes"]:
         """Return the outputs of clamped states after a free phase."""
-        outputs = self._network(hyper).free(clamped).S[:, -self.layout_.N_Y :]
-        if not namespace(outputs).all(namespace(outputs).isfinite(outputs)):
+        drive, _, S = self._network(hyper).free(clamped)
+        xp = namespace(S)
+        if not xp.all(xp.isfinite(drive) & xp.isfinite(S)):
             raise FloatingPointError("states overflow on these features: scale them")
-        return outputs
+        return S[:, -self.layout_.N_Y :]
 
 
 def _samples(

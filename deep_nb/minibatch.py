@@ -13,7 +13,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_cupy_array, is_numpy_namespace, is_torch_array
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_array_api_obj,
+    is_cupy_array,
+    is_numpy_array,
+    is_numpy_namespace,
+    is_torch_array,
+    to_device,
+)
 from jaxtyping import Bool, Float
 
 from deep_nb.dynamics import Array, Field
@@ -39,11 +48,14 @@ def namespace(array: Array) -> Any:
 
 def to_numpy(array: Any) -> Any:
     """Return an array of any library as one of NumPy; what is no such array stays as it is."""
+    if is_numpy_array(array) or not is_array_api_obj(array):
+        return array
     if is_torch_array(array):
         return array.detach().cpu().numpy()
     if is_cupy_array(array):
         return array.get()
-    return np.asarray(array) if hasattr(array, "__array_namespace__") else array
+    default = array_namespace(array).__array_namespace_info__().default_device()
+    return np.asarray(to_device(array, default))
 
 
 @dataclass(eq=False)
@@ -90,7 +102,7 @@ class Network:
         """Return the weights and biases of all neurons, 0 onto clamped ones."""
         xp = self.xp
         W = xp.concat([self.W_in, self.W], axis=0)
-        clamped = xp.zeros_like(W[:, : len(self.W_in)])
+        clamped = xp.zeros((W.shape[0], self.W_in.shape[0]), dtype=W.dtype, device=device(W))
         return xp.concat([clamped, W], axis=1), xp.concat([clamped[0, :], self.b])
 
     def free(self, X: Float[Array, "M N_X"]) -> tuple[Array, Array, Array]:
@@ -135,7 +147,7 @@ class Network:
 
         Each sample counts by its weight over M.
         """
-        xp, M = self.xp, len(X)
+        xp, M = self.xp, X.shape[0]
         batch = Batch(xp, *self.free(X), Y)
         loss = xp.sum(weights[:, None] * (batch.S[:, -Y.shape[1] :] - Y) ** 2) / 2
         dW, delta = RULES[self.model.rule](self, batch, (rate / M * weights)[:, None])
@@ -235,7 +247,7 @@ def _symmetric(
     network: Network, batch: Batch, W: Float[Array, "n n"]
 ) -> Float[Array, "M n"]:
     """Return (s at +β − s at −β) / 2β, from one phase of twice the samples."""
-    beta, M = network.hyper.beta, len(batch.S)
+    beta, M = network.hyper.beta, batch.S.shape[0]
     both = network.relax(W, *batch.nudged(beta, -beta), network.hyper.T2)
     return (both[:M, :] - both[M:, :]) / (2 * beta)
 

@@ -115,7 +115,7 @@ def test_partial_fit_continues(iris):
     before = model.predict_proba(X)
     model.set_params(model="DEEP")
     assert (model.predict_proba(X) == before).all()  # with the dynamics it learned with
-    with pytest.raises(ValueError, match="model, rule and N_H cannot change"):
+    with pytest.raises(ValueError, match="model, rule, N_H and dtype cannot change"):
         model.partial_fit(X, y)
 
 

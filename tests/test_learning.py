@@ -45,7 +45,7 @@ def lesson_of(model, seed, beta=1e-3, scale=0.35, T2=REST.T, M=3, trajectory=Fal
         b[:, layout.N_X :] = rng.normal(0.3, scale, layout.n_free)
     task = deep_nb.Task("random", rng.uniform(-0.5, 1.5, (M, 2)), np.eye(2)[[0] * M])
     problem = Problem.of(model, task, hyper)
-    problem = problem.batch(problem.X, rng.uniform(0, 1, (M, 2)))
+    problem = replace(problem, Y=rng.uniform(0, 1, (M, 2)))
     relax = get_engine("numba", layout.n_free, "hard_sigmoid")
     field = free_field(W, b, problem.X, model)
     free = relax(field, np.full((1, M, layout.n_free), 0.5), REST)
