@@ -304,6 +304,8 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             )
         first = not hasattr(self, "W_")
         X, labels = self._validated(X, settings.dtype, y=to_numpy(y), reset=first)
+        if not first:
+            self._check_library(X, "partial_fit")
         _check_labels(labels, "y")
         if first and classes is None:
             raise ValueError("the first call of partial_fit needs all classes")
@@ -327,7 +329,6 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
                 "model, rule, N_H and dtype cannot change after the first pass; call fit to start "
                 "again"
             )
-        self._check_library(X, "partial_fit")
         n_batches = -(-len(counting) // settings.batch_size)
         rates = np.full(n_batches, hyper.dt_W)
         self._pass(self._network(hyper), samples, counting, settings, rates, weights[counting])

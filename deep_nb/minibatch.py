@@ -179,7 +179,10 @@ class Batch:
 
 
 def _added(
-    xp: Any, W: Float[Array, "pre post"], mask: Bool[Array, "pre post"], dW: Float[Array, "pre post"]
+    xp: Any,
+    W: Float[Array, "pre post"],
+    mask: Bool[Array, "pre post"],
+    dW: Float[Array, "pre post"],
 ) -> Float[Array, "pre post"]:
     """Return W + dW where synapses exist, in W itself if it is NumPy's."""
     if xp is np:
@@ -243,9 +246,7 @@ RULES: dict[RuleName, Callable[[Network, Batch, Array], Change]] = {
 }
 
 
-def _symmetric(
-    network: Network, batch: Batch, W: Float[Array, "n n"]
-) -> Float[Array, "M n"]:
+def _symmetric(network: Network, batch: Batch, W: Float[Array, "n n"]) -> Float[Array, "M n"]:
     """Return (s at +β − s at −β) / 2β, from one phase of twice the samples."""
     beta, M = network.hyper.beta, batch.S.shape[0]
     both = network.relax(W, *batch.nudged(beta, -beta), network.hyper.T2)
