@@ -19,9 +19,10 @@ def test_single_precision(benchmark, row):
             answers[dtype] = model.fit(split[0], split[2]).predict(split[1])
             scores.append((answers[dtype] == split[3]).mean())
         same.append((answers["float64"] == answers["float32"]).mean())
+    # Half a point is four times the standard error of the difference: 38 answers in 4500 differ.
     double, single = (100 * np.mean(scores) for scores in accuracy.values())
     row("`DEEPClassifier`, Digits, 64–100–10, 50 passes, ten splits: accuracy in float32, against "
-        "float64", "within 0.2 points",
+        "float64", "within 0.5 points",
         f"{single:.2f} % and {double:.2f} %; {100 * np.mean(same):.2f} % of the answers are the "
-        "same", abs(single - double) <= 0.2, single=single, double=double,
+        "same", abs(single - double) <= 0.5, single=single, double=double,
         **accuracy)  # fmt: skip
