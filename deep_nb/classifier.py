@@ -146,7 +146,8 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     With scikit-learn's ``array_api_dispatch``, samples may be an array of another library with the
     array API standard, such as PyTorch or CuPy. Learning and answering then run on its device, and
     ``W_``, ``b_``, ``mask_`` and the answers are arrays of that library, too, except classes that
-    are no numbers. Random numbers are drawn by NumPy, so that a seed means the same everywhere.
+    are not numbers. Random numbers are drawn by NumPy, so that a seed means the same everywhere.
+    The tests use array-api-strict, and PyTorch on the CPU where it is installed.
 
     Raises
     ------

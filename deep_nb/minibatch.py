@@ -1,11 +1,11 @@
 r"""One network that learns in mini-batches, on any array library: the classifier's engine.
 
-It computes what the rules of `deep_nb.rules` define, for one network and without records. Since no
-one looks inside a phase, both nudged phases of a symmetric rule share each product, as twice the
-samples; and the change of each sample may have a weight of its own.
+It computes what the rules of `deep_nb.rules` define, for one network and without records. Both
+nudged phases of a symmetric rule run as one phase of twice the samples, and each sample's change
+has a weight.
 
-Arrays are of NumPy or of any other library with the array API standard, such as PyTorch on a GPU;
-``xp`` is the library's namespace. With NumPy and the hard sigmoid, phases run compiled.
+Arrays are of NumPy or of any other library with the array API standard, such as PyTorch; ``xp`` is
+the library's namespace. With NumPy and the hard sigmoid, phases run compiled.
 """
 
 from collections.abc import Callable

@@ -148,6 +148,7 @@ def test_another_array_library_computes_the_same(model, rule, dtype):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("model", "rule"), CASES)
 def test_torch_computes_the_same(model, rule, dtype):
+    """Not installed for the tests: PyPI's PyTorch for Linux comes with gigabytes of CUDA."""
     torch = pytest.importorskip("torch")
     problem, W, b = problem_of(model, rule, 5)
     weights = np.linspace(0.5, 1.5, 5)
