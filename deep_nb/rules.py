@@ -37,7 +37,6 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_namespace
 from jaxtyping import Bool, Float
-from scipy.linalg import get_lapack_funcs
 
 from deep_nb.dynamics import (
     Array,
@@ -263,6 +262,8 @@ def _solve(
     rtol = max(RANK_TOLERANCE, 10 * precision)
     if not is_numpy_namespace(xp):
         return (xp.linalg.pinv(systems, rtol=rtol) @ right[..., None])[..., 0]
+    from scipy.linalg import get_lapack_funcs  # here, since most training needs no SciPy
+
     getrf, getrs, gecon = get_lapack_funcs(("getrf", "getrs", "gecon"), (systems,))
     solutions = np.empty_like(right)
     with one_thread():
