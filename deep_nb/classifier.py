@@ -6,13 +6,14 @@ cosine, and optional noise on the inputs.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
+from array_api_compat import device, is_array_api_obj
 from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import ArrayLike
 from pydantic import BeforeValidator, Field
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -21,8 +22,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deep_nb._validation import LARGEST, Frozen, finite_array, number, plain, short
-from deep_nb.dynamics import Phase, free_field
-from deep_nb.engines import Relax, get_engine
+from deep_nb.dynamics import Array
+from deep_nb.engines.blas import one_thread
+from deep_nb.minibatch import Network, namespace, to_numpy
 from deep_nb.models import (
     Count,
     Hyperparameters,
@@ -31,16 +33,10 @@ from deep_nb.models import (
     Positive,
     get_model,
 )
-from deep_nb.problem import Problem
-from deep_nb.rules import State, learn
-from deep_nb.tasks import Task, mean_squared_error
-from deep_nb.topology import complete
+from deep_nb.topology import Layout, complete
 
 #: Maximum length of scikit-learn's messages about bad samples.
 LONGEST_MESSAGE = 1000
-
-#: Start of every free neuron: the mean of the published U(0, 0.1).
-START = 0.05
 
 
 class Settings(Frozen):
@@ -53,6 +49,19 @@ class Settings(Frozen):
     validation_fraction: Annotated[Positive, Field(lt=1)]
     n_iter_no_change: Count
     tol: NonNegative
+    dtype: Literal["float32", "float64"]
+
+
+class Samples(NamedTuple):
+    """Clamped states and targets of samples."""
+
+    X: Float[Array, "M N_X"]
+    Y: Float[Array, "M classes"]
+
+    def take(self, chosen: Int[Array, " m"]) -> "Samples":
+        """Return some of the samples."""
+        xp = namespace(self.X)
+        return Samples(*(xp.take(array, chosen, axis=0) for array in self))
 
 
 class DEEPClassifier(ClassifierMixin, BaseEstimator):
@@ -102,6 +111,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         Number of passes without an improvement after which one more ends `fit`.
     tol : float
         Smallest improvement of the accuracy that counts.
+    dtype : str
+        "float64", or "float32", which takes about half the time; see benchmarks/README.md for what
+        it does to the accuracy.
 
     Attributes
     ----------
@@ -129,6 +141,14 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     mask_ : ndarray of bool, shape (N, N)
         Which synapses exist: all, until `prune` removes some.
 
+    Notes
+    -----
+    With scikit-learn's ``array_api_dispatch``, samples may be an array of another library with the
+    array API standard, such as PyTorch or CuPy. Learning and answering then run on its device, and
+    ``W_``, ``b_``, ``mask_`` and the answers are arrays of that library, too, except classes that
+    are not numbers. Random numbers are drawn by NumPy, so that a seed means the same everywhere.
+    The tests use array-api-strict, and PyTorch on the CPU where it is installed.
+
     Raises
     ------
     ValueError
@@ -151,10 +171,10 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     True
     """
 
-    W_: Float[np.ndarray, "N N"]
-    b_: Float[np.ndarray, " N"]
+    W_: Float[Array, "N N"]
+    b_: Float[Array, " N"]
     hyper_: Hyperparameters
-    mask_: Bool[np.ndarray, "N N"]
+    mask_: Bool[Array, "N N"]
     loss_curve_: list[float]
     validation_scores_: list[float] | None
     best_validation_score_: float | None
@@ -179,6 +199,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
+        dtype: str = "float64",
     ) -> None:
         self.model = model
         self.rule = rule
@@ -198,6 +219,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.dtype = dtype
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from new weights for `n_epochs` passes, or fewer with early stopping.
@@ -219,11 +241,11 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         model, hyper, settings = self._settings()
         if hasattr(self, "W_"):
             del self.W_  # if fitting fails, nothing is fitted
-        samples, labels = self._validated(X, y=y)
+        X, labels = self._validated(X, settings.dtype, y=to_numpy(y))
         _check_labels(labels, "y")
         classes = np.unique(labels)
-        problem = _problem(samples, labels, classes, model, hyper)
-        given = _sample_weights(sample_weight, len(samples))
+        samples = _samples(X, labels, classes, model)
+        given = _sample_weights(sample_weight, len(labels))
         weights = given * self._class_weights(classes, labels)
         part, stream = _counting(weights), check_random_state(self.random_state)
         if settings.early_stopping:
@@ -231,16 +253,18 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             part, aside = train_test_split(
                 part, test_size=share, stratify=among, random_state=stream
             )
-        self._start(problem, classes, settings, stream)
+        self._start(samples, classes, model, hyper, settings, stream)
+        network = self._network(hyper)
         if not settings.early_stopping:
             for rates in _cosine(hyper, len(part), settings.batch_size):
-                self._pass(problem.select(part), settings, rates, weights[part])
+                self._pass(network, samples, part, settings, rates, weights[part])
             return self
+        apart = samples.take(_on_device(aside, X))
         scores: list[float] = []
         highest, best, waited = -np.inf, (self.W_, self.b_), 0
         for rates in _cosine(hyper, len(part), settings.batch_size):
-            self._pass(problem.select(part), settings, rates, weights[part])
-            score = self._accuracy(problem.select(aside), given[aside])
+            self._pass(network, samples, part, settings, rates, weights[part])
+            score = self._accuracy(apart, given[aside])
             scores.append(score)
             waited = waited + 1 if score < highest + settings.tol else 0
             if score > highest:
@@ -280,7 +304,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
                 "all samples; give a dict"
             )
         first = not hasattr(self, "W_")
-        samples, labels = self._validated(X, y=y, reset=first)
+        X, labels = self._validated(X, settings.dtype, y=to_numpy(y), reset=first)
+        if not first:
+            self._check_library(X, "partial_fit")
         _check_labels(labels, "y")
         if first and classes is None:
             raise ValueError("the first call of partial_fit needs all classes")
@@ -292,19 +318,21 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         unknown = sorted({*labels.tolist()} - {*known.tolist()}, key=str)
         if unknown:
             raise ValueError(f"y holds {short(unknown)}, which is not among the classes")
-        problem = _problem(samples, labels, known, model, hyper)
-        weights = _sample_weights(sample_weight, len(samples))
+        samples = _samples(X, labels, known, model)
+        weights = _sample_weights(sample_weight, len(labels))
         weights = weights * self._class_weights(known, labels)
         counting = _counting(weights)
         if first:
-            self._start(problem, known, settings, check_random_state(self.random_state))
-        elif (model, hyper.N_H) != (self.model_, self.layout_.N_H):
+            stream = check_random_state(self.random_state)
+            self._start(samples, known, model, hyper, settings, stream)
+        elif (model, hyper.N_H, samples.X.dtype) != (self.model_, self.layout_.N_H, self.W_.dtype):
             raise ValueError(
-                "model, rule and N_H cannot change after the first pass; call fit to start again"
+                "model, rule, N_H and dtype cannot change after the first pass; call fit to start "
+                "again"
             )
         n_batches = -(-len(counting) // settings.batch_size)
         rates = np.full(n_batches, hyper.dt_W)
-        self._pass(problem.select(counting), settings, rates, weights[counting])
+        self._pass(self._network(hyper), samples, counting, settings, rates, weights[counting])
         return self
 
     def prune(self, keep: float) -> Self:
@@ -322,14 +350,16 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "W_")
         left = round(number(keep, "keep", 0, 1) * np.count_nonzero(complete(self.layout_)))
-        strongest = np.argsort(-np.abs(np.where(self.mask_, self.W_, 0.0)), axis=None)[:left]
-        kept = np.zeros(self.mask_.size, dtype=bool)
+        mask, W = to_numpy(self.mask_), to_numpy(self.W_)
+        strongest = np.argsort(-np.abs(np.where(mask, W, 0.0)), axis=None)[:left]
+        kept = np.zeros(mask.size, dtype=bool)
         kept[strongest] = True
-        self.mask_ = self.mask_ & kept.reshape(self.mask_.shape)
-        self.W_ = np.where(self.mask_, self.W_, 0.0)
+        mask = mask & kept.reshape(mask.shape)
+        self.mask_ = _on_device(mask, self.W_)
+        self.W_ = _on_device(np.where(mask, W, W.dtype.type(0)), self.W_)
         return self
 
-    def decision_function(self, X: ArrayLike) -> Float[np.ndarray, "M ..."]:
+    def decision_function(self, X: ArrayLike) -> Float[Array, "M ..."]:
         """Return the outputs after T1 steps, shape (M, classes); for two classes y1 − y0, (M,).
 
         Raises
@@ -341,10 +371,10 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         FloatingPointError
             If states overflow: scale the features.
         """
-        outputs = self._outputs(X)
+        outputs = self._outputs(X, "decision_function")
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 
-    def predict_proba(self, X: ArrayLike) -> Float[np.ndarray, "M classes"]:
+    def predict_proba(self, X: ArrayLike) -> Float[Array, "M classes"]:
         """Return the outputs over their sum, shape (M, classes); equal shares where all are 0.
 
         Outputs below 0, which an activation such as tanh can give, count as 0.
@@ -354,12 +384,14 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         ValueError, TypeError, NotFittedError, FloatingPointError
             As `decision_function`.
         """
-        outputs = np.maximum(self._outputs(X), 0.0)
-        total = outputs.sum(axis=1, keepdims=True)
-        share = 1 / outputs.shape[1]
-        return np.divide(outputs, total, out=np.full_like(outputs, share), where=total > 0)
+        outputs = self._outputs(X, "predict_proba")
+        xp = namespace(outputs)
+        outputs = xp.where(outputs > 0, outputs, xp.zeros_like(outputs))
+        total = xp.sum(outputs, axis=1, keepdims=True)
+        outputs = xp.where(total > 0, outputs, xp.ones_like(outputs))
+        return outputs / xp.sum(outputs, axis=1, keepdims=True)
 
-    def predict(self, X: ArrayLike) -> Shaped[np.ndarray, " M"]:
+    def predict(self, X: ArrayLike) -> Shaped[Array, " M"]:
         """Return the class of the largest output, shape (M,).
 
         Raises
@@ -367,13 +399,23 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         ValueError, TypeError, NotFittedError, FloatingPointError
             As `decision_function`.
         """
-        outputs = self._outputs(X)
-        return self.classes_[outputs.argmax(axis=1)]
+        outputs = self._outputs(X, "predict")
+        chosen = to_numpy(namespace(outputs).argmax(outputs, axis=1))
+        answers = self.classes_[chosen]
+        return _on_device(answers, outputs) if answers.dtype.kind in "biuf" else answers
 
-    def _validated(self, X: ArrayLike, **given: Any) -> Any:
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that arrays of other libraries stay on their device."""
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
+    def _validated(self, X: Any, dtype: str, **given: Any) -> Any:
         """Let scikit-learn check the samples, and shorten its message about huge ones."""
+        foreign = get_config()["array_api_dispatch"] and is_array_api_obj(X)
+        xp = namespace(X) if foreign else np
         try:
-            return validate_data(self, X, dtype=float, **given)
+            return validate_data(self, X, dtype=getattr(xp, dtype), **given)
         except (OverflowError, ValueError) as error:
             text = str(error)
             if isinstance(error, OverflowError) or len(text) > LONGEST_MESSAGE:
@@ -402,122 +444,135 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
 
     def _start(
         self,
-        problem: Problem,
+        samples: Samples,
         classes: np.ndarray,
+        model: Model,
+        hyper: Hyperparameters,
         settings: Settings,
         stream: np.random.RandomState,
     ) -> None:
         """Draw new weights."""
-        self.classes_ = classes
-        self.model_, self.layout_, self.mask_ = problem.model, problem.layout, problem.mask
+        layout = Layout(self.n_features_in_, model.bias_neuron, hyper.N_H, len(classes))
+        self.classes_, self.model_, self.layout_ = classes, model, layout
         self._stream = stream
-        N = self.layout_.N
-        drawn = self._stream.normal(0, settings.W_scale, (N, N))
-        self.W_ = np.where(self.mask_, drawn, 0.0)
-        self.b_ = np.zeros(N)
+        mask = complete(layout)
+        drawn = self._stream.normal(0, settings.W_scale, mask.shape)
+        W = np.where(mask, drawn, 0.0).astype(settings.dtype)
+        self.mask_, self.W_ = _on_device(mask, samples.X), _on_device(W, samples.X)
+        self.b_ = namespace(self.W_).zeros_like(self.W_[0, :])
         self.n_iter_ = 0
         self.loss_curve_ = []
         self.validation_scores_ = self.best_validation_score_ = None
 
+    def _network(self, hyper: Hyperparameters) -> Network:
+        """Return a network that starts with these weights."""
+        return Network.of(self.W_, self.b_, self.mask_, self.layout_.N_X, self.model_, hyper)
+
     @np.errstate(over="ignore", invalid="ignore")  # divergence is detected and reported
+    @one_thread()
     def _pass(
         self,
-        problem: Problem,
+        network: Network,
+        samples: Samples,
+        part: Int[np.ndarray, " M"],
         settings: Settings,
         rates: Float[np.ndarray, " batches"],
         weights: Float[np.ndarray, " M"],
     ) -> None:
-        """Learn from every sample once; one learning rate per batch."""
-        problem = replace(problem, mask=self.mask_)
-        n_inputs, loss, M = self.layout_.n_inputs, 0.0, len(problem.X)
-        relax = self._relax(problem.model)
-        equal = (weights == weights[0]).all()
-        weights = np.ones(M) if equal else weights / weights.mean()
-        for chosen, rate in zip(self._order(M, settings.batch_size), rates, strict=True):
-            X, Y = problem.X[chosen], problem.Y[chosen]
-            if settings.noise:
-                X[:, :n_inputs] += self._stream.normal(0, settings.noise, (len(chosen), n_inputs))
-            dW, db, of_batch = self._change(problem.batch(X, Y), weights[chosen], relax)
-            loss += of_batch * len(chosen) / M
-            self.W_ = self.W_ + rate * dW
-            self.b_ = self.b_ + rate * db
-            if not (np.isfinite(self.W_).all() and np.isfinite(self.b_).all()):
-                del self.W_  # the estimator is no longer fitted
-                raise FloatingPointError(
-                    f"weights are no longer finite in pass {self.n_iter_}: "
-                    f"lower dt_W (now {self.dt_W}) or scale the features"
-                )
+        """Learn from every sample of a part once; one learning rate per batch."""
+        M, size, noise = len(part), settings.batch_size, settings.noise
+        order = self._stream.permutation(M)
+        weights = np.ones(M) if (weights == weights[0]).all() else weights / weights.mean()
+        chosen = _on_device(part[order], samples.X)
+        shares = _on_device(weights[order].astype(settings.dtype), samples.X)
+        loss: Any = 0.0
+        for k, rate in enumerate(rates.tolist()):
+            batch = slice(k * size, min((k + 1) * size, M))
+            X, Y = samples.take(chosen[batch])
+            if noise:
+                drawn = self._stream.normal(0, noise, (Y.shape[0], self.layout_.n_inputs))
+                X = _noisy(X, _on_device(drawn.astype(settings.dtype), X))
+            loss = loss + network.learn(X, Y, rate, shares[batch])
+        self.W_, self.b_ = network.weights()
+        if not (np.isfinite(to_numpy(self.W_)).all() and np.isfinite(to_numpy(self.b_)).all()):
+            del self.W_  # the estimator is no longer fitted
+            raise FloatingPointError(
+                f"weights are no longer finite in pass {self.n_iter_}: "
+                f"lower dt_W (now {self.dt_W}) or scale the features"
+            )
         self.n_iter_ += 1
-        self.loss_curve_.append(float(loss))
-        self.hyper_ = problem.hyper
+        self.loss_curve_.append(float(loss) / M)
+        self.hyper_ = network.hyper
 
-    def _change(
-        self, problem: Problem, weights: Float[np.ndarray, " M"], relax: Relax
-    ) -> tuple[Float[np.ndarray, "N N"], Float[np.ndarray, " N"], float]:
-        """Return ΔW, Δb and the loss of a batch: weighted sums over its samples, divided by M.
-
-        A rule gives means over samples, so samples of equal weight learn together.
-        """
-        M = len(weights)
-        total: list[Any] = []
-        for weight in np.unique(weights):
-            chosen = weights == weight
-            part = problem if chosen.all() else problem.select(np.flatnonzero(chosen))
-            start = np.full((1, len(part.X), self.layout_.n_free), START)
-            free, change = learn(part, State(self.W_[None], self.b_[None], start), relax)
-            loss = mean_squared_error(free.S[..., -self.layout_.N_Y :], part.Y)[0]
-            share = weight * len(part.X) / M
-            terms = [share * term for term in (change.dW[0], change.db[0], loss)]
-            total = [a + b for a, b in zip(total, terms, strict=True)] if total else terms
-        return total[0], total[1], total[2]
-
-    def _accuracy(self, problem: Problem, weights: Float[np.ndarray, " M"]) -> float:
+    def _accuracy(self, samples: Samples, weights: Float[np.ndarray, " M"]) -> float:
         """Return the weighted share of samples classified correctly, while fitting."""
         try:
-            answers = self._relaxed(problem.X, problem.hyper).argmax(axis=1)
+            answers = to_numpy(self._relaxed(samples.X, self.hyper_)).argmax(axis=1)
         except FloatingPointError:
             del self.W_  # the estimator is no longer fitted
             raise
-        return float(np.average(answers == problem.Y.argmax(axis=1), weights=weights))
+        return float(np.average(answers == to_numpy(samples.Y).argmax(axis=1), weights=weights))
 
-    def _order(self, M: int, size: int) -> Iterator[np.ndarray]:
-        order = self._stream.permutation(M)
-        return (order[first : first + size] for first in range(0, M, size))
-
-    def _relax(self, model: Model) -> Relax:
-        return get_engine("auto", self.layout_.n_free, model.activation)
-
-    def _outputs(self, X: ArrayLike) -> Float[np.ndarray, "M classes"]:
-        """Return the outputs after a free phase, shape (M, classes)."""
+    def _outputs(self, X: ArrayLike, method: str) -> Float[Array, "M classes"]:
+        """Return the outputs after a free phase, shape (M, classes), for a public method."""
         check_is_fitted(self, "W_")
-        return self._relaxed(self.layout_.clamp(self._validated(X, reset=False)), self.hyper_)
+        X = self._validated(X, str(to_numpy(self.b_).dtype), reset=False)
+        self._check_library(X, method)
+        return self._relaxed(_clamped(X, self.layout_.bias), self.hyper_)
+
+    def _check_library(self, X: Array, method: str) -> None:
+        """Refuse samples of another array library or device than those of `fit`."""
+        fitted, given = [(namespace(x).__name__, str(device(x))) for x in (self.W_, X)]
+        if fitted != given:
+            raise ValueError(
+                f"X passed to {type(self).__name__}.{method}() must use the same namespace and "
+                f"device as in fit(): {' on '.join(fitted)}, got {' on '.join(given)}"
+            )
 
     @np.errstate(over="ignore", invalid="ignore")  # overflow is detected and reported
+    @one_thread()
     def _relaxed(
-        self, clamped: Float[np.ndarray, "M N_X"], hyper: Hyperparameters
-    ) -> Float[np.ndarray, "M classes"]:
+        self, clamped: Float[Array, "M N_X"], hyper: Hyperparameters
+    ) -> Float[Array, "M classes"]:
         """Return the outputs of clamped states after a free phase."""
-        relaxation = self._relax(self.model_)(
-            free_field(self.W_[None], self.b_[None], clamped, self.model_),
-            np.full((1, len(clamped), self.layout_.n_free), START),
-            Phase(hyper.dt, hyper.T1, self.model_.activation),
-        )
-        outputs = relaxation.S[0, :, -self.layout_.N_Y :]
-        if not np.isfinite(outputs).all():
+        drive, _, S = self._network(hyper).free(clamped)
+        xp = namespace(S)
+        if not xp.all(xp.isfinite(drive) & xp.isfinite(S)):
             raise FloatingPointError("states overflow on these features: scale them")
-        return outputs
+        return S[:, -self.layout_.N_Y :]
 
 
-def _problem(
-    X: np.ndarray, y: np.ndarray, classes: np.ndarray, model: Model, hyper: Hyperparameters
-) -> Problem:
-    """Return the problem of these samples, with one output per class."""
+def _samples(
+    X: Float[Array, "M n_inputs"], y: np.ndarray, classes: np.ndarray, model: Model
+) -> Samples:
+    """Return clamped states and targets, with one output per class."""
     if len(classes) < 2:
         raise ValueError(
             f"a classifier needs two classes or more, got one class: {short(list(classes))}"
         )
-    targets = np.eye(len(classes))[np.searchsorted(classes, y)]
-    return Problem.of(model, Task("classification", X, targets), hyper)
+    xp = namespace(X)
+    if xp.any(xp.abs(X) > min(LARGEST, float(xp.finfo(X.dtype).max))):
+        raise ValueError(f"X must be at most {LARGEST:g} in absolute value")
+    eye = xp.eye(len(classes), dtype=X.dtype, device=device(X))
+    targets = xp.take(eye, _on_device(np.searchsorted(classes, y), X), axis=0)
+    return Samples(_clamped(X, model.bias_neuron), targets)
+
+
+def _clamped(X: Float[Array, "M n_inputs"], bias: bool) -> Float[Array, "M N_X"]:
+    """Return the clamped states: the inputs, followed by the bias neuron's 1."""
+    xp = namespace(X)
+    return xp.concat([X, xp.ones_like(X[:, :1])], axis=1) if bias else X
+
+
+def _noisy(X: Float[Array, "m N_X"], noise: Float[Array, "m n_inputs"]) -> Float[Array, "m N_X"]:
+    """Return clamped states with noise on the inputs."""
+    n = noise.shape[1]
+    return namespace(X).concat([X[:, :n] + noise, X[:, n:]], axis=1)
+
+
+def _on_device(array: np.ndarray, like: Array) -> Array:
+    """Return an array of NumPy as one of the library and on the device of another."""
+    return namespace(like).asarray(array, device=device(like))
 
 
 def _cosine(

@@ -17,6 +17,9 @@ from jaxtyping import Float, Int
 
 from deep_nb.models import Model
 
+#: An array of NumPy or of another library with the array API standard.
+Array = Any
+
 
 def hard_sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Return x clipped to [0, 1], in `out` if given."""
@@ -56,9 +59,9 @@ class Field:
         Coefficient of −s_j.
     """
 
-    W: Float[np.ndarray, "K n n"]
-    drive: Float[np.ndarray, "K M n"]
-    decay: Float[np.ndarray, "K n"]
+    W: Float[Array, "K n n"]
+    drive: Float[Array, "K M n"]
+    decay: Float[Array, "K n"]
 
     def of(self, networks: slice) -> "Field":
         """Return the field of some of the networks."""
@@ -126,7 +129,7 @@ def nudged_field(field: Field, beta: float, Y: Float[np.ndarray, "M N_Y"]) -> Fi
     return Field(field.W, drive, decay)
 
 
-def vector_field(field: Field, S: Float[np.ndarray, "K M n"]) -> Float[np.ndarray, "K M n"]:
+def vector_field(field: Field, S: Float[Array, "K M n"]) -> Float[Array, "K M n"]:
     """Return ds/dt at the free states S."""
     return S @ field.W + field.drive - S * field.decay[:, None, :]
 

@@ -98,14 +98,6 @@ class Problem:
         X = layout.clamp(task.X)
         return cls(model, task, hyper, flags, layout, mask, topology is not None, X, Y)
 
-    def batch(self, X: Float[np.ndarray, "m N_X"], Y: Float[np.ndarray, "m N_Y"]) -> "Problem":
-        """Return the same problem with other samples."""
-        return dataclasses.replace(self, X=X, Y=Y)
-
-    def select(self, samples: Int[np.ndarray, " m"]) -> "Problem":
-        """Return the same problem with some of its samples."""
-        return self.batch(self.X[samples], self.Y[samples])
-
     @cached_property
     def labels(self) -> Int[np.ndarray, "M n_labels"]:
         """True labels."""

@@ -18,6 +18,7 @@ adjoint        none: a linear solve                                    no    yes
 
 To add a rule: write a function like `contrastive` here, add it to `RULES` and its name to
 `deep_nb.models.RuleName`; a hyperparameter of its own goes into `deep_nb.models.Hyperparameters`.
+`deep_nb.minibatch` holds what the classifier computes for each rule; a test compares the two.
 
 References
 ----------
@@ -31,11 +32,14 @@ References
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace, device, is_numpy_namespace
 from jaxtyping import Bool, Float
 
 from deep_nb.dynamics import (
+    Array,
     Field,
     Relaxation,
     free_field,
@@ -202,7 +206,7 @@ def transposed_field(field: Field, S: Float[np.ndarray, "K M n"]) -> Field:
     return Field(np.ascontiguousarray(W), drive, field.decay)
 
 
-def saturated(field: Field, S: Float[np.ndarray, "K M n"]) -> Bool[np.ndarray, "K M n"]:
+def saturated(field: Field, S: Float[Array, "K M n"]) -> Bool[Array, "K M n"]:
     """Return which neurons rest at a bound of [0, 1] and are pushed against it."""
     dS = vector_field(field, S)
     return ((S <= 0) & (dS < 0)) | ((S >= 1) & (dS > 0))
@@ -221,26 +225,56 @@ def at_corner(
 
 
 def adjoint_states(
-    field: Field, S: Float[np.ndarray, "K M n"], Y: Float[np.ndarray, "M N_Y"]
-) -> Float[np.ndarray, "K M n"]:
+    field: Field, S: Float[Array, "K M n"], Y: Float[Array, "M N_Y"]
+) -> Float[Array, "K M n"]:
     r"""Return δ with :math:`J^\top \delta = -(y - s)` over unsaturated neurons, else 0.
 
     S holds free rest points, Y the targets of the last neurons. NaN where the system overflows.
+    Arrays may be of any library with the array API standard.
     """
+    xp = array_namespace(S)
     n, N_Y = S.shape[2], Y.shape[1]
+    eye = xp.eye(n, dtype=S.dtype, device=device(S))
     moving = ~saturated(field, S)
-    transposed = field.W - field.decay[:, :, None] * np.eye(n)
+    transposed = field.W - field.decay[:, :, None] * eye
     pairs = moving[..., :, None] & moving[..., None, :]
-    system = np.where(pairs, transposed[:, None], -np.eye(n))
-    pull = np.zeros(S.shape)
-    pull[..., -N_Y:] = Y - S[..., -N_Y:]
+    system = xp.where(pairs, transposed[:, None, ...], -eye)
+    error = Y - S[..., -N_Y:]
+    pull = xp.concat([xp.zeros_like(S[..., :-N_Y]), error], axis=-1)
     # A singular value is at most n times the largest entry, and must itself be finite.
-    sound = (np.abs(system) < np.finfo(float).max / n).all(axis=(2, 3))
+    sound = xp.all(xp.abs(system) < xp.finfo(S.dtype).max / n, axis=(2, 3))[..., None]
+    system = xp.where(sound[..., None], system, -eye)
+    still = xp.zeros_like(S)
+    delta = _solve(xp, system, xp.where(moving, -pull, still))
+    delta = xp.where(moving, delta, still)
+    return xp.where(sound, delta, still + xp.nan)
+
+
+def _solve(
+    xp: Any, systems: Float[Array, "K M n n"], right: Float[Array, "K M n"]
+) -> Float[Array, "K M n"]:
+    """Return the solution of each system, of least norm where it is nearly singular.
+
+    NumPy solves by LU where the condition number lets half of the digits be right; all others by
+    the pseudo-inverse.
+    """
+    precision = float(xp.finfo(systems.dtype).eps)
+    rtol = max(RANK_TOLERANCE, 10 * precision)
+    if not is_numpy_namespace(xp):
+        return (xp.linalg.pinv(systems, rtol=rtol) @ right[..., None])[..., 0]
+    from scipy.linalg import get_lapack_funcs  # here, since most training needs no SciPy
+
+    getrf, getrs, gecon = get_lapack_funcs(("getrf", "getrs", "gecon"), (systems,))
+    solutions = np.empty_like(right)
     with one_thread():
-        system = np.where(sound[..., None, None], system, 0.0)
-        inverse = np.linalg.pinv(system, rcond=RANK_TOLERANCE)
-    delta = -(inverse @ (pull * moving)[..., None])[..., 0] * moving
-    return np.where(sound[..., None], delta, np.nan)
+        for index in np.ndindex(right.shape[:2]):
+            A, b = systems[index], right[index]
+            lu, pivots, singular = getrf(A)
+            if not singular and gecon(lu, np.abs(A).sum(axis=0).max())[0] > precision**0.5:
+                solutions[index], _ = getrs(lu, pivots, b)
+            else:
+                solutions[index] = np.linalg.pinv(A, rcond=rtol) @ b
+    return solutions
 
 
 def descent(

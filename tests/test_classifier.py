@@ -22,6 +22,7 @@ from deep_nb.engines import get_engine
 from deep_nb.topology import complete
 
 SMALL = DEEPClassifier(N_H=20, n_epochs=30, random_state=0)
+SINGLE = clone(SMALL).set_params(dtype="float32")
 
 
 def out_of_reach(estimator):
@@ -32,7 +33,7 @@ def out_of_reach(estimator):
     }
 
 
-@parametrize_with_checks([SMALL], expected_failed_checks=out_of_reach)
+@parametrize_with_checks([SMALL, SINGLE], expected_failed_checks=out_of_reach)
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -115,7 +116,7 @@ def test_partial_fit_continues(iris):
     before = model.predict_proba(X)
     model.set_params(model="DEEP")
     assert (model.predict_proba(X) == before).all()  # with the dynamics it learned with
-    with pytest.raises(ValueError, match="model, rule and N_H cannot change"):
+    with pytest.raises(ValueError, match="model, rule, N_H and dtype cannot change"):
         model.partial_fit(X, y)
 
 
@@ -157,6 +158,8 @@ def test_pruned_synapses_are_the_weakest_and_never_grow_back(iris):
         ({"validation_fraction": 1.0}, "validation_fraction"),
         ({"n_iter_no_change": 0}, "n_iter_no_change"),
         ({"tol": -1e-4}, "tol"),
+        ({"dtype": "float16"}, "dtype = 'float16'.*did you mean 'float"),
+        ({"dtype": np.float32}, "dtype"),
         ({"class_weight": "balance"}, "class_weight"),
         ({"class_weight": {"setosa": -1.0}}, "class_weight must not be negative"),
         ({"class_weight": {"rose": 2.0}}, "not in class_weight"),
@@ -217,6 +220,25 @@ def test_it_learns_from_standardised_features(iris):
     X, y = iris
     scaled = make_pipeline(StandardScaler(), DEEPClassifier(N_H=20, n_epochs=30, random_state=0))
     assert scaled.fit(X, y).score(X, y) > 0.9
+
+
+def test_single_precision_is_kept_and_answers_as_double_precision_does(iris):
+    """After ten passes, weights that start from the same draws still agree to 1e-4."""
+    X, y = iris
+    single, double = (
+        DEEPClassifier(N_H=10, n_epochs=10, random_state=0, dtype=dtype).fit(X, y)
+        for dtype in ("float32", "float64")
+    )
+    for array in (single.W_, single.b_, single.predict_proba(X), single.decision_function(X)):
+        assert array.dtype == np.float32
+    assert double.W_.dtype == double.predict_proba(X).dtype == np.float64
+    np.testing.assert_allclose(single.W_, double.W_, atol=1e-4)
+    np.testing.assert_allclose(single.predict_proba(X), double.predict_proba(X), atol=1e-4)
+    assert np.abs(single.W_ - double.W_).max() > 1e-8
+    assert single.prune(0.5).W_.dtype == np.float32
+    assert (single.set_params(dtype="float64").predict_proba(X).dtype) == np.float32
+    with pytest.raises(ValueError, match="dtype cannot change"):
+        single.partial_fit(X, y)
 
 
 # Weights of samples and classes

@@ -45,7 +45,7 @@ def lesson_of(model, seed, beta=1e-3, scale=0.35, T2=REST.T, M=3, trajectory=Fal
         b[:, layout.N_X :] = rng.normal(0.3, scale, layout.n_free)
     task = deep_nb.Task("random", rng.uniform(-0.5, 1.5, (M, 2)), np.eye(2)[[0] * M])
     problem = Problem.of(model, task, hyper)
-    problem = problem.batch(problem.X, rng.uniform(0, 1, (M, 2)))
+    problem = replace(problem, Y=rng.uniform(0, 1, (M, 2)))
     relax = get_engine("numba", layout.n_free, "hard_sigmoid")
     field = free_field(W, b, problem.X, model)
     free = relax(field, np.full((1, M, layout.n_free), 0.5), REST)
@@ -192,6 +192,39 @@ def test_singular_values_below_the_tolerance_count_as_zero(slow, delta):
     field.decay[:] = 1.0, slow
     found = adjoint_states(field, S, np.array([[1.0]]))
     np.testing.assert_allclose(found, [[[0.0, delta]]], rtol=1e-9)
+
+
+@pytest.mark.parametrize("condition", [1e1, 1e4, 1e7, 1e9])
+def test_an_adjoint_by_lu_is_that_by_the_pseudo_inverse(condition, rng):
+    """On both sides of the guard, to a few roundings times the condition number."""
+    field, S = at_rest([0.5] * 12, [0.0] * 12)
+    left, right = (np.linalg.qr(rng.normal(size=(12, 12)))[0] for _ in "ab")
+    transposed = left @ np.diag(np.geomspace(1, 1 / condition, 12)) @ right
+    field.W[0] = transposed - np.diag(np.diag(transposed))
+    field.decay[0] = -np.diag(transposed)
+    found = adjoint_states(field, S, np.array([[1.0]]))[0, 0]
+    expected = -0.5 * np.linalg.pinv(transposed, rcond=1e-14)[:, -1]
+    error = 1e-15 * condition * np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=error)
+
+
+def test_a_singular_system_beside_others_has_the_solution_of_least_norm():
+    """The second sample's first neuron is saturated, and what is left is singular."""
+    field, S = at_rest([0.5, 0.5, 0.5], [0.0] * 3)
+    field.W[0, 1:, 1:] = [[0.0, 1.0], [1.0, 0.0]]
+    field.W[0, 2, 0] = field.W[0, 0, 2] = 2.0
+    field.decay[0] = -1.0
+    S, Y = S.repeat(2, axis=1), np.array([[1.0], [1.0]])
+    field = replace(field, drive=np.array([[[0.0] * 3, [9.0, 0.0, 0.0]]]))
+    S[0, 1, 0] = 1.0
+    delta = adjoint_states(field, S, Y)
+    alone = replace(field, drive=field.drive[:, :1])
+    np.testing.assert_array_equal(delta[:, :1], adjoint_states(alone, S[:, :1], Y[:1]))
+    transposed = field.W[0] + np.eye(3)
+    assert np.linalg.matrix_rank(transposed) == 3
+    np.testing.assert_allclose(transposed @ delta[0, 0], [0, 0, -0.5], atol=1e-15)
+    # [[1, 1], [1, 1]] δ = (0, −½): in the mean −¼, and no part of (1, −1)
+    np.testing.assert_allclose(delta[0, 1], [0.0, -0.125, -0.125], atol=1e-15)
 
 
 def test_saturated_neurons_have_no_adjoint():

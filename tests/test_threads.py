@@ -79,6 +79,18 @@ def test_two_calls_at_a_time_have_the_bits_of_one(rng):
     assert blas_threads() == {2}
 
 
+def test_the_classifier_has_the_same_bits_whatever_the_threads_of_blas(rng):
+    """Products of SciPy's BLAS as of NumPy's, large enough for two threads."""
+    X, y = rng.uniform(size=(64, 200)), np.arange(64) % 10
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            model = deep_nb.DEEPClassifier(N_H=300, n_epochs=1, batch_size=64, random_state=0)
+            found.append(model.fit(X, y).W_)
+            assert blas_threads() == {threads}
+    np.testing.assert_array_equal(*found)
+
+
 def test_blas_has_its_threads_again_after_an_error(rng, monkeypatch):
     monkeypatch.setattr(blas, "_relax_one", None)
     with pytest.raises(TypeError, match="not callable"):

@@ -50,6 +50,8 @@ class _OneThread:
 
 @functools.cache
 def _libraries() -> list[Any]:
+    import scipy.linalg.cython_blas  # noqa: F401  # its BLAS serves compiled products
+
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
