@@ -210,10 +210,10 @@ def test_the_leak_of_a_hub_is_bracketed():
     """One neuron sends 10 to 29 others: the symmetric part has the eigenvalue 10 √29 / 2."""
     W = np.zeros((30, 30))
     W[0, 1:] = 10.0
-    for weights in (W, W.T):
-        found = certifying_leak(weights, outflow=0.0, method="identity").item()
+    for star in (W, W.T):
+        found = certifying_leak(star, outflow=0.0, method="identity").item()
         assert found == pytest.approx(5 * np.sqrt(29), rel=1e-9)
-        assert is_certified(weights.T - found * np.eye(30), "identity")
+        assert is_certified(star.T - found * np.eye(30), "identity")
 
 
 def test_the_solvers_tolerance_costs_no_leak():
