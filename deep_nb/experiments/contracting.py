@@ -48,7 +48,7 @@ COMPARED = [*PUBLISHED.values(), LEAKY, contracting_DEEP, fast_contracting_DEEP]
 PARITY: dict[int, dict[str, Any]] = {
     2: {},
     3: {"N_H": 20, "dt_W": 0.6, "n_epochs": 1000},
-    4: {"N_H": 30, "n_epochs": 2000},
+    4: {"N_H": 30, "dt_W": 0.6, "n_epochs": 1500, "T1": 600, "T2": 600},
 }
 #: What each architecture changes in the model, chosen on seeds 1000–1029: with 30 % of the
 #: synapses, hidden neurons have few inputs, and more of them are needed.
