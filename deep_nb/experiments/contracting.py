@@ -116,14 +116,17 @@ def compare(models: Sequence[Model], tasks: Sequence[str], seeds: Sequence[int])
     return pd.DataFrame(rows, columns=columns)
 
 
-def readme_table(table: pd.DataFrame) -> str:
-    """Return `compare`'s table in Markdown: learned · certified · at rest, per model and task."""
-    cells = table.assign(
-        cell=[
-            f"{row.learned} · {row.certified} · {row._6}" for row in table.itertuples(index=False)
-        ]
-    )
-    return cells.pivot(index="model", columns="task", values="cell").to_markdown()
+def readme_table(table: pd.DataFrame, total: int) -> str:
+    """Return `compare`'s counts in Markdown: learned · certified · at rest of `total` networks."""
+    counts = zip(table["learned"], table["certified"], table["at rest"], strict=True)
+    cells = table.assign(cell=[" · ".join(map(str, of)) for of in counts])
+    tasks = list(dict.fromkeys(table["task"]))
+    lines = [["model", *map(str.upper, tasks)], ["---"] * (1 + len(tasks))]
+    for model, of in cells.groupby("model", sort=False):
+        by_task = of.set_index("task")["cell"]
+        lines.append([str(model), *(by_task[task] for task in tasks)])
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{rows}\n\nlearned · certified · at rest, of {total} networks\n"
 
 
 def architecture(kind: str, layout: Layout, seed: int) -> Bool[np.ndarray, "N N"]:
@@ -376,3 +379,15 @@ def kicked(run: xr.Dataset, kick: float) -> xr.Dataset:
             "right": (dims, right.all(axis=2)),
         }
     )
+
+
+def shake(run: xr.Dataset, kicks: Sequence[float]) -> pd.DataFrame:
+    """Tabulate `kicked`: the farthest any network gets, the bound, and those with right labels."""
+    rows = []
+    for kick in kicks:
+        found = kicked(run, kick)
+        right = int(found["right"].all("sample").sum())
+        middle, farthest = float(found["distance"].median()), float(found["distance"].max())
+        rows.append([kick, middle, farthest, float(found["bound"].max()), right])
+    columns = ["kick", "median", "farthest", "bound", "labels right"]
+    return pd.DataFrame(rows, columns=columns).round(4)
