@@ -63,10 +63,19 @@ DENSITY, REWIRED = 0.3, 0.2
 MAX_BITS, MAX_NOISE = 16, 10.0
 
 
-def check(tasks: Any, bits: Any, noises: Any, kicks: Any, parity_bits: Any, **counts: int) -> None:
+def check(
+    tasks: Any,
+    architecture_tasks: Any,
+    bits: Any,
+    noises: Any,
+    kicks: Any,
+    parity_bits: Any,
+    **counts: int,
+) -> None:
     """Refuse parameters of the notebook that cannot work, before any network is trained."""
     check_counts(**counts)
     check_tasks("tasks", tasks)
+    check_tasks("architecture_tasks", architecture_tasks)
     for value in items(bits, "bits"):
         integer(value, "each entry of bits", 2, MAX_BITS)
     for name, values in {"noises": noises, "kicks": kicks}.items():
