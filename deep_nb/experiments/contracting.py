@@ -246,7 +246,7 @@ def draw_architectures(table: pd.DataFrame, total: int, ax: Axes) -> None:
         below = middle - [one.low for one in shares]
         above = np.array([one.high for one in shares]) - middle
         x = np.arange(len(names)) + 0.14 * (column - (len(tasks) - 1) / 2)
-        look = {"fmt": marker, "ms": 4, "lw": 1, "color": colour}
+        look: dict[str, Any] = {"fmt": marker, "ms": 4, "lw": 1, "color": colour}
         ax.errorbar(x, middle, yerr=[below, above], label=task.upper(), **look)
     ax.set(ylim=(-0.03, 1.03), ylabel="share learned and certified")
     ax.set_xticks(range(len(names)), names)
