@@ -5,10 +5,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from statsmodels.stats.proportion import proportion_confint
 
-from deep_nb.experiments import claims, errata, gradients, real_data, sparsity, stability
+from deep_nb.experiments import (
+    claims,
+    corrections,
+    errata,
+    gradients,
+    real_data,
+    sparsity,
+    stability,
+)
 
 from .test_drawn_runs import edges
 
@@ -163,6 +172,83 @@ def test_angles_over_symmetry_are_drawn_as_medians(ax):
     ax.clear()
     gradients.draw_symmetry(angles.isel(seed=[]), ax)
     assert not ax.get_lines()
+
+
+def judged(learned, angle, certified):
+    """What `gradients.judge` returns of one model, with the rules in another order."""
+    rows = [("adjoint", 0.1, 3, 0.0, 4)]
+    for rule, *cells in zip(
+        [rule for rule, *_ in RULES][::-1], learned, angle, certified, strict=True
+    ):
+        rows += [(rule, beta, *values) for beta, *values in zip([0.1, 3.0], *cells, strict=True)]
+    return pd.DataFrame(rows, columns=["rule", "beta", "learned", "angle", "certified"])
+
+
+@pytest.fixture
+def of_a_model():
+    learned = [[4, 3], [2, 1], [0, 0], [1, 4]]
+    angle = [[1.0, 20.0], [10.0, 100.0], [30.0, np.nan], [40.0, 50.0]]
+    certified = [[4, 0], [4, 3], [4, 4], [0, 4]]
+    return judged(learned, angle, certified)
+
+
+def faces(ax):
+    """Place of each point, and whether it is filled, for each collection of points."""
+    return [
+        [
+            (*place, tuple(face[:3]) == tuple(edge[:3]))
+            for place, face, edge in zip(
+                of.get_offsets().tolist(),
+                of.get_facecolors(),
+                np.resize(of.get_edgecolors(), (2, 4)),
+                strict=True,
+            )
+        ]
+        for of in ax.collections
+        if isinstance(of, PathCollection)
+    ]
+
+
+def test_shares_that_learned_are_filled_where_all_networks_are_certified(of_a_model, ax):
+    gradients.draw_learned(of_a_model, 4, ax)
+    *curves, reference = ax.get_lines()
+    assert [look[:3] for look in looks(ax)][:-1] == [look[:3] for look in RULES]
+    shares = [[0.25, 1.0], [0.0, 0.0], [0.5, 0.25], [1.0, 0.75]]
+    assert [list(line.get_ydata()) for line in curves] == shares
+    assert list(reference.get_ydata()) == [0.75, 0.75]
+    assert reference.get_label() == "adjoint"
+    filled = [[False, True], [True, True], [True, False], [True, False]]
+    assert faces(ax) == [
+        [(beta, y, full) for beta, y, full in zip([0.1, 3.0], of, row, strict=True)]
+        for of, row in zip(shares, filled, strict=True)
+    ]
+    bands = [area for area in ax.collections if not isinstance(area, PathCollection)]
+    low, high = proportion_confint([1, 4], 4, method="wilson")
+    assert_band(bands[0], GREY, [0.1, 3.0], low, high)
+    assert (ax.get_xscale(), ax.get_ylim()) == ("log", (-0.05, 1.05))
+
+
+def test_angles_over_beta_are_filled_where_all_networks_are_certified(of_a_model, ax):
+    gradients.draw_angle(of_a_model, 4, ax)
+    *curves, level = ax.get_lines()
+    assert [look[:3] for look in looks(ax)][:-1] == [look[:3] for look in RULES]
+    angles = [[40.0, 50.0], [30.0, np.nan], [10.0, 100.0], [1.0, 20.0]]
+    np.testing.assert_array_equal([line.get_ydata() for line in curves], angles)
+    assert all(list(line.get_xdata()) == [0.1, 3.0] for line in curves)
+    assert [full for *_, full in faces(ax)[3]] == [True, False]
+    assert list(level.get_ydata()) == [90, 90]
+    assert (ax.get_xscale(), ax.get_yticks().tolist()) == ("log", [0, 45, 90, 135, 180])
+
+
+def test_shares_over_reciprocal_pairs_are_drawn_for_each_rule(ax):
+    rules = [*corrections.STYLES]
+    rows = [(rule, part, k + 2 * (part > 0)) for k, rule in enumerate(rules) for part in (0.0, 0.5)]
+    table = pd.DataFrame(rows, columns=["rule", "reciprocal", "learned"])
+    corrections.draw(table.iloc[::-1].sort_values("reciprocal"), 10, ax)
+    assert [line.get_label() for line in ax.get_lines()] == rules
+    assert points(ax) == [[[0.0, k / 10], [0.5, (k + 2) / 10]] for k in range(len(rules))]
+    assert len({look[1:] for look in looks(ax)}) == len(rules)
+    assert (ax.get_ylim(), ax.get_xticks().tolist()) == ((-0.05, 1.05), [0.0, 0.5])
 
 
 # Real data

@@ -27,7 +27,8 @@ from deep_nb.analysis.criterion import MSE_LEARNED
 from deep_nb.dynamics import Field, free_field
 from deep_nb.engines import get_engine
 from deep_nb.experiments.common import Hyper, check_counts, percent
-from deep_nb.experiments.gradients import MODELS
+from deep_nb.experiments.gradients import Tried, extended, rate
+from deep_nb.models import contracting_DEEP
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION
 from deep_nb.problem import Problem
 from deep_nb.randomness import initial_states, initial_weights
@@ -46,12 +47,12 @@ from deep_nb.rules import (
 from deep_nb.tasks import classification_error, mean_squared_error, predicted_labels
 from deep_nb.topology import Layout, complete
 
+#: Number of hidden neurons.
+N_H = 5
 #: Shares of pairs that have both synapses: from an acyclic network to the complete one.
 RECIPROCAL = (0.0, 0.5, 1.0)
 #: Nudging strengths: below λ, where every phase is certified, and above.
-BETAS = (0.18, 1.0)
-#: Learning rates that the search tries for every rule.
-RATES = (0.03, 0.1, 0.3, 1.0, 3.0)
+BETAS = (0.2, 1.0)
 #: What the search finds for each rule: a rate for each of `RECIPROCAL`, at each of `BETAS`.
 TUNED: dict[str, tuple[tuple[float, ...], ...]] = {}
 #: Pull of `homeostatic` towards symmetric weights; of 0.003, 0.01, …, 0.3 this served best.
@@ -207,29 +208,29 @@ def train_masked(
     rule: str, reciprocal: float, hyper: Hyper, seeds: Sequence[int]
 ) -> Bool[np.ndarray, "K n_epochs"]:
     """Train contracting DEEP on XOR, each network with the `graded_mask` of its own seed."""
-    problem = Problem.of(MODELS["contracting DEEP"], "xor", hyper)
+    problem = Problem.of(contracting_DEEP, "xor", {"N_H": N_H, **hyper})
     masks = np.array([graded_mask(problem.layout, reciprocal, seed) for seed in seeds])
     return train_by(RULES[rule], problem, masks, seeds)
 
 
-def search(
-    reciprocal: Sequence[float], rates: Sequence[float], seeds: Sequence[int], n_epochs: int
-) -> pd.DataFrame:
+def search(reciprocal: Sequence[float], seeds: Sequence[int], n_epochs: int) -> pd.DataFrame:
     """Train networks of every mask with every rule, at every β and learning rate.
 
-    One row per setting: the number of networks that ``learned`` by the last epoch, and the median
-    ``epochs`` to the criterion, where networks that never reach it count as `n_epochs`. `adjoint`,
-    which does not depend on β, is trained at the first one only.
+    The rows and rates are those of `gradients.search`, with the share ``reciprocal``.
     """
     rows = []
-    for rule, share_, beta, rate in itertools.product(RULES, reciprocal, BETAS, rates):
+    for rule, part, beta in itertools.product(RULES, reciprocal, BETAS):
         if rule == "adjoint" and beta != BETAS[0]:
             continue
-        hyper = {"beta": beta, "dt_W": rate, "n_epochs": n_epochs}
-        learned = train_masked(rule, share_, hyper, seeds)
-        first = np.where(learned.any(axis=1), learned.argmax(axis=1), n_epochs)
-        count = int(learned[:, -1].sum())
-        rows.append([rule, share_, beta, rate, count, float(np.median(first))])
+
+        def tried(power: int, rule: str = rule, part: float = part, beta: float = beta) -> Tried:
+            hyper = {"beta": beta, "dt_W": rate(power), "n_epochs": n_epochs}
+            learned = train_masked(rule, part, hyper, seeds)
+            first = np.where(learned.any(axis=1), learned.argmax(axis=1), n_epochs)
+            return int(learned[:, -1].sum()), float(np.median(first))
+
+        found = extended(tried)
+        rows += [[rule, part, beta, rate(power), *found[power]] for power in sorted(found)]
     columns = ["rule", "reciprocal", "beta", "rate", "learned", "epochs"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -240,14 +241,14 @@ def judge(reciprocal: Sequence[float], seeds: Sequence[int], n_epochs: int) -> p
     `adjoint` is trained at the first β, and counts for all.
     """
     rows = []
-    for rule, share_, (row, beta) in itertools.product(RULES, reciprocal, enumerate(BETAS)):
+    for rule, part, (row, beta) in itertools.product(RULES, reciprocal, enumerate(BETAS)):
         if rule == "adjoint" and row > 0:
             rows.append([*rows[-1][:2], beta, *rows[-1][3:]])
             continue
-        dt_W = TUNED[rule][row][RECIPROCAL.index(share_)]
+        dt_W = TUNED[rule][row][RECIPROCAL.index(part)]
         hyper = {"beta": beta, "dt_W": dt_W, "n_epochs": n_epochs}
-        count = int(train_masked(rule, share_, hyper, seeds)[:, -1].sum())
-        rows.append([rule, share_, beta, dt_W, count])
+        count = int(train_masked(rule, part, hyper, seeds)[:, -1].sum())
+        rows.append([rule, part, beta, dt_W, count])
     return pd.DataFrame(rows, columns=["rule", "reciprocal", "beta", "dt_W", "learned"])
 
 

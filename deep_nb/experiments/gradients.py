@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,14 @@ from deep_nb.analysis import (
     share,
 )
 from deep_nb.experiments.common import Hyper, check_counts, learned_count, percent
-from deep_nb.models import DEEP, EP_asym
+from deep_nb.models import DEEP, EP_asym, contracting_DEEP
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION, plot_shares
 from deep_nb.run import problem_of
 from deep_nb.training import train
 
 Checkpoint = str | os.PathLike[str] | None
+#: Number of networks that learned, and median epochs to the criterion.
+Tried = tuple[int, float]
 
 #: The local rules, with their colour and line.
 STYLES = {
@@ -43,20 +45,15 @@ LONG = {"T1": 5000, "T2": 5000}
 TWO_SIDED = ("centered", "asymep")
 
 MODELS = {
-    "contracting DEEP": DEEP.replace(
-        name="contracting DEEP",
-        leak=0.25,
-        absolute_outflow=True,
-        rule="asymep",
-        hyper=DEEP.hyper.replace(N_H=14, beta=0.225, dt_W=0.25, n_epochs=300),
-    ),
+    "contracting DEEP": contracting_DEEP,
     "leaky DEEP": DEEP.replace(name="leaky DEEP", leak=0.5, rule="asymep"),
     "EP dynamics": EP_asym.replace(name="EP dynamics", rule="asymep"),
 }
 #: Nudging strengths of the search.
 BETAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-#: Learning rates that the search tries for every rule at every β; see `setting` for their unit.
-RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+#: The learning rates that the search tries for every rule at every β are from 0.01 to 10, as
+#: `rate` returns them for these; see `setting` for their unit.
+POWERS = range(-4, 3)
 #: What `search` and `choose` find on XOR: a rate for each of `BETAS`.
 TUNED: dict[str, dict[str, tuple[float, ...]]] = {}
 #: β at which `asymep` trains the networks of the figures on alignment.
@@ -196,7 +193,6 @@ def draw_symmetry(angles: xr.DataArray, ax: Axes) -> None:
 def search(
     names: Sequence[str],
     betas: Sequence[float],
-    rates: Sequence[float],
     seeds: Sequence[int],
     n_epochs: int,
     checkpoint: Checkpoint = None,
@@ -204,17 +200,42 @@ def search(
     """Train networks of each model on XOR with every rule at every β and learning rate.
 
     One row per setting: the number of networks that ``learned``, and the median ``epochs`` to the
-    criterion, where networks that never reach it count as `n_epochs`. `adjoint`, which does not
+    criterion, where networks that never reach it count as `n_epochs`. The rates are `RATES`, and
+    further ones as long as the best is the smallest or the largest. `adjoint`, which does not
     depend on β, is trained at the first one only.
     """
     rows = []
-    for name, (rule, beta), rate in itertools.product(names, rules_and_betas(betas), rates):
-        hyper = {**setting(rule, rate, beta), "n_epochs": n_epochs}
-        model = MODELS[name].replace(rule=rule)
-        run = train(model, "xor", seeds=seeds, hyper=hyper, checkpoint=checkpoint)
-        epochs = np.median(np.nan_to_num(epochs_to_criterion(run), nan=n_epochs))
-        rows.append([name, rule, beta, rate, learned_count(run), epochs])
+    for name, (rule, beta) in itertools.product(names, rules_and_betas(betas)):
+
+        def tried(power: int, name: str = name, rule: str = rule, beta: float = beta) -> Tried:
+            hyper = {**setting(rule, rate(power), beta), "n_epochs": n_epochs}
+            model = MODELS[name].replace(rule=rule)
+            run = train(model, "xor", seeds=seeds, hyper=hyper, checkpoint=checkpoint)
+            epochs = np.median(np.nan_to_num(epochs_to_criterion(run), nan=n_epochs))
+            return learned_count(run), float(epochs)
+
+        found = extended(tried)
+        rows += [[name, rule, beta, rate(power), *found[power]] for power in sorted(found)]
     return pd.DataFrame(rows, columns=["model", "rule", "beta", "rate", "learned", "epochs"])
+
+
+def rate(power: int) -> float:
+    """Return a learning rate of the log grid: 1, 3, 10, … for 0, 1, 2, …."""
+    return float(f"{10 ** (power / 2):.0e}")
+
+
+def extended(tried: Callable[[int], Tried]) -> dict[int, Tried]:
+    """Try all of `POWERS`, and further ones as long as the best is the smallest or the largest."""
+    found = {power: tried(power) for power in POWERS}
+    while found[power := best(found)][0] > 0 and power in (min(found), max(found)):
+        power += 1 if power == max(found) else -1
+        found[power] = tried(power)
+    return found
+
+
+def best(found: Mapping[int, Tried]) -> int:
+    """Return where most networks learn; the fewest epochs, then the smallest rate, break ties."""
+    return min(found, key=lambda power: (-found[power][0], found[power][1], power))
 
 
 def rules_and_betas(betas: Sequence[float]) -> list[tuple[str, float]]:
@@ -223,13 +244,10 @@ def rules_and_betas(betas: Sequence[float]) -> list[tuple[str, float]]:
 
 
 def choose(found: pd.DataFrame) -> pd.DataFrame:
-    """Return the rate of `search` with the most networks that learn, for each model, rule and β.
-
-    The fewest epochs decide between equals, then the smallest rate.
-    """
-    best = found.sort_values(["learned", "epochs", "rate"], ascending=[False, True, True])
-    cells = ["model", "rule", "beta"]
-    return best.drop_duplicates(cells).sort_index().reset_index(drop=True)
+    """Return the best rate of a search for each rule, β, and what else it varies, as in `best`."""
+    order = found.sort_values(["learned", "epochs", "rate"], ascending=[False, True, True])
+    cells = found.columns.difference(["rate", "learned", "epochs"])
+    return order.drop_duplicates(cells).sort_index().reset_index(drop=True)
 
 
 def looks(n_epochs: int) -> list[int]:
