@@ -184,15 +184,14 @@ def test_angles_over_symmetry_are_of_networks_with_a_gradient_everywhere(asymep)
 
 def test_a_learning_rate_moves_weights_alike_by_stdp_and_contrastive():
     """With dt_W of the same rate, both change W by about the rate times s_i δ_j."""
-    change = {}
+    run = deep_nb.train("EP_asym", "or", seeds=[0], hyper={"n_epochs": 5, "beta": 0.1})
+    moved = {}
     for rule in ("stdp", "contrastive"):
         hyper = gradients.setting(rule, 0.3, 0.1)
         assert hyper["beta"] == 0.1
-        model = deep_nb.EP_asym.replace(rule=rule)
-        run = deep_nb.train(model, "or", seeds=[0], hyper={"n_epochs": 5})
-        change[rule] = hyper["dt_W"] * analysis.rule_change(run, rule, hyper={"beta": 0.1}).dW
-    sizes = [np.linalg.norm(of) for of in change.values()]
-    assert sizes[0] == pytest.approx(sizes[1], rel=0.05)  # the path is not straight
+        moved[rule] = hyper["dt_W"] * analysis.rule_change(run, rule).dW
+    sizes = [np.linalg.norm(of) for of in moved.values()]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.05)  # presynaptic states move a little
     assert gradients.setting("asymep", 0.3, 0.1)["dt_W"] == 0.3
 
 

@@ -54,7 +54,15 @@ RECIPROCAL = (0.0, 0.5, 1.0)
 #: Nudging strengths: below λ, where every phase is certified, and above.
 BETAS = (0.2, 1.0)
 #: What the search finds for each rule: a rate for each of `RECIPROCAL`, at each of `BETAS`.
-TUNED: dict[str, tuple[tuple[float, ...], ...]] = {}
+TUNED: dict[str, tuple[tuple[float, ...], ...]] = {
+    "contrastive": ((0.01, 0.01, 0.01), (0.01, 0.01, 0.01)),
+    "centered": ((0.01, 1.0, 0.3), (0.01, 3.0, 3.0)),
+    "homeostatic": ((0.01, 1.0, 0.3), (0.01, 1.0, 1.0)),
+    "one-sided": ((0.3, 0.3, 0.3), (1.0, 1.0, 0.3)),
+    "dyadic": ((0.1, 0.3, 0.1), (0.3, 0.3, 0.3)),
+    "asymep": ((0.03, 0.3, 0.3), (1.0, 1.0, 1.0)),
+    "adjoint": ((0.03, 0.1, 0.1),),
+}
 #: Pull of `homeostatic` towards symmetric weights; of 0.003, 0.01, …, 0.3 this served best.
 HOMEOSTASIS = 0.03
 

@@ -55,7 +55,29 @@ BETAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 #: `rate` returns them for these; see `setting` for their unit.
 POWERS = range(-4, 3)
 #: What `search` and `choose` find on XOR: a rate for each of `BETAS`.
-TUNED: dict[str, dict[str, tuple[float, ...]]] = {}
+TUNED: dict[str, dict[str, tuple[float, ...]]] = {
+    "contracting DEEP": {
+        "stdp": (0.01, 0.01, 0.01, 0.01, 3.0, 3.0, 10.0),
+        "contrastive": (0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01),
+        "centered": (0.3, 1.0, 1.0, 1.0, 3.0, 3.0, 30.0),
+        "asymep": (0.3, 0.1, 0.1, 1.0, 0.3, 3.0, 30.0),
+        "adjoint": (0.3,),
+    },
+    "leaky DEEP": {
+        "stdp": (0.03, 0.03, 0.1, 0.03, 0.3, 3.0, 10.0),
+        "contrastive": (0.03, 0.03, 0.1, 0.1, 0.1, 0.3, 1.0),
+        "centered": (0.03, 0.01, 0.3, 0.03, 0.3, 3.0, 10.0),
+        "asymep": (0.01, 0.01, 0.01, 0.03, 0.3, 1.0, 3.0),
+        "adjoint": (0.1,),
+    },
+    "EP dynamics": {
+        "stdp": (1.0, 1.0, 1.0, 1.0, 3.0, 10.0, 10.0),
+        "contrastive": (1.0, 1.0, 1.0, 1.0, 1.0, 3.0, 10.0),
+        "centered": (1.0, 1.0, 1.0, 1.0, 0.3, 3.0, 10.0),
+        "asymep": (0.3, 0.3, 0.3, 1.0, 0.3, 10.0, 30.0),
+        "adjoint": (1.0,),
+    },
+}
 #: β at which `asymep` trains the networks of the figures on alignment.
 OWN_BETA = {"contracting DEEP": 0.1, "leaky DEEP": 0.3, "EP dynamics": 0.1}
 #: Last epoch whose weights the notebook makes symmetric.
@@ -93,7 +115,8 @@ def setting(rule: str, rate: float, beta: float) -> dict[str, float]:
 
 def tuned(name: str, rule: str, beta: float) -> dict[str, float]:
     """Return the setting of a model and rule at one of `BETAS`, as the search found it."""
-    return setting(rule, TUNED[name][rule][BETAS.index(beta)], beta)
+    rates = TUNED[name][rule]
+    return setting(rule, rates[0 if rule == "adjoint" else BETAS.index(beta)], beta)
 
 
 def gradient_error(run: xr.Dataset, betas: Sequence[float], epoch: int = 10) -> xr.DataArray:
