@@ -1,5 +1,6 @@
 """Masks without opposite synapses, and the rules that replace or do without the correction."""
 
+import dataclasses
 from unittest import mock
 
 import networkx as nx
@@ -9,12 +10,12 @@ import pytest
 
 import deep_nb
 from deep_nb import analysis
-from deep_nb.dynamics import free_field
+from deep_nb.dynamics import free_field, nudged_field
 from deep_nb.engines import get_engine
 from deep_nb.experiments import common, corrections
 from deep_nb.problem import Problem
 from deep_nb.randomness import initial_states
-from deep_nb.rules import Lesson, adjoint, asymep, centered, learn
+from deep_nb.rules import Lesson, adjoint, asymep, centered, learn, transposed_field
 from deep_nb.topology import Layout, complete
 
 LAYOUT = Layout(2, True, (5,), 1)
@@ -213,7 +214,8 @@ def test_a_search_over_masks_counts_networks_that_learn_xor():
 
 
 def test_every_rule_has_a_rate_for_every_mask():
-    assert {*corrections.TUNED} == {*corrections.RULES} == {*corrections.STYLES}
+    assert {*corrections.TUNED} == {*corrections.RULES}
+    assert {*corrections.STYLES} == {*corrections.RECIPROCAL}
     for rule, rates in corrections.TUNED.items():
         betas = 1 if rule == "adjoint" else len(corrections.BETAS)
         assert np.shape(rates) == (betas, len(corrections.RECIPROCAL))
@@ -241,9 +243,36 @@ def test_masked_rows_as_text():
     table = corrections.show(pd.DataFrame(rows, columns=columns), 20)
     zero, some = (common.percent(analysis.share(k, 20)) for k in (0, 3))
     assert table.columns.tolist() == [
-        "rule", "transport", "β", "0% reciprocal", "100% reciprocal"
+        "rule", "transport", "β", "proved", "0% reciprocal", "100% reciprocal"
     ]  # fmt: skip
     assert table.to_numpy().tolist() == [
-        ["centered", "no", "0.2", f"{zero} (0.3)", "100% [84%, 100%] (1)"],
-        ["asymep", "yes", "1", f"{some} (3)", "100% [84%, 100%] (0.1)"],
+        ["centered", "no", "0.2", "yes", f"{zero} (0.3)", "100% [84%, 100%] (1)"],
+        ["asymep", "yes", "1", "not at −β", f"{some} (3)", "100% [84%, 100%] (0.1)"],
     ]
+
+
+def test_phases_are_proved_to_contract_unless_one_is_at_minus_beta_above_the_leak():
+    rows = [(rule, 1.0, beta, 0.1, 0) for rule in corrections.RULES for beta in (0.2, 1.0)]
+    columns = ["rule", "reciprocal", "beta", "dt_W", "learned"]
+    table = corrections.show(pd.DataFrame(rows, columns=columns), 5)
+    proved = dict(zip(zip(table["rule"], table["β"], strict=True), table["proved"], strict=True))
+    assert {proved[rule, "0.2"] for rule in corrections.RULES if rule != "dyadic"} == {"yes"}
+    above = {rule: proved[rule, "1"] for rule in corrections.RULES}
+    both = "not at −β"
+    assert above == {
+        "contrastive": "yes", "centered": both, "homeostatic": both, "one-sided": "yes",
+        "dyadic": "open", "asymep": both, "adjoint": "yes",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("beta", [0.2, 1.0, 50.0])
+def test_the_one_sided_phase_contracts_at_every_nudging(beta):
+    """Two states of its phase come closer in ℓ∞ at each step, by at least 1 − dt λ."""
+    of = lesson(beta)
+    before = np.random.default_rng(0).random((2, *of.free.S.shape))
+    dt = of.problem.hyper.dt / (1 + beta)  # small enough for the decay
+    phase = dataclasses.replace(of.problem.phases()[1], T=1, dt=dt)
+    field = nudged_field(transposed_field(of.field, of.free.S), beta, of.problem.Y)
+    after = [of.relax(field, S, phase).S for S in before]
+    shrunk = abs(after[0] - after[1]).max(axis=2) / abs(before[0] - before[1]).max(axis=2)
+    assert (shrunk <= 1 - dt * 0.25 + 1e-12).all()

@@ -222,6 +222,7 @@ def test_shares_that_learned_are_filled_where_all_networks_are_certified(of_a_mo
         [(beta, y, full) for beta, y, full in zip([0.1, 3.0], of, row, strict=True)]
         for of, row in zip(shares, filled, strict=True)
     ]
+    assert ax.get_legend() is None
     bands = [area for area in ax.collections if not isinstance(area, PathCollection)]
     low, high = proportion_confint([1, 4], 4, method="wilson")
     assert_band(bands[0], GREY, [0.1, 3.0], low, high)
@@ -240,15 +241,27 @@ def test_angles_over_beta_are_filled_where_all_networks_are_certified(of_a_model
     assert (ax.get_xscale(), ax.get_yticks().tolist()) == ("log", [0, 45, 90, 135, 180])
 
 
-def test_shares_over_reciprocal_pairs_are_drawn_for_each_rule(ax):
-    rules = [*corrections.STYLES]
+def test_shares_of_masks_are_drawn_for_each_rule_with_intervals(ax):
+    rules = [*corrections.RULES]
     rows = [(rule, part, k + 2 * (part > 0)) for k, rule in enumerate(rules) for part in (0.0, 0.5)]
     table = pd.DataFrame(rows, columns=["rule", "reciprocal", "learned"])
-    corrections.draw(table.iloc[::-1].sort_values("reciprocal"), 10, ax)
-    assert [line.get_label() for line in ax.get_lines()] == rules
-    assert points(ax) == [[[0.0, k / 10], [0.5, (k + 2) / 10]] for k in range(len(rules))]
-    assert len({look[1:] for look in looks(ax)}) == len(rules)
-    assert (ax.get_ylim(), ax.get_xticks().tolist()) == ((-0.05, 1.05), [0.0, 0.5])
+    corrections.draw(table, 8, ax)
+    assert [bars.get_label() for bars in ax.containers] == ["0% reciprocal", "50% reciprocal"]
+    for bars, colour, shift, more in zip(
+        ax.containers, (VERMILION, GREY), (-0.2, 0.0), (0, 2), strict=True
+    ):
+        line, _, (spans,) = bars
+        counts = np.arange(7) + more
+        assert line.get_color() == colour
+        np.testing.assert_allclose(line.get_xdata(), np.arange(7) + shift)
+        np.testing.assert_allclose(line.get_ydata(), counts / 8)
+        low, high = proportion_confint(counts, 8, method="wilson")
+        ends = np.array([segment[:, 1] for segment in spans.get_segments()])
+        np.testing.assert_allclose(ends, np.column_stack([low, high]), atol=1e-12)
+    assert [text.get_text() for text in ax.get_xticklabels()] == rules
+    (background,) = ax.patches
+    assert (background.get_x(), background.get_width()) == (2.5, 4.0)  # the last four
+    assert ax.get_ylim() == (-0.05, 1.05)
 
 
 # Real data

@@ -29,7 +29,7 @@ from deep_nb.engines import get_engine
 from deep_nb.experiments.common import Hyper, check_counts, percent
 from deep_nb.experiments.gradients import Tried, extended, rate
 from deep_nb.models import contracting_DEEP
-from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION
+from deep_nb.plotting import BLUE, GREY, PALE, VERMILION
 from deep_nb.problem import Problem
 from deep_nb.randomness import initial_states, initial_weights
 from deep_nb.rules import (
@@ -164,16 +164,10 @@ RULES: dict[str, Rule] = {
     "adjoint": adjoint,
 }
 TRANSPORT = ("one-sided", "dyadic", "asymep", "adjoint")
-#: Colour, line and marker of each rule.
-STYLES = {
-    "contrastive": (VERMILION, "--", "s"),
-    "centered": (GREEN, "-.", "o"),
-    "homeostatic": (GREEN, "-", "^"),
-    "one-sided": (BLUE, ":", "v"),
-    "dyadic": (GREY, "--", "D"),
-    "asymep": (BLUE, "-", "o"),
-    "adjoint": ("black", ":", "x"),
-}
+#: Rules without a phase at −β.
+ONE_PHASE = ("contrastive", "one-sided", "adjoint")
+#: Place beside the rule, colour and marker of each share of reciprocal pairs.
+STYLES = {0.0: (-0.2, VERMILION, "s"), 0.5: (0.0, GREY, "^"), 1.0: (0.2, BLUE, "o")}
 
 
 def train_by(
@@ -261,13 +255,21 @@ def judge(reciprocal: Sequence[float], seeds: Sequence[int], n_epochs: int) -> p
 
 
 def show(judged: pd.DataFrame, total: int) -> pd.DataFrame:
-    """Return the rows of `judge` as text: a row per rule and β, columns of dt_W and of shares.
+    """Return the rows of `judge` as text: a row per rule and β, a column per mask.
 
-    ``transport`` tells whether the rule uses the weights of opposite synapses.
+    ``transport`` tells whether the rule uses the weights of opposite synapses, and ``proved``
+    whether all of its phases contract, whatever the weights (docs/stability.md):
+    those at −β do if β < λ, and those of `dyadic` are open.
     """
     rows = []
     for (rule, beta), of in judged.groupby(["rule", "beta"], sort=False):
-        row = {"rule": rule, "transport": "yes" if rule in TRANSPORT else "no", "β": f"{beta:g}"}
+        proved = "yes" if rule in ONE_PHASE or beta < contracting_DEEP.leak else "not at −β"
+        row = {
+            "rule": rule,
+            "transport": "yes" if rule in TRANSPORT else "no",
+            "β": f"{beta:g}",
+            "proved": "open" if rule == "dyadic" else proved,
+        }
         for cell in of.itertuples():
             name = f"{cell.reciprocal:.0%} reciprocal"
             row[name] = f"{percent(share(cell.learned, total))} ({cell.dt_W:g})"
@@ -276,9 +278,20 @@ def show(judged: pd.DataFrame, total: int) -> pd.DataFrame:
 
 
 def draw(judged: pd.DataFrame, total: int, ax: Axes) -> None:
-    """Draw the share of networks that learned over the share of reciprocal pairs, at one β."""
-    for rule, (colour, line, marker) in STYLES.items():
-        of = judged[judged["rule"] == rule]
-        places, shares = of["reciprocal"], of["learned"] / total
-        ax.plot(places, shares, color=colour, ls=line, marker=marker, ms=4, label=rule)
-    ax.set(ylim=(-0.05, 1.05), xticks=judged["reciprocal"].unique())
+    """Draw each rule's share of networks that learned at one β, a point per mask, with intervals.
+
+    The background marks rules that use the weights of opposite synapses.
+    """
+    rules = list(judged["rule"].unique())
+    for part, of in judged.groupby("reciprocal"):
+        shift, colour, marker = STYLES[float(part)]
+        shares = [share(count, total) for count in of["learned"]]
+        values = np.array([[s.value, s.value - s.low, s.high - s.value] for s in shares]).T
+        places = shift + np.array([rules.index(rule) for rule in of["rule"]])
+        style = {"color": colour, "marker": marker, "ms": 4, "ls": "none", "elinewidth": 1}
+        label = f"{part:.0%} reciprocal"
+        # a share of 0 or 1 is at the end of its interval, up to rounding
+        ax.errorbar(places, values[0], yerr=values[1:].clip(0), label=label, **style)
+    ax.axvspan(rules.index(TRANSPORT[0]) - 0.5, len(rules) - 0.5, color=PALE, alpha=0.5, zorder=0)
+    ax.set_xticks(range(len(rules)), rules, rotation=35, ha="right", rotation_mode="anchor")
+    ax.set(ylim=(-0.05, 1.05), xlim=(-0.5, len(rules) - 0.5))

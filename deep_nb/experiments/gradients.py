@@ -353,6 +353,7 @@ def draw_learned(judged: pd.DataFrame, total: int, ax: Axes) -> None:
         of = judged[judged["rule"] == rule]
         plot_shares(of["beta"].values, of["learned"].values, total, ax, colour, line, rule)
         _mark(of, of["learned"] / total, total, ax)
+    ax.get_legend().remove()  # one for all panels serves better
     reference = judged.loc[judged["rule"] == "adjoint", "learned"].item() / total
     ax.axhline(reference, color="black", lw=0.8, ls=(0, (6, 3)), label="adjoint")
     ax.set(xscale="log", ylim=(-0.05, 1.05))
