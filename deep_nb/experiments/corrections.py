@@ -242,7 +242,7 @@ def judge(reciprocal: Sequence[float], seeds: Sequence[int], n_epochs: int) -> p
 
     `adjoint` is trained at the first β, and counts for all.
     """
-    rows = []
+    rows: list[list[Any]] = []
     for rule, part, (row, beta) in itertools.product(RULES, reciprocal, enumerate(BETAS)):
         if rule == "adjoint" and row > 0:
             rows.append([*rows[-1][:2], beta, *rows[-1][3:]])
@@ -261,8 +261,15 @@ def show(judged: pd.DataFrame, total: int) -> pd.DataFrame:
     whether all of its phases contract, whatever the weights (docs/stability.md):
     those at −β do if β < λ, and those of `dyadic` are open.
     """
+    names = [f"{part:.0%} reciprocal" for part in judged["reciprocal"]]
+    texts = [
+        f"{percent(share(count, total))} ({dt_W:g})"
+        for count, dt_W in zip(judged["learned"].tolist(), judged["dt_W"].tolist(), strict=True)
+    ]
+    cells = judged.assign(mask=names, text=texts)
     rows = []
-    for (rule, beta), of in judged.groupby(["rule", "beta"], sort=False):
+    for rule, beta in dict.fromkeys(zip(judged["rule"], judged["beta"], strict=True)):
+        of = cells[(cells["rule"] == rule) & (cells["beta"] == beta)]
         proved = "yes" if rule in ONE_PHASE or beta < contracting_DEEP.leak else "not at −β"
         row = {
             "rule": rule,
@@ -270,10 +277,7 @@ def show(judged: pd.DataFrame, total: int) -> pd.DataFrame:
             "β": f"{beta:g}",
             "proved": "open" if rule == "dyadic" else proved,
         }
-        for cell in of.itertuples():
-            name = f"{cell.reciprocal:.0%} reciprocal"
-            row[name] = f"{percent(share(cell.learned, total))} ({cell.dt_W:g})"
-        rows.append(row)
+        rows.append(row | dict(zip(of["mask"], of["text"], strict=True)))
     return pd.DataFrame(rows)
 
 
@@ -283,12 +287,13 @@ def draw(judged: pd.DataFrame, total: int, ax: Axes) -> None:
     The background marks rules that use the weights of opposite synapses.
     """
     rules = list(judged["rule"].unique())
-    for part, of in judged.groupby("reciprocal"):
-        shift, colour, marker = STYLES[float(part)]
-        shares = [share(count, total) for count in of["learned"]]
+    for part in sorted(set(judged["reciprocal"].tolist())):
+        of = judged[judged["reciprocal"] == part]
+        shift, colour, marker = STYLES[part]
+        shares = [share(count, total) for count in of["learned"].tolist()]
         values = np.array([[s.value, s.value - s.low, s.high - s.value] for s in shares]).T
         places = shift + np.array([rules.index(rule) for rule in of["rule"]])
-        style = {"color": colour, "marker": marker, "ms": 4, "ls": "none", "elinewidth": 1}
+        style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "ls": "none"}
         label = f"{part:.0%} reciprocal"
         # a share of 0 or 1 is at the end of its interval, up to rounding
         ax.errorbar(places, values[0], yerr=values[1:].clip(0), label=label, **style)

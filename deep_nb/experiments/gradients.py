@@ -351,9 +351,11 @@ def draw_learned(judged: pd.DataFrame, total: int, ax: Axes) -> None:
     """Draw one model's share of networks that learned over β, filled where all are certified."""
     for rule, (colour, line) in STYLES.items():
         of = judged[judged["rule"] == rule]
-        plot_shares(of["beta"].values, of["learned"].values, total, ax, colour, line, rule)
+        betas, counts = of["beta"].tolist(), of["learned"].tolist()
+        plot_shares(betas, counts, total, ax, colour, line, rule)
         _mark(of, of["learned"] / total, total, ax)
-    ax.get_legend().remove()  # one for all panels serves better
+    if legend := ax.get_legend():  # the panels share one
+        legend.remove()
     reference = judged.loc[judged["rule"] == "adjoint", "learned"].item() / total
     ax.axhline(reference, color="black", lw=0.8, ls=(0, (6, 3)), label="adjoint")
     ax.set(xscale="log", ylim=(-0.05, 1.05))
