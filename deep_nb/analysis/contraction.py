@@ -43,7 +43,7 @@ def contraction_rate_l1(J: ArrayLike) -> Float[np.ndarray, "*stack"]:
     Returns
     -------
     ndarray
-        In 1/τ; negative means contraction.
+        In 1/τ; negative, by more than rounding, means contraction.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def contraction_rate_linf(J: ArrayLike) -> Float[np.ndarray, "*stack"]:
     Returns
     -------
     ndarray
-        In 1/τ; negative means contraction.
+        In 1/τ; negative, by more than rounding, means contraction.
 
     Raises
     ------
