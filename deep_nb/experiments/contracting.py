@@ -75,16 +75,17 @@ def check(
 ) -> None:
     """Refuse parameters of the notebook that cannot work, before any network is trained."""
     check_counts(**counts)
-    check_tasks("tasks", tasks)
-    check_tasks("architecture_tasks", architecture_tasks)
+    for name, names in {"tasks": tasks, "architecture_tasks": architecture_tasks}.items():
+        check_tasks(name, names)
+        if len({*names}) < len(names):
+            raise ValueError(f"{name} must contain distinct values, got {names}")
     for value in items(bits, "bits"):
         integer(value, "each entry of bits", 2, MAX_BITS)
     for name, values in {"noises": noises, "kicks": kicks}.items():
         for value in items(values, name):
             number(value, f"each entry of {name}", 0, MAX_NOISE)
     for value in items(parity_bits, "parity_bits"):
-        if value not in PARITY:
-            raise ValueError(f"each entry of parity_bits must be 2, 3 or 4, got {value!r}")
+        integer(value, "each entry of parity_bits", min(PARITY), max(PARITY))
 
 
 def verdicts(run: xr.Dataset) -> xr.Dataset:
