@@ -9,6 +9,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from statsmodels.stats.proportion import proportion_confint
 
+import deep_nb
 from deep_nb.experiments import (
     claims,
     corrections,
@@ -466,8 +467,51 @@ def test_leaks_are_drawn_as_the_share_at_or_below(ax):
         ("DEEP_oh", GREEN, "-."),
     ]
     assert {line.get_drawstyle() for line in ax.get_lines()} == {"steps-post"}
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
     assert words(ax) == ("smallest certifying leak λ (1/τ)", "share of networks at or below", "")
     assert legend(ax) == [*leaks]
+
+
+def test_leaks_too_small_for_the_axis_are_drawn_at_its_least(ax):
+    given = np.array([0.5, 0.0, 0.0002, 0.002])
+    stability.draw_leaks({"DEEP": given}, ax)
+    assert stability.LEAST_LEAK == 0.001
+    assert points(ax) == [[[0.001, 0.25], [0.001, 0.5], [0.002, 0.75], [0.5, 1.0]]]
+    assert given.tolist() == [0.5, 0.0, 0.0002, 0.002]
+
+
+def test_all_models_of_the_notebook_have_a_look_of_their_own():
+    drawn = {*deep_nb.MODELS, "leaky DEEP"}
+    assert {*stability.STYLES} == drawn
+    assert len({*stability.STYLES.values()}) == len(drawn)
+
+
+def test_distances_from_rest_are_drawn_as_medians_with_the_loosest_bound(rng):
+    V = rng.uniform(0.1, 1, (5, 3, 4))
+    bound = V + rng.uniform(0, 1, V.shape)
+    V[:, 1, 3] = bound[:, 1, 3] = np.nan  # a phase of fewer steps
+    dims = ("seed", "phase", "step")
+    found = xr.Dataset({"V": (dims, V), "bound": (dims, bound)}, {"phase": ["free", "+β", "-β"]})
+    axes = plt.subplots(1, 3)[1]
+    stability.draw_distances(found, axes)
+    colours, titles = (BLUE, VERMILION, GREEN), ("free, ℓ1", "+β, ℓ∞", "-β, ℓ∞")
+    for k, (ax, colour, title) in enumerate(zip(axes, colours, titles, strict=True)):
+        steps = 3 if k == 1 else 4
+        relative, of = V[:, k, :steps] / V[:, k, :1], bound[:, k, :steps] / V[:, k, :1]
+        low, middle, high = ordered(relative)
+        labels = ["networks: median, quartiles", "bound, loosest"]
+        assert [look[:3] for look in looks(ax)] == [
+            (labels[0], colour, "-"),
+            (labels[1], colour, ":"),
+        ]
+        for line, values in zip(ax.get_lines(), (middle, of.max(axis=0)), strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), range(steps))
+            np.testing.assert_allclose(line.get_ydata(), values, rtol=1e-12)
+        assert_band(ax.collections[0], colour, range(steps), low, high)
+        assert words(ax) == ("Euler step", "" if k else "‖s − s*‖ / its first value", title)
+        assert (ax.get_xscale(), ax.get_yscale(), ax.get_ylim()) == ("linear", "log", (1e-16, 10))
+        assert legend(ax) == labels
+    plt.close("all")
 
 
 def test_the_price_of_a_leak_is_drawn(ax):

@@ -507,6 +507,78 @@ def test_energies_do_not_exist_without_a_certificate(short_run):
     assert stability.total_energy(short_run).isnull().all()
 
 
+@pytest.fixture(scope="module")
+def contracting():
+    """Networks of contracting DEEP, early in training."""
+    hyper = {"N_H": [5], "n_epochs": 8, "T1": 150, "T2": 100}
+    model = deep_nb.contracting_DEEP
+    return deep_nb.train(model, "xor", seeds=range(4), hyper=hyper, record=("weights",))
+
+
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_distances_along_phases_are_in_the_norm_in_which_each_contracts(contracting, epoch):
+    found = stability.distances(contracting, epoch)
+    assert found["V"].dims == found["bound"].dims == ("seed", "phase", "step")
+    assert found["phase"].values.tolist() == ["free", "+β", "-β"]
+    assert found["seed"].values.tolist() == [0, 1, 2, 3]
+    assert found.sizes["step"] == 151  # those of nudged phases end sooner
+    for phase, norm in (("free", "l1"), ("+β", "linf"), ("-β", "linf")):
+        V = analysis.phase_energy(contracting, phase, epoch, norm)
+        steps = V.sizes["step"]
+        of = found.sel(phase=phase)
+        total = sum(V.values[..., m] for m in range(4))
+        np.testing.assert_allclose(of["V"].values[:, :steps], total, rtol=1e-12)
+        # 1 − dt λ in ℓ1; in ℓ∞ the outputs have λ ± β.
+        q = {"free": 1 - 0.05 * 0.25, "+β": 1 - 0.05 * 0.25, "-β": 1 - 0.05 * 0.025}[phase]
+        bound = total[:, :1] * q ** np.arange(steps)
+        np.testing.assert_allclose(of["bound"].values[:, :steps], bound, rtol=1e-9)
+        assert of["V"].isnull()[:, steps:].all()
+    verdicts = stability.distance_verdicts(found)
+    assert verdicts.index.tolist() == ["free", "+β", "-β"]
+    assert verdicts.columns.tolist() == ["falls", "bounded"]
+    assert verdicts.to_numpy().all()
+
+
+def test_rises_and_slow_falls_of_distances_are_found():
+    dims, phases = ("seed", "phase", "step"), ["free", "+β", "-β"]
+    V = np.broadcast_to(0.9 ** np.arange(6), (2, 3, 6))
+    found = xr.Dataset({"V": (dims, V.copy()), "bound": (dims, V.copy())}, {"phase": phases})
+    assert stability.distance_verdicts(found).to_numpy().all()
+    rising = found.copy(deep=True)
+    rising["V"][1, 1, 3] = rising["V"][1, 1, 2] + 2e-12
+    verdicts = stability.distance_verdicts(rising)
+    assert verdicts["falls"].tolist() == [True, False, True]
+    assert verdicts["bounded"].tolist() == [True, False, True]
+    rounding = found.copy(deep=True)
+    rounding["V"][:] = 0.5 + 0.9e-12 * np.arange(6)
+    rounding["bound"][:] = rounding["V"] - 0.9e-12
+    assert stability.distance_verdicts(rounding).to_numpy().all()
+    slow = found.copy(deep=True)
+    slow["bound"][0, 2, 5] = V[0, 2, 5] - 2e-12
+    verdicts = stability.distance_verdicts(slow)
+    assert verdicts["falls"].all()
+    assert verdicts["bounded"].tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("rule", "phases"), [("asymep", ["free", "+β", "-β"]), ("adjoint", ["free"])]
+)
+def test_certified_phases_are_counted_after_each_number_of_epochs(rule, phases):
+    """Of leaky DEEP, which no theorem certifies."""
+    model = deep_nb.DEEP.replace(name="leaky DEEP", leak=0.3, rule=rule)
+    hyper = {"n_epochs": 10, "T1": 300, "T2": 200, "beta": 0.28}
+    run = deep_nb.train(model, "or", seeds=range(4), hyper=hyper, record=("weights",))
+    counts = stability.count_phases(run, [0, 4, 10])
+    assert (counts.index.tolist(), counts.index.name) == ([0, 4, 10], "epoch")
+    assert counts.columns.tolist() == phases
+    for epoch, row in counts.iterrows():
+        certified = analysis.phase_report(run, epoch)["certified"]
+        for phase in counts:
+            assert row[phase] == sum(certified.sel(phase=phase).values.tolist())
+    assert counts.loc[0, "free"] == 4
+    assert counts.loc[10, "free"] < 4
+
+
 def test_residuals_are_summarized(short_run):
     run = short_run.copy(deep=True)
     states = np.full((3, 4, 6), 0.5)

@@ -20,6 +20,7 @@ from deep_nb.experiments import (
     claims,
     common,
     corrections,
+    contracting,
     gradients,
     real_data,
     sparsity,
@@ -66,6 +67,27 @@ def execute(name, parameters, cells=None):
         ("claims", "grid_n_epochs", [], "not empty"),
         ("claims", "grid_n_epochs", [0], "from 1"),
         ("claims", "grid_n_epochs", [9, 9], "distinct"),
+        ("contracting", "num_net", 0, "from 1"),
+        ("contracting", "tasks", [], "not empty"),
+        ("contracting", "tasks", ["xor", "nor"], "unknown task in tasks 'nor'"),
+        ("contracting", "tasks", ["xor", "xor"], "distinct"),
+        ("contracting", "architecture_tasks", "xor", "sequence"),
+        ("contracting", "architecture_tasks", ["andd"], "did you mean 'and'"),
+        ("contracting", "architecture_tasks", ["or", "id", "or"], "distinct"),
+        ("contracting", "architecture_num_net", 2.0, "from 1"),
+        ("contracting", "parity_bits", [], "not empty"),
+        ("contracting", "parity_bits", [3, 5], "an integer from 2 to 4"),
+        ("contracting", "parity_bits", [3.0], "an integer from 2 to 4"),
+        ("contracting", "parity_bits", [[3]], "an integer from 2 to 4"),
+        ("contracting", "parity_num_net", True, "from 1"),
+        ("contracting", "noises", [], "not empty"),
+        ("contracting", "noises", [0.1, -0.1], "each entry of noises"),
+        ("contracting", "noises", [10.1], "from 0 to 10"),
+        ("contracting", "bits", [1], "an integer from 2 to 16"),
+        ("contracting", "bits", [4, 17], "an integer from 2 to 16"),
+        ("contracting", "bits", 4, "sequence"),
+        ("contracting", "kicks", [float("nan")], "each entry of kicks"),
+        ("contracting", "kicks", ["0.1"], "each entry of kicks"),
         ("errata", "num_net", 0, "from 1"),
         ("errata", "num_net", 2.0, "from 1"),
         ("gradients", "num_net", 0, "from 1"),
@@ -127,10 +149,13 @@ def test_the_least_that_can_work_is_accepted():
     claims.check(2, 4, [1], [-1.0, 1e-3], [0.0], [1])
     gradients.check(1, [10.0], [1e-9], [20], 0, num_net=1)
     corrections.check([0.5], mask_num_net=1)
+    counts = {"num_net": 1, "architecture_num_net": 1, "parity_num_net": 1}
+    contracting.check(["id"], ("or",), [2, 16], [0.0, 10.0], [0.0, 10], [2, 4], **counts)
+    gradients.check(2, 1, 0.0, [1e-9], ["id"], [20], ["xor"], 0)
     real_data.check(0, 0.0, [], False, seeds=1)
     real_data.check(0, 0.0, [1, 10], True, seeds=1)
     sparsity.check("DEEP", ["id"], {"reg_W": []}, 2, n_epochs=1)
-    stability.check(0.0, [0.0], "id", "xor", num_net=1)
+    stability.check(0.0, [0.0], "id", num_net=1)
 
 
 BRIEF = {"n_epochs": 2, "T1": 30, "T2": 20}
@@ -151,6 +176,15 @@ BRIEF = {"n_epochs": 2, "T1": 30, "T2": 20}
             "stability",
             {"num_net": 1, "n_epochs": 1, "leak": 0.0, "leaks": [0.0], "task": "id"},
             "certified: 0 of 1\n",
+        ),
+        (
+            "contracting",
+            {
+                "num_net": 1, "tasks": ["id"], "architecture_tasks": ["id"],
+                "architecture_num_net": 1, "parity_bits": [2], "parity_num_net": 1,
+                "noises": [0.0, 0.0005, 10.0], "bits": [2, 16], "kicks": [0.0, 10.0],
+            },
+            "noise 0.05%",
         ),
         (
             "sparsity",

@@ -210,6 +210,55 @@ def test_one_epoch_without_a_certificate_is_enough(contracting_run):
     assert certified_throughout(after).values.tolist() == [True, False, True, True]
 
 
+def over_epochs(W, **settings):
+    """A run of one network that had the weights W after each number of epochs."""
+    run = by_hand(ZERO, **settings)
+    hyper = problem_of(run).hyper.replace(n_epochs=len(W) - 1)
+    kept = deep_nb.settings(run) | {"hyper": hyper, "record": ("weights",)}
+    run = deep_nb.train(**kept)
+    run["W_epochs"][0, :, 3:, 3:] = W
+    run["W"][0, 3:, 3:] = W[-1]
+    return run
+
+
+#: Of 24 epochs, those with which the search in parts begins and ends, and some between them.
+EPOCHS = [0, 1, 7, 8, 9, 12, 15, 16, 17, 22, 23]
+
+
+@pytest.mark.parametrize("proved", [ZERO, CHAIN], ids=["closed form", "certificate"])
+def test_an_epoch_without_a_certificate_is_noticed_wherever_it_is(proved):
+    settings = {"rule": "adjoint", "leak": 1.0, "outflow": 0.0}
+    good = np.array([CHAIN] * 23 + [proved], dtype=float)
+    assert certified_throughout(over_epochs(good, **settings)).all()
+    run = over_epochs(good, **settings)
+    for epoch in EPOCHS:
+        changed = run.copy(deep=True)
+        # A loop of gain 4 among decays of 1: an eigenvalue of +1, so nothing can prove it.
+        changed["W_epochs"][0, epoch, 3:, 3:] = [[0, 2, 0], [2, 0, 0], [0, 0, 0]]
+        assert not certified_throughout(changed).any(), epoch
+
+
+@pytest.mark.parametrize("proved", [ZERO, CHAIN], ids=["closed form", "certificate"])
+@pytest.mark.parametrize("size", [np.inf, np.nan, 1.7e308])
+def test_an_epoch_that_is_not_finite_is_noticed_wherever_it_is(size, proved):
+    """Weights of 1.7e308 are finite, but not the Jacobian: their sum overflows."""
+    run = over_epochs(np.array([proved] * 24, dtype=float), rule="adjoint", leak=1.0)
+    for epoch in (0, 11, 23):
+        changed = run.copy(deep=True)
+        changed["W_epochs"][0, epoch, 3, 4:6] = size
+        assert not certified_throughout(changed).any()
+
+
+def test_every_method_counts_in_every_part_of_the_search():
+    """Closed forms, the identity, the comparison matrix, in turn, over 24 epochs."""
+    settings = {"rule": "adjoint", "leak": 1.0, "outflow": 0.0}
+    W = np.array([ZERO, ROTATION, CHAIN] * 8, dtype=float)
+    run = over_epochs(W, **settings)
+    methods = [phase_report(run, epoch)["method"].item() for epoch in range(24)]
+    assert methods == ["l1", "identity", "comparison"] * 8
+    assert certified_throughout(run).all()
+
+
 def test_phases_count_as_asked():
     """At β = 3, far above λ, no phase at −β is certified, but all others are."""
     run = trained(beta=3.0)

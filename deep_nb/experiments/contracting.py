@@ -21,12 +21,13 @@ from deep_nb._validation import integer, items, number
 from deep_nb.analysis import (
     certified_throughout,
     epochs_to_criterion,
+    euler_factor_l1,
     learned,
     network_table,
     share,
     stability_report,
 )
-from deep_nb.analysis.stability import field_after, settle
+from deep_nb.analysis.stability import field_after, linear_part, settle
 from deep_nb.dynamics import hard_sigmoid, vector_field
 from deep_nb.experiments.common import check_counts, check_tasks, percent
 from deep_nb.experiments.real_data import parity
@@ -74,16 +75,17 @@ def check(
 ) -> None:
     """Refuse parameters of the notebook that cannot work, before any network is trained."""
     check_counts(**counts)
-    check_tasks("tasks", tasks)
-    check_tasks("architecture_tasks", architecture_tasks)
+    for name, names in {"tasks": tasks, "architecture_tasks": architecture_tasks}.items():
+        check_tasks(name, names)
+        if len({*names}) < len(names):
+            raise ValueError(f"{name} must contain distinct values, got {names}")
     for value in items(bits, "bits"):
         integer(value, "each entry of bits", 2, MAX_BITS)
     for name, values in {"noises": noises, "kicks": kicks}.items():
         for value in items(values, name):
             number(value, f"each entry of {name}", 0, MAX_NOISE)
     for value in items(parity_bits, "parity_bits"):
-        if value not in PARITY:
-            raise ValueError(f"each entry of parity_bits must be 2, 3 or 4, got {value!r}")
+        integer(value, "each entry of parity_bits", min(PARITY), max(PARITY))
 
 
 def verdicts(run: xr.Dataset) -> xr.Dataset:
@@ -375,9 +377,7 @@ def kicked(run: xr.Dataset, kick: float) -> xr.Dataset:
         xi = np.array([stream.uniform(-kick, kick, rest.shape[1:]) for stream in streams])
         S = hard_sigmoid(S + dt * vector_field(field, S) + xi)
         farthest = np.maximum(farthest, np.abs(S - rest).sum(axis=2))
-    n = rest.shape[2]
-    outflow = field.decay - problem.model.leak
-    factor = (np.abs(1 - dt * field.decay) + dt * outflow).max(axis=1)
+    n, factor = rest.shape[2], euler_factor_l1(linear_part(field), dt)
     right = (S[..., -problem.layout.N_Y :] >= 0.5) == (problem.Y >= 0.5)
     dims = ("seed", "sample")
     bound = np.broadcast_to((n * kick / (1 - factor))[:, None], farthest.shape)
