@@ -19,8 +19,8 @@ import deep_nb
 from deep_nb.experiments import (
     claims,
     common,
-    corrections,
     contracting,
+    corrections,
     gradients,
     real_data,
     sparsity,

@@ -290,9 +290,10 @@ def _bisected(
     def certified(
         of: Bool[np.ndarray, " k"], leak: Float[np.ndarray, " k"]
     ) -> Bool[np.ndarray, " k"]:
-        D = METHODS[method](J[of] - leak[of, None, None] * np.eye(J.shape[1]))
         inside = np.zeros(len(J), dtype=bool)
-        inside[of] = np.isfinite(D).all(axis=1)
+        if of.any():
+            D = METHODS[method](J[of] - leak[of, None, None] * np.eye(J.shape[1]))
+            inside[of] = np.isfinite(D).all(axis=1)
         return inside
 
     low = np.zeros(len(J))
