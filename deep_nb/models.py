@@ -91,7 +91,7 @@ class Hyperparameters(Frozen):
 
 
 #: Name of a learning rule; `deep_nb.rules.RULES` holds the functions.
-RuleName = Literal["stdp", "contrastive", "centered", "asymep", "adjoint"]
+RuleName = Literal["stdp", "contrastive", "centered", "onesided", "asymep", "adjoint"]
 
 
 class Model(Frozen):
@@ -141,7 +141,7 @@ class Model(Frozen):
 
     @model_validator(mode="after")
     def _gradients_need_the_clip(self) -> Self:
-        if self.rule in ("asymep", "adjoint") and self.activation != "hard_sigmoid":
+        if self.rule in ("onesided", "asymep", "adjoint") and self.activation != "hard_sigmoid":
             raise ValueError(f"the rule {self.rule!r} needs the activation 'hard_sigmoid'")
         return self
 

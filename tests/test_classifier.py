@@ -250,7 +250,7 @@ def fitted(X, y, sample_weight=None, **other):
     return DEEPClassifier(**given).fit(X, y, sample_weight)
 
 
-@pytest.mark.parametrize("rule", ["stdp", "contrastive", "centered", "asymep", "adjoint"])
+@pytest.mark.parametrize("rule", ["stdp", "contrastive", "centered", "onesided", "asymep", "adjoint"])
 def test_a_weight_of_two_is_the_sample_twice(iris, rule):
     X, y = iris[0][::5], iris[1][::5]
     weights = np.arange(len(X)) % 4  # some are left out
