@@ -12,7 +12,7 @@ import deep_nb
 from deep_nb import analysis
 from deep_nb.dynamics import free_field, nudged_field
 from deep_nb.engines import get_engine
-from deep_nb.experiments import common, corrections
+from deep_nb.experiments import common, contracting, corrections
 from deep_nb.problem import Problem
 from deep_nb.randomness import initial_states
 from deep_nb.rules import Lesson, adjoint, asymep, centered, learn, transposed_field
@@ -255,3 +255,30 @@ def test_the_one_sided_phase_contracts_at_every_nudging(beta):
     after = [of.relax(field, S, phase).S for S in before]
     shrunk = abs(after[0] - after[1]).max(axis=2) / abs(before[0] - before[1]).max(axis=2)
     assert (shrunk <= 1 - dt * 0.25 + 1e-12).all()
+
+
+def test_an_acyclic_network_is_settled_by_both_rules_and_learned_by_the_one_sided():
+    """AND on five acyclic masks: all certified, and only `onesided` learns it on each."""
+    counts = {}
+    for model in (deep_nb.contracting_DEEP, deep_nb.fast_contracting_DEEP):
+        model = model.replace(hyper=model.hyper.replace(N_H=9, n_epochs=100))
+        found = contracting.learn_on("acyclic", model, "and", range(2100, 2105))
+        assert found["certified"].all()
+        counts[model.rule] = int(found["learned"].sum())
+    assert counts["onesided"] == 5 > counts["asymep"]
+
+
+@pytest.mark.parametrize("name", ["contracting DEEP", "fast contracting DEEP"])
+def test_what_suits_an_architecture_depends_on_the_model(name):
+    model = deep_nb.MODELS[name]
+    suits = contracting.SUITED if name == "contracting DEEP" else contracting.SUITED_FAST
+    own = contracting.suited(model, "random")
+    assert list(own.hyper.N_H) == [suits["random"]["N_H"]]
+    assert (own.hyper.beta, own.hyper.dt_W) == (suits["random"]["beta"], suits["random"]["dt_W"])
+    assert own.leak == suits["random"].get("leak", model.leak)
+    assert own.replace(leak=model.leak, hyper=model.hyper) == model
+    verdicts = mock.Mock(return_value={"learned": np.ones(2, bool), "certified": np.ones(2, bool)})
+    with mock.patch.object(contracting, "learn_on", verdicts):
+        table = contracting.compare_architectures(model, ["or"], range(2))
+    tried = table.loc[table["setting"] == "suited", "architecture"].tolist()
+    assert tried == [*suits]
