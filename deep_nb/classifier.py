@@ -77,7 +77,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     model : str or Model
         The dynamics: a name in `deep_nb.MODELS` or a model of your own.
     rule : str
-        "stdp", "contrastive", "centered", "asymep" or "adjoint".
+        "stdp", "contrastive", "centered", "onesided", "asymep" or "adjoint".
     N_H : int or tuple of int
         Hidden neurons.
     beta : float

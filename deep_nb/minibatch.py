@@ -222,11 +222,18 @@ def centered(network: Network, batch: Batch, share: Float[Array, "M 1"]) -> Chan
     return _descent(network, batch, share * _symmetric(network, batch, network.W))
 
 
+def onesided(network: Network, batch: Batch, share: Float[Array, "M 1"]) -> Change:
+    """See `deep_nb.rules.onesided`."""
+    beta = network.hyper.beta
+    nudged = _transposed(network, batch).nudged(beta)
+    S = network.relax(network.W.T, *nudged, network.hyper.T2)
+    return _descent(network, batch, share / beta * (S - batch.S))
+
+
 def asymep(network: Network, batch: Batch, share: Float[Array, "M 1"]) -> Change:
     """See `deep_nb.rules.asymep`."""
-    W = network.W
-    transposed = replace(batch, drive=batch.drive + batch.S @ W - batch.S @ W.T)
-    return _descent(network, batch, share * _symmetric(network, transposed, W.T))
+    transposed = _transposed(network, batch)
+    return _descent(network, batch, share * _symmetric(network, transposed, network.W.T))
 
 
 def adjoint(network: Network, batch: Batch, share: Float[Array, "M 1"]) -> Change:
@@ -241,9 +248,16 @@ RULES: dict[RuleName, Callable[[Network, Batch, Array], Change]] = {
     "stdp": stdp,
     "contrastive": contrastive,
     "centered": centered,
+    "onesided": onesided,
     "asymep": asymep,
     "adjoint": adjoint,
 }
+
+
+def _transposed(network: Network, batch: Batch) -> Batch:
+    """Return the batch with the drive of the transposed field."""
+    W = network.W
+    return replace(batch, drive=batch.drive + batch.S @ W - batch.S @ W.T)
 
 
 def _symmetric(network: Network, batch: Batch, W: Float[Array, "n n"]) -> Float[Array, "M n"]:

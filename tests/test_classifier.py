@@ -19,6 +19,7 @@ import deep_nb
 from deep_nb import DEEPClassifier
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import get_engine
+from deep_nb.rules import RULES
 from deep_nb.topology import complete
 
 SMALL = DEEPClassifier(N_H=20, n_epochs=30, random_state=0)
@@ -250,7 +251,7 @@ def fitted(X, y, sample_weight=None, **other):
     return DEEPClassifier(**given).fit(X, y, sample_weight)
 
 
-@pytest.mark.parametrize("rule", ["stdp", "contrastive", "centered", "asymep", "adjoint"])
+@pytest.mark.parametrize("rule", list(RULES))
 def test_a_weight_of_two_is_the_sample_twice(iris, rule):
     X, y = iris[0][::5], iris[1][::5]
     weights = np.arange(len(X)) % 4  # some are left out

@@ -12,7 +12,7 @@ import deep_nb
 from deep_nb import analysis
 from deep_nb.dynamics import free_field, nudged_field
 from deep_nb.engines import get_engine
-from deep_nb.experiments import common, corrections
+from deep_nb.experiments import common, contracting, corrections
 from deep_nb.problem import Problem
 from deep_nb.randomness import initial_states
 from deep_nb.rules import Lesson, adjoint, asymep, centered, learn, transposed_field
@@ -35,13 +35,6 @@ def lesson(beta, model=deep_nb.contracting_DEEP, **hyper):
     relax = get_engine("auto", problem.layout.n_free, "hard_sigmoid")
     free = relax(field, S, problem.phases()[0])
     return Lesson(problem, W, field, free, relax)
-
-
-def error(rule, beta):
-    """The distance of a rule's change from the gradient, relative to the gradient."""
-    of = lesson(beta)
-    change, gradient = rule(of).dW, adjoint(of).dW
-    return np.linalg.norm(change - gradient) / np.linalg.norm(gradient)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -71,20 +64,6 @@ def test_a_share_of_pairs_is_reciprocal(reciprocal, pairs):
 def test_masks_differ_between_seeds():
     masks = [corrections.graded_mask(LAYOUT, 0.5, seed) for seed in range(10)]
     assert len({mask.tobytes() for mask in masks}) == 10
-
-
-def test_the_one_sided_rule_converges_in_the_first_order():
-    """An error of order β falls tenfold with β, that of `asymep` a hundredfold."""
-    one_sided = [error(corrections.one_sided, beta) for beta in (1e-2, 1e-3)]
-    assert one_sided[0] / one_sided[1] == pytest.approx(10, rel=0.1)
-    assert error(asymep, 1e-2) < one_sided[0] / 10
-
-
-def test_the_one_sided_rule_nudges_once():
-    of = lesson(0.1)
-    relax = mock.Mock(wraps=of.relax)
-    corrections.one_sided(Lesson(of.problem, of.W, of.field, of.free, relax))
-    assert relax.call_count == 1
 
 
 @pytest.mark.parametrize("model", [deep_nb.contracting_DEEP, deep_nb.EP_asym])
@@ -260,7 +239,7 @@ def test_phases_are_proved_to_contract_unless_one_is_at_minus_beta_above_the_lea
     above = {rule: proved[rule, "1"] for rule in corrections.RULES}
     both = "not at −β"
     assert above == {
-        "contrastive": "yes", "centered": both, "homeostatic": both, "one-sided": "yes",
+        "contrastive": "yes", "centered": both, "homeostatic": both, "onesided": "yes",
         "dyadic": "open", "asymep": both, "adjoint": "yes",
     }  # fmt: skip
 
@@ -276,3 +255,30 @@ def test_the_one_sided_phase_contracts_at_every_nudging(beta):
     after = [of.relax(field, S, phase).S for S in before]
     shrunk = abs(after[0] - after[1]).max(axis=2) / abs(before[0] - before[1]).max(axis=2)
     assert (shrunk <= 1 - dt * 0.25 + 1e-12).all()
+
+
+def test_an_acyclic_network_is_settled_by_both_rules_and_learned_by_the_one_sided():
+    """AND on five acyclic masks: all certified, and only `onesided` learns it on each."""
+    counts = {}
+    for model in (deep_nb.contracting_DEEP, deep_nb.fast_contracting_DEEP):
+        model = model.replace(hyper=model.hyper.replace(N_H=9, n_epochs=100))
+        found = contracting.learn_on("acyclic", model, "and", range(2100, 2105))
+        assert found["certified"].all()
+        counts[model.rule] = int(found["learned"].sum())
+    assert counts["onesided"] == 5 > counts["asymep"]
+
+
+@pytest.mark.parametrize("name", ["contracting DEEP", "fast contracting DEEP"])
+def test_what_suits_an_architecture_depends_on_the_model(name):
+    model = deep_nb.MODELS[name]
+    suits = contracting.SUITED if name == "contracting DEEP" else contracting.SUITED_FAST
+    own = contracting.suited(model, "random")
+    assert list(own.hyper.N_H) == [suits["random"]["N_H"]]
+    assert (own.hyper.beta, own.hyper.dt_W) == (suits["random"]["beta"], suits["random"]["dt_W"])
+    assert own.leak == suits["random"].get("leak", model.leak)
+    assert own.replace(leak=model.leak, hyper=model.hyper) == model
+    verdicts = mock.Mock(return_value={"learned": np.ones(2, bool), "certified": np.ones(2, bool)})
+    with mock.patch.object(contracting, "learn_on", verdicts):
+        table = contracting.compare_architectures(model, ["or"], range(2))
+    tried = table.loc[table["setting"] == "suited", "architecture"].tolist()
+    assert tried == [*suits]

@@ -56,8 +56,10 @@ def test_contracting_models_are_deep_with_a_leak_and_the_absolute_outflow():
         assert model.name not in PUBLISHED
         changed = {name for name, value in dict(model).items() if value != dict(DEEP)[name]}
         assert changed == {"name", "leak", "absolute_outflow", "rule", "hyper"}
-        assert (model.leak > 0, model.absolute_outflow, model.rule) == (True, True, "asymep")
+        assert (model.leak > 0, model.absolute_outflow) == (True, True)
+    assert contracting_DEEP.rule == "asymep"
     assert contracting_DEEP.hyper.beta < contracting_DEEP.leak  # each phase contracts
+    assert fast_contracting_DEEP.rule == "onesided"  # each phase contracts at every β
     assert fast_contracting_DEEP.hyper.beta > fast_contracting_DEEP.leak
 
 

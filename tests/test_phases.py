@@ -39,6 +39,7 @@ PHASES = {
     "stdp": ["free", "+β"],
     "contrastive": ["free", "+β"],
     "centered": ["free", "+β", "-β"],
+    "onesided": ["free", "+β"],
     "asymep": ["free", "+β", "-β"],
     "adjoint": ["free"],
 }
@@ -99,7 +100,8 @@ def test_a_report_judges_the_phases_of_the_rule(rule):
         assert report["seed"].values.tolist() == [0, 1, 2, 3]
         assert report.attrs == {**run.attrs, "epochs_trained": epoch}
         J, nudge = jacobian(run, epoch), np.diag([0.0] * 5 + [0.15])
-        own = J.swapaxes(1, 2) if rule == "asymep" else J
+        corrected = rule in ("onesided", "asymep")
+        own = J.swapaxes(1, 2) if corrected else J
         linear = {"free": J, "+β": own - nudge, "-β": own + nudge}
         for phase in PHASES[rule]:
             at = report.sel(phase=phase)
@@ -110,7 +112,6 @@ def test_a_report_judges_the_phases_of_the_rule(rule):
                 ("euler_factor_linf", euler_factor_linf(linear[phase], 0.05)),
             ):
                 np.testing.assert_allclose(at[name], expected, rtol=1e-13, atol=1e-14)
-        corrected = rule == "asymep"
         assert report["certified"].values.all()
         assert (report["method"].sel(phase="free") == "l1").all()
         if rule != "adjoint":
@@ -183,6 +184,21 @@ def test_corrected_phases_contract_for_all_weights_if_beta_is_below_the_leak(rng
         assert report["certified"].values.tolist() == [[True, True, False]]
         assert report["contraction_rate_linf"][0, 2] == pytest.approx(beta - 0.2, abs=1e-15)
     assert phase_report(by_hand(W * 1e3, beta=0.19))["certified"].values.tolist() == [[False] * 3]
+
+
+@pytest.mark.parametrize("beta", [0.19, 3.0])
+def test_the_one_sided_rule_is_certified_at_every_beta(beta, rng):
+    """Its phase at +β contracts in ℓ∞ at the rate λ at least: the hidden neurons' rows give −λ."""
+    for _ in range(20):
+        W = rng.normal(size=(3, 3)) * rng.choice([0.1, 1.0, 3.0]) * (1 - np.eye(3))
+        report = phase_report(by_hand(W, beta=beta, rule="onesided"))
+        assert report["certified"].values.tolist() == [[True, True]]
+        rate = report["contraction_rate_linf"].sel(phase="+β")
+        assert rate.item() == pytest.approx(-0.2, abs=1e-14)
+    for task in ("xor", "not"):
+        run = trained("onesided", task=task, beta=beta, n_epochs=40)
+        assert certified_throughout(run).all()
+        assert (run["dW_norm"] > 0).any()
 
 
 @pytest.mark.parametrize("rule", ["asymep", "stdp"])
@@ -457,7 +473,14 @@ def test_the_report_of_the_free_phase_has_the_rates(contracting_run):
 
 
 @pytest.mark.parametrize(
-    ("rule", "stable"), [("asymep", False), ("centered", False), ("stdp", True), ("adjoint", True)]
+    ("rule", "stable"),
+    [
+        ("asymep", False),
+        ("centered", False),
+        ("onesided", True),
+        ("stdp", True),
+        ("adjoint", True),
+    ],
 )
 def test_a_step_must_be_stable_at_minus_beta_too(rule, stable):
     """The output's μ at −β, 24 − 1, times 0.05 is 1.15; at +β, −25 times 0.05 is −1.25."""

@@ -149,7 +149,8 @@ def phase_energy(
         As returned by `deep_nb.train`, of a model with the hard sigmoid.
     phase : str
         A phase of `phase_report`: "free", "+β" or "-β". In contrast to `energy`, the nudged ones
-        are those of the rule: for ``asymep`` with the antisymmetric part of J reversed.
+        are those of the rule: for ``onesided`` and ``asymep`` with the antisymmetric part of J
+        reversed.
     epoch : int
         Number of epochs trained, −1 for all; others need ``record=("weights",)``.
     norm : str

@@ -131,12 +131,12 @@ def rule_fields(
 
     "free"; "+β", except for ``adjoint``, whose nudged phase is only recorded; "-β" for ``centered``
     and ``asymep``. Nudging subtracts ±β from the outputs' diagonal entries of J; in the nudged
-    phases of ``asymep``, of :math:`J^\top`. S holds the states at the end of the free phase, where
-    ``asymep`` reverses the antisymmetric part.
+    phases of ``onesided`` and ``asymep``, of :math:`J^\top`. S holds the states at the end of the
+    free phase, where these two reverse the antisymmetric part.
     """
     rule, beta, Y = problem.model.rule, problem.hyper.beta, problem.Y
     free = free_field(W, b, problem.X, problem.model)
-    own = transposed_field(free, S) if rule == "asymep" else free
+    own = transposed_field(free, S) if rule in ("onesided", "asymep") else free
     fields = {"free": free}
     if rule != "adjoint":
         fields["+β"] = nudged_field(own, beta, Y)

@@ -51,11 +51,15 @@ PARITY: dict[int, dict[str, Any]] = {
     3: {"N_H": 20, "dt_W": 0.6, "n_epochs": 1000},
     4: {"N_H": 30, "dt_W": 0.6, "n_epochs": 1500, "T1": 600, "T2": 600},
 }
-#: What each architecture changes in the model, chosen on seeds 1000–1029: with 30 % of the
+#: What each architecture changes in contracting DEEP, chosen on seeds 1000–1029: with 30 % of the
 #: synapses, hidden neurons have few inputs, and more of them are needed.
 SUITED: dict[str, dict[str, Any]] = {
     "random": {"leak": 0.15, "N_H": 40, "beta": 0.135, "dt_W": 0.3, "n_epochs": 600},
     "acyclic": {"dt_W": 0.03, "n_epochs": 1500},
+}
+#: The same for fast contracting DEEP.
+SUITED_FAST: dict[str, dict[str, Any]] = {
+    "random": {"N_H": 38, "beta": 1.0, "dt_W": 1.0, "n_epochs": 300},
 }
 #: Share of synapses that a random architecture has, and that of hidden synapses rewired in a small
 #: world.
@@ -196,10 +200,14 @@ FIXED = ("complete", "layered", "ring")
 
 
 def suited(model: Model, kind: str) -> Model:
-    """Return the model with what `SUITED` changes for an architecture."""
-    changes = dict(SUITED[kind])
+    """Return the model with what suits an architecture, by `SUITED` or `SUITED_FAST`."""
+    changes = dict(_suits(model)[kind])
     leak = changes.pop("leak", model.leak)
     return model.replace(leak=leak, hyper=model.hyper.replace(**changes))
+
+
+def _suits(model: Model) -> dict[str, dict[str, Any]]:
+    return SUITED_FAST if model.rule == "onesided" else SUITED
 
 
 def learn_on(kind: str, model: Model, task: str, seeds: Sequence[int]) -> xr.Dataset:
@@ -217,12 +225,12 @@ def learn_on(kind: str, model: Model, task: str, seeds: Sequence[int]) -> xr.Dat
 def compare_architectures(model: Model, tasks: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
     """Count the networks that learn each task on each architecture, and those certified.
 
-    Where `SUITED` has another setting for an architecture, both are tried.
+    Where another setting suits an architecture (`suited`), both are tried.
     """
     rows = []
     for kind in ARCHITECTURES:
         settings = {"the model's": model}
-        if kind in SUITED:
+        if kind in _suits(model):
             settings["suited"] = suited(model, kind)
         for (setting, own), task in itertools.product(settings.items(), tasks):
             found = learn_on(kind, own, task, seeds)

@@ -41,7 +41,7 @@ from deep_nb.rules import (
     centered,
     contrastive,
     descent,
-    transposed_field,
+    onesided,
     updated_weights,
 )
 from deep_nb.tasks import classification_error, mean_squared_error, predicted_labels
@@ -58,7 +58,7 @@ TUNED: dict[str, tuple[tuple[float, ...], ...]] = {
     "contrastive": ((0.01, 0.01, 0.01), (0.01, 0.01, 0.01)),
     "centered": ((0.01, 1.0, 0.3), (0.01, 3.0, 3.0)),
     "homeostatic": ((0.01, 1.0, 0.3), (0.01, 1.0, 1.0)),
-    "one-sided": ((0.3, 0.3, 0.3), (1.0, 1.0, 0.3)),
+    "onesided": ((0.3, 0.3, 0.3), (1.0, 1.0, 0.3)),
     "dyadic": ((0.1, 0.3, 0.1), (0.3, 0.3, 0.3)),
     "asymep": ((0.03, 0.3, 0.3), (1.0, 1.0, 1.0)),
     "adjoint": ((0.03, 0.1, 0.1),),
@@ -86,17 +86,6 @@ def graded_mask(layout: Layout, reciprocal: float, seed: int) -> Bool[np.ndarray
     mask = complete(layout)
     mask[layout.N_X :, layout.N_X :] = free
     return mask
-
-
-def one_sided(lesson: Lesson) -> Change:
-    r"""AsymEP with one nudged phase: :math:`\delta = (s^{+\beta} - s^*) / \beta`.
-
-    It converges to the gradient with an error of order β, where `asymep` has β². The phase at −β
-    does not exist, nor its condition β < λ.
-    """
-    beta = lesson.problem.hyper.beta
-    nudged = lesson.nudge(transposed_field(lesson.field, lesson.free.S), beta)
-    return Change(nudged, *descent(lesson, (nudged.S - lesson.free.S) / beta))
 
 
 def dyadic(lesson: Lesson) -> Change:
@@ -158,14 +147,14 @@ RULES: dict[str, Rule] = {
     "contrastive": contrastive,
     "centered": centered,
     "homeostatic": homeostatic,
-    "one-sided": one_sided,
+    "onesided": onesided,
     "dyadic": dyadic,
     "asymep": asymep,
     "adjoint": adjoint,
 }
-TRANSPORT = ("one-sided", "dyadic", "asymep", "adjoint")
+TRANSPORT = ("onesided", "dyadic", "asymep", "adjoint")
 #: Rules without a phase at −β.
-ONE_PHASE = ("contrastive", "one-sided", "adjoint")
+ONE_PHASE = ("contrastive", "onesided", "adjoint")
 #: Place beside the rule, colour and marker of each share of reciprocal pairs.
 STYLES = {0.0: (-0.2, VERMILION, "s"), 0.5: (0.0, GREY, "^"), 1.0: (0.2, BLUE, "o")}
 
