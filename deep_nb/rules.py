@@ -4,7 +4,7 @@ A rule is a function from a `Lesson` to a `Change`; it runs its own nudged phase
 :math:`C = \frac12 \lVert y - s \rVert^2` of the outputs at the free rest point, averaged over
 samples. The rules differ in how close ΔW comes to the gradient of −C. That gradient exists where
 the rest point is isolated (J nonsingular over the neurons that are not saturated) and away from the
-corners of the clip (`at_corner`):
+corners of the clip (`at_corner`); with the absolute outflow, weights of 0 are corners, too:
 
 ============== ======================================================= ===== =========
 rule           nudged phases                                           local gradient

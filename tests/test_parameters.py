@@ -151,7 +151,6 @@ def test_the_least_that_can_work_is_accepted():
     corrections.check([0.5], mask_num_net=1)
     counts = {"num_net": 1, "architecture_num_net": 1, "parity_num_net": 1}
     contracting.check(["id"], ("or",), [2, 16], [0.0, 10.0], [0.0, 10], [2, 4], **counts)
-    gradients.check(2, 1, 0.0, [1e-9], ["id"], [20], ["xor"], 0)
     real_data.check(0, 0.0, [], False, seeds=1)
     real_data.check(0, 0.0, [1, 10], True, seeds=1)
     sparsity.check("DEEP", ["id"], {"reg_W": []}, 2, n_epochs=1)

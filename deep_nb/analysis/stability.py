@@ -251,9 +251,10 @@ def rest_point(
 ) -> RestPoint:
     r"""Search for the rest point of every network by following its clipped Euler iteration.
 
-    A certified network has exactly one rest point and reaches it from every start. Every other
-    network has at least one, because a step maps the box continuously into itself (L. E. J.
-    Brouwer, 1911), but may have several, and the iteration may miss them all.
+    A network whose phase is certified by `phase_report` has exactly one rest point and reaches it
+    from every start. Every other network has at least one, because a step maps the box continuously
+    into itself (L. E. J. Brouwer, 1911), but may have several, and the iteration may miss them all.
+    Where a contraction is slow, the rest point found is known to `tolerance` over its rate only.
 
     Parameters
     ----------
