@@ -1,4 +1,4 @@
-"""Shared by several experiments: checks of parameters, shares that learned, parity, free neurons."""
+"""Shared by several experiments: checks of parameters, shares that learned, the parity task."""
 
 import itertools
 from collections.abc import Mapping

@@ -19,6 +19,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import fetch_openml, load_breast_cancer, load_digits, load_iris, load_wine
@@ -147,9 +148,9 @@ class NoisyPerceptron(ClassifierMixin, BaseEstimator):
 
 def classifiers(seed: int, N_H: int, n_epochs: int) -> dict[str, Any]:
     """Return the classifiers that are compared, unfitted."""
-    same = {"N_H": N_H, "n_epochs": n_epochs, "random_state": seed}
+    same: dict[str, Any] = {"N_H": N_H, "n_epochs": n_epochs, "random_state": seed}
     ours = same | {"batch_size": BATCH, "dtype": "float32"}
-    phases = {"dt": 0.1, "T1": 30, "T2": 15}
+    phases: dict[str, Any] = {"dt": 0.1, "T1": 30, "T2": 15}
     leaky = DEEP.replace(name="leaky DEEP", leak=1.0)
     return {
         OWN: DEEPClassifier.contracting(**ours),
@@ -216,7 +217,7 @@ def certified(model: Any) -> bool | None:
     return model.certified_ and max(model.contraction_curve_) < 1
 
 
-def corrected_mean(values: Sequence[float], n_train: int, n_test: int) -> tuple[Estimate, float]:
+def corrected_mean(values: ArrayLike, n_train: int, n_test: int) -> tuple[Estimate, float]:
     r"""Return the mean over splits with its 95 % interval, and the p-value against a mean of 0.
 
     The corrected resampled t-test [NB]_: with J splits of mean m and sample variance s²,
@@ -255,7 +256,9 @@ def chosen_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Return how many splits chose each setting, one row per data set and model."""
     rows = []
     for (name, kind), of in scores.groupby(["data", "model"], sort=False):
-        texts = [", ".join(f"{key}={value:g}" for key, value in row.items()) for row in of["chosen"]]
+        texts = [
+            ", ".join(f"{key}={value:g}" for key, value in row.items()) for row in of["chosen"]
+        ]
         counts = pd.Series(texts).value_counts(sort=False)
         rows.append([name, kind, "; ".join(f"{n} × {text}" for text, n in counts.items())])
     return pd.DataFrame(rows, columns=["data", "model", "settings"])
@@ -286,15 +289,16 @@ def verdicts(table: pd.DataFrame, against: pd.DataFrame) -> list[str]:
     """
     sentences = []
     for name, of in against.groupby("data", sort=False):
-        row = table[(table["data"] == name) & (table["model"] == OWN)].iloc[0]
+        accuracy = table.loc[(table["data"] == name) & (table["model"] == OWN), "accuracy"].item()
         groups: dict[str, list[str]] = {}
-        for other in of.sort_values("difference").itertuples():
+        for _, other in of.sort_values("difference").iterrows():
             word = "not shown to differ from"
-            if other.p < 0.05:
-                word = "better than" if other.difference > 0 else "worse than"
-            groups.setdefault(word, []).append(f"{other.model} ({100 * other.difference:+.1f})")
+            if other["p"] < 0.05:
+                word = "better than" if other["difference"] > 0 else "worse than"
+            points = f"{100 * other['difference']:+.1f}"
+            groups.setdefault(word, []).append(f"{other['model']} ({points})")
         said = "; ".join(f"{word} {', '.join(names)}" for word, names in groups.items())
-        sentences.append(f"{name}: {OWN} is right in {row.accuracy:.1%} of test samples, {said}.")
+        sentences.append(f"{name}: {OWN} is right in {accuracy:.1%} of test samples, {said}.")
     return sentences
 
 
@@ -307,12 +311,13 @@ def draw_accuracies(table: pd.DataFrame, name: str, ax: Axes) -> None:
     """Draw the accuracies of all models on a data set, with their intervals."""
     of = table[table["data"] == name]
     colours = {OWN: VERMILION} | dict.fromkeys(DYNAMICS, BLUE)
-    for place, row in enumerate(of.itertuples()):
-        colour = colours.get(row.model, GREY)
-        ax.plot([100 * row.low, 100 * row.high], [place, place], color=colour)
-        ax.plot(100 * row.accuracy, place, color=colour, marker="o", ms=5)
-        if row.model == OWN:
-            ax.axvline(100 * row.accuracy, color=colour, lw=0.7, ls=":")
+    percents = 100 * of[["low", "accuracy", "high"]].to_numpy()
+    for place, (model, (low, value, high)) in enumerate(zip(of["model"], percents, strict=True)):
+        colour = colours.get(model, GREY)
+        ax.plot([low, high], [place, place], color=colour)
+        ax.plot(value, place, color=colour, marker="o", ms=5)
+        if model == OWN:
+            ax.axvline(value, color=colour, lw=0.7, ls=":")
     ax.set(xlabel="test accuracy / %", title=name, ylim=(len(of) - 0.5, -0.5))
     ax.set_yticks(range(len(of)), list(of["model"]))
 
