@@ -206,6 +206,27 @@ def test_the_exact_leak_of_two_neurons_is_known_in_closed_form(W):
     assert found == pytest.approx(exact, abs=2e-5)  # the solver's 1e-8, and a double root
 
 
+def test_the_leak_of_a_hub_is_bracketed():
+    """One neuron sends 10 to 29 others: the symmetric part has the eigenvalue 10 √29 / 2."""
+    W = np.zeros((30, 30))
+    W[0, 1:] = 10.0
+    for star in (W, W.T):
+        found = certifying_leak(star, outflow=0.0, method="identity").item()
+        assert found == pytest.approx(5 * np.sqrt(29), rel=1e-9)
+        assert is_certified(star.T - found * np.eye(30), "identity")
+
+
+def test_the_solvers_tolerance_costs_no_leak():
+    """The comparison matrix is exact here, to more digits than the solver."""
+    W = np.array([[0.0, 1.0, 0.3], [2.0, 0.0, 1.0], [0.1, 0.7, 0.0]])
+    comparison, sdp = (
+        certifying_leak(W, 0.0, tolerance=1e-14, method=method).item()
+        for method in ("comparison", "sdp")
+    )
+    assert comparison == pytest.approx(np.linalg.eigvals(W).real.max(), rel=1e-12)
+    assert comparison - 1e-6 < sdp <= comparison
+
+
 def test_leaks_of_a_stack_are_those_of_its_members(rng):
     W = rng.normal(size=(2, 3, 4, 4)) * ~np.eye(4, dtype=bool)
     for method in ("identity", "comparison", "sdp"):

@@ -99,7 +99,6 @@ def execute(name, parameters, cells=None):
         ("stability", "leaks", [], "not empty"),
         ("stability", "leaks", [0.0, -1.0], "from 0"),
         ("stability", "task", "nor", "unknown task 'nor'"),
-        ("stability", "shares_task", ["xor"], "unknown shares_task"),
     ],
 )
 def test_values_that_cannot_work_are_refused_before_any_training(name, parameter, value, message):

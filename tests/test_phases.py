@@ -204,6 +204,10 @@ def test_one_epoch_without_a_certificate_is_enough(contracting_run):
         changed = contracting_run.copy(deep=True)
         changed["W_epochs"][2, epoch, 3:, 3:] *= 1e4
         assert certified_throughout(changed).values.tolist() == [True, True, False, True]
+    after = contracting_run.copy(deep=True)
+    for W in (after["W"], after["W_epochs"][:, -1]):
+        W[1, 3:, 3:] *= 1e4
+    assert certified_throughout(after).values.tolist() == [True, False, True, True]
 
 
 def test_phases_count_as_asked():
@@ -224,14 +228,21 @@ def test_phases_count_as_asked():
         certified_throughout(run, "free")
 
 
-def test_throughout_needs_the_weights_of_every_epoch(diverged_run):
+def test_throughout_needs_the_weights_of_every_epoch():
     hyper = {**SHORT, "beta": 0.1, "dt_W": 0.1}
     run = deep_nb.train(CONTRACTING, "or", seeds=0, hyper=hyper)
     with pytest.raises(ValueError, match=r"needs a run trained with record=\('weights',\)$"):
         certified_throughout(run)
-    kept = deep_nb.settings(diverged_run) | {"record": ("weights",)}
+
+
+def test_diverged_networks_are_not_certified(diverged_run):
+    """Their last finite weights may be."""
+    kept = deep_nb.settings(diverged_run) | {"model": CONTRACTING, "record": ("weights",)}
+    kept["hyper"] = {**dict(kept["hyper"]), "beta": 0.1}
     with pytest.warns(RuntimeWarning, match="2 of 2 networks diverged"):
-        assert not certified_throughout(deep_nb.train(**kept)).any()
+        run = deep_nb.train(**kept)
+    assert phase_report(run)["certified"].all()
+    assert not certified_throughout(run).any()
 
 
 @pytest.mark.parametrize("size", [1e160, 1.7e308])

@@ -5,7 +5,7 @@ Over the n free neurons the field is affine, with Jacobian :math:`J_{ji} = W_{ij
 theorems about such matrices. They are about the hard sigmoid, which clips states to [0, 1].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -150,7 +150,9 @@ def rule_jacobians(
     problem: Problem, W: Float[np.ndarray, "K N N"], b: Float[np.ndarray, "K N"]
 ) -> dict[str, Float[np.ndarray, "K n n"]]:
     """Return the linear part of every phase that the problem's rule learns from, by its name."""
-    one = problem.select(np.array([0]))  # it is the same for every sample, and for all states
+    one = replace(
+        problem, X=problem.X[:1], Y=problem.Y[:1]
+    )  # it is the same for every sample, and for all states
     S = np.zeros((len(W), 1, problem.layout.n_free))
     return {name: linear_part(field) for name, field in rule_fields(one, W, b, S).items()}
 

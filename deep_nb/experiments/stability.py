@@ -1,4 +1,4 @@
-"""Stability: energy decay, residuals, verdicts over training, drift, and the cost of a leak."""
+"""Stability: drift, the cost of a leak, distances from rest, and verdicts over training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +15,8 @@ from deep_nb.analysis import (
     energy,
     jacobian,
     learned,
+    phase_energy,
+    phase_report,
     stability_report,
 )
 from deep_nb.analysis.stability import field_after
@@ -35,7 +37,13 @@ STYLES = {
     "DEEP_oh": (GREEN, "-."),
     "EP_asym": (VERMILION, "--"),
     "leaky DEEP": (GREY, ":"),
+    "contracting DEEP": ("black", "-"),
+    "fast contracting DEEP": ("black", "--"),
 }
+#: Norm in which each phase of `asymep` contracts, with its symbol.
+NORMS = {"free": ("l1", "1"), "+β": ("linf", "∞"), "-β": ("linf", "∞")}
+#: Colour and line of each phase.
+LOOKS = ((BLUE, "-"), (VERMILION, "--"), (GREEN, ":"))
 #: Columns of `stability_report` that are followed over training, with their titles.
 VERDICTS = {
     "hurwitz": "Hurwitz",
@@ -45,18 +53,19 @@ VERDICTS = {
 }
 #: Maximum leak λ of the notebook.
 MAX_LEAK = 100.0
-#: Energies that differ by less are equal up to rounding.
-ROUNDING = 1e-20
+#: Leaks below this are drawn there, on a logarithmic axis.
+LEAST_LEAK = 0.001
+#: Energies that differ by less are equal up to rounding, and distances.
+ROUNDING, ROUNDED = 1e-20, 1e-12
 
 
-def check(leak: Any, leaks: Any, task: str, shares_task: str, **counts: int) -> None:
+def check(leak: Any, leaks: Any, task: str, **counts: int) -> None:
     """Refuse parameters of the notebook that cannot work, before any network is trained."""
     check_counts(**counts)
     number(leak, "leak", 0, MAX_LEAK)
     for value in items(leaks, "leaks"):
         number(value, "each entry of leaks", 0, MAX_LEAK)
     one_of(task, TASKS, "task")
-    one_of(shares_task, TASKS, "shares_task")
 
 
 def total_energy(run: xr.Dataset) -> xr.DataArray:
@@ -80,6 +89,62 @@ def energy_verdicts(V: xr.DataArray, run: xr.Dataset) -> pd.DataFrame:
             "bounded": (values - bound).max() < ROUNDING,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def distances(run: xr.Dataset, epoch: int) -> xr.Dataset:
+    """Follow the distance from rest along each phase of `asymep`, in its norm of `NORMS`.
+
+    With the weights after `epoch` epochs.
+
+    Over (seed, phase, step), summed over samples: ``V`` and its ``bound``, q^t V(0), with q the
+    factor of an Euler step in that norm.
+    """
+    report = phase_report(run, epoch)
+    V, bounds = [], []
+    for phase, (norm, _) in NORMS.items():
+        values = phase_energy(run, phase, epoch, norm).sum("sample", skipna=False)
+        q = report[f"euler_factor_{norm}"].sel(phase=phase).values
+        V.append(values.values)
+        bounds.append(V[-1][:, :1] * q[:, None] ** np.arange(V[-1].shape[1]))
+    coords = {"seed": run["seed"].values, "phase": list(NORMS)}
+    dims = ("seed", "phase", "step")
+    return xr.Dataset(
+        {"V": (dims, np.stack(V, axis=1)), "bound": (dims, np.stack(bounds, axis=1))}, coords
+    )
+
+
+def distance_verdicts(found: xr.Dataset) -> pd.DataFrame:
+    """Compare `distances` with the theorem, for each phase and all networks.
+
+    Columns: ``falls``, at every step, and ``bounded``, both up to rounding.
+    """
+    rises = found["V"].diff("step").max(["seed", "step"])
+    above = (found["V"] - found["bound"]).max(["seed", "step"])
+    verdicts = {"falls": rises.values < ROUNDED, "bounded": above.values < ROUNDED}
+    return pd.DataFrame(verdicts, index=found["phase"].values)
+
+
+def draw_distances(found: xr.Dataset, axes: Sequence[Axes]) -> None:
+    """Draw `distances` over V(0), one phase per Axes: median, quartiles, and the loosest bound."""
+    for ax, (phase, (_, symbol)), (colour, _) in zip(axes, NORMS.items(), LOOKS, strict=True):
+        of = found.sel(phase=phase)
+        relative = of / of["V"].isel(step=0)
+        low, middle, high = relative["V"].quantile([0.25, 0.5, 0.75], "seed").values
+        ax.plot(middle, color=colour, label="networks: median, quartiles")
+        ax.fill_between(np.arange(len(middle)), low, high, color=colour, alpha=0.2, lw=0)
+        bound = relative["bound"].max("seed")
+        ax.plot(bound, color=colour, ls=":", label="bound, loosest")
+        ax.set(yscale="log", ylim=(1e-16, 10), xlabel="Euler step", title=f"{phase}, ℓ{symbol}")
+        ax.legend()
+    axes[0].set_ylabel("‖s − s*‖ / its first value")
+
+
+def count_phases(run: xr.Dataset, epochs: Sequence[int]) -> pd.DataFrame:
+    """Count the networks whose phases are certified after each number of epochs, a column each."""
+    reports = [phase_report(run, epoch)["certified"].sum("seed") for epoch in epochs]
+    counts = [report.values for report in reports]
+    names = reports[0]["phase"].values
+    return pd.DataFrame(counts, index=pd.Index(epochs, name="epoch"), columns=names)
 
 
 def residual_summary(run: xr.Dataset) -> dict[str, float]:
@@ -150,13 +215,16 @@ def draw_activity(activity: xr.Dataset, ax: Axes) -> None:
 def draw_leaks(leaks: Mapping[str, np.ndarray], ax: Axes) -> None:
     """Draw the share of each model's networks that are certified at a leak, over the leak.
 
-    `leaks` holds the smallest certifying leak of every network, by model.
+    `leaks` holds the smallest certifying leak of every network, by model; those below 0.001 are
+    drawn there.
     """
     for name, values in leaks.items():
         colour, line = STYLES[name]
         shares = np.arange(1, len(values) + 1) / len(values)
-        ax.step(np.sort(values), shares, where="post", color=colour, ls=line, label=name)
-    ax.set(xlabel="smallest certifying leak λ (1/τ)", ylabel="share of networks at or below")
+        in_order = np.maximum(np.sort(values), LEAST_LEAK)
+        ax.step(in_order, shares, where="post", color=colour, ls=line, label=name)
+    ax.set(xscale="log", xlabel="smallest certifying leak λ (1/τ)")
+    ax.set_ylabel("share of networks at or below")
     ax.legend()
 
 

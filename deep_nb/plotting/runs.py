@@ -204,11 +204,17 @@ def plot_sparsity(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     return finish(ax, "epoch", "share of synapses at 0", "Sparsity")
 
 
+#: Energies up to this consist of rounding errors.
+ROUNDING = 1e-20
+
+
 def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the Lyapunov energy along both phases, for certified networks only.
 
     Summed over samples and divided by its value at each phase's first step. Dotted, the bound
     ρ^(2t) that the certificates prove: bold for the median network, thin for the loosest bound.
+    Networks that begin a phase at rest, up to rounding, are left out of it: nudging does not move
+    outputs that have reached their targets.
 
     Raises
     ------
@@ -243,10 +249,13 @@ def _draw_energies(ax: Axes, run: xr.Dataset) -> None:
     D = matrices.diagonal_certificate(stability.jacobian(run))
     for phase, (colour, line) in PHASES.items():
         values = V.sel(step=(V["phase"] == phase) & (V["step"] > 0))
-        steps = values["step"].values
-        curves = values.values / values.values[:, :1]
+        steps, curves = values["step"].values, values.values
+        away = curves[:, 0] > ROUNDING
+        if not away.any():
+            continue
+        curves = curves[away] / curves[away, :1]
         J = stability.jacobian(run, phase=phase)
-        rho = matrices.contraction_rate(J, problem_of(run).hyper.dt, D)
+        rho = matrices.contraction_rate(J, problem_of(run).hyper.dt, D)[away]
         with np.errstate(over="ignore"):  # a step beyond its stable range; off the axis
             bounds = np.minimum(rho[:, None] ** (2 * (steps - steps[0])), LARGEST)
         draw_median(ax, steps, curves, colour, line, f"{phase} phase")
