@@ -908,18 +908,22 @@ def compared():
     own = pd.Series([0.80, 0.81, 0.79, 0.80])
     return scored(
         ("A", real_data.OWN, own),
-        ("A", "low", own - [0.20, 0.21, 0.20, 0.20]),
-        ("A", "high", own + [0.10, 0.11, 0.10, 0.10]),
-        ("A", "same", own + [0.01, -0.01, 0.01, 0.0]),
+        ("A", "low", own.sub([0.20, 0.21, 0.20, 0.20])),
+        ("A", "high", own.add([0.10, 0.11, 0.10, 0.10])),
+        ("A", "same", own.add([0.01, -0.01, 0.01, 0.002])),
     )
 
 
 def test_differences_are_paired_and_adjusted_for_their_number(compared):
     table = real_data.differences(compared, ["low", "high", "same"])
-    np.testing.assert_allclose(table["difference"], [0.2025, -0.1025, -0.0025])
+    np.testing.assert_allclose(table["difference"], [0.2025, -0.1025, -0.003])
     alone = [
         real_data.corrected_mean(values, 8, 2)[1]
-        for values in ([0.20, 0.21, 0.20, 0.20], [0.10, 0.11, 0.10, 0.10], [0.01, -0.01, 0.01, 0])
+        for values in (
+            [0.20, 0.21, 0.20, 0.20],
+            [0.10, 0.11, 0.10, 0.10],
+            [0.01, -0.01, 0.01, 0.002],
+        )
     ]
     assert alone == sorted(alone)  # so Holm multiplies by 3, 2 and 1
     np.testing.assert_allclose(table["p"], [3 * alone[0], 2 * alone[1], alone[2]], rtol=1e-6)
@@ -931,12 +935,12 @@ def test_the_verdict_is_one_sentence_that_follows_from_the_numbers(compared):
     against = real_data.differences(compared, ["low", "high", "same"])
     assert real_data.verdicts(table, against) == [
         "A: contracting DEEP is right in 80.0% of test samples, worse than high (-10.2); "
-        "not shown to differ from same (-0.2); better than low (+20.2)."
+        "not shown to differ from same (-0.3); better than low (+20.2)."
     ]
     unsure = against.assign(p=0.05)
     assert real_data.verdicts(table, unsure) == [
         "A: contracting DEEP is right in 80.0% of test samples, not shown to differ from "
-        "high (-10.2), same (-0.2), low (+20.2)."
+        "high (-10.2), same (-0.3), low (+20.2)."
     ]
 
 
