@@ -5,10 +5,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from statsmodels.stats.proportion import proportion_confint
 
-from deep_nb.experiments import claims, errata, gradients, real_data, sparsity, stability
+from deep_nb.experiments import (
+    claims,
+    corrections,
+    errata,
+    gradients,
+    real_data,
+    sparsity,
+    stability,
+)
 
 from .test_drawn_runs import edges
 
@@ -163,6 +172,96 @@ def test_angles_over_symmetry_are_drawn_as_medians(ax):
     ax.clear()
     gradients.draw_symmetry(angles.isel(seed=[]), ax)
     assert not ax.get_lines()
+
+
+def judged(learned, angle, certified):
+    """What `gradients.judge` returns of one model, with the rules in another order."""
+    rows = [("adjoint", 0.1, 3, 0.0, 4)]
+    for rule, *cells in zip(
+        [rule for rule, *_ in RULES][::-1], learned, angle, certified, strict=True
+    ):
+        rows += [(rule, beta, *values) for beta, *values in zip([0.1, 3.0], *cells, strict=True)]
+    return pd.DataFrame(rows, columns=["rule", "beta", "learned", "angle", "certified"])
+
+
+@pytest.fixture
+def of_a_model():
+    learned = [[4, 3], [2, 1], [0, 0], [1, 4]]
+    angle = [[1.0, 20.0], [10.0, 100.0], [30.0, np.nan], [40.0, 50.0]]
+    certified = [[4, 0], [4, 3], [4, 4], [0, 4]]
+    return judged(learned, angle, certified)
+
+
+def faces(ax):
+    """Place of each point, and whether it is filled, for each collection of points."""
+    return [
+        [
+            (*place, tuple(face[:3]) == tuple(edge[:3]))
+            for place, face, edge in zip(
+                of.get_offsets().tolist(),
+                of.get_facecolors(),
+                np.resize(of.get_edgecolors(), (2, 4)),
+                strict=True,
+            )
+        ]
+        for of in ax.collections
+        if isinstance(of, PathCollection)
+    ]
+
+
+def test_shares_that_learned_are_filled_where_all_networks_are_certified(of_a_model, ax):
+    gradients.draw_learned(of_a_model, 4, ax)
+    *curves, reference = ax.get_lines()
+    assert [look[:3] for look in looks(ax)][:-1] == [look[:3] for look in RULES]
+    shares = [[0.25, 1.0], [0.0, 0.0], [0.5, 0.25], [1.0, 0.75]]
+    assert [list(line.get_ydata()) for line in curves] == shares
+    assert list(reference.get_ydata()) == [0.75, 0.75]
+    assert reference.get_label() == "adjoint"
+    filled = [[False, True], [True, True], [True, False], [True, False]]
+    assert faces(ax) == [
+        [(beta, y, full) for beta, y, full in zip([0.1, 3.0], of, row, strict=True)]
+        for of, row in zip(shares, filled, strict=True)
+    ]
+    assert ax.get_legend() is None
+    bands = [area for area in ax.collections if not isinstance(area, PathCollection)]
+    low, high = proportion_confint([1, 4], 4, method="wilson")
+    assert_band(bands[0], GREY, [0.1, 3.0], low, high)
+    assert (ax.get_xscale(), ax.get_ylim()) == ("log", (-0.05, 1.05))
+
+
+def test_angles_over_beta_are_filled_where_all_networks_are_certified(of_a_model, ax):
+    gradients.draw_angle(of_a_model, 4, ax)
+    *curves, level = ax.get_lines()
+    assert [look[:3] for look in looks(ax)][:-1] == [look[:3] for look in RULES]
+    angles = [[40.0, 50.0], [30.0, np.nan], [10.0, 100.0], [1.0, 20.0]]
+    np.testing.assert_array_equal([line.get_ydata() for line in curves], angles)
+    assert all(list(line.get_xdata()) == [0.1, 3.0] for line in curves)
+    assert [full for *_, full in faces(ax)[3]] == [True, False]
+    assert list(level.get_ydata()) == [90, 90]
+    assert (ax.get_xscale(), ax.get_yticks().tolist()) == ("log", [0, 45, 90, 135, 180])
+
+
+def test_shares_of_masks_are_drawn_for_each_rule_with_intervals(ax):
+    rules = [*corrections.RULES]
+    rows = [(rule, part, k + 2 * (part > 0)) for k, rule in enumerate(rules) for part in (0.0, 0.5)]
+    table = pd.DataFrame(rows, columns=["rule", "reciprocal", "learned"])
+    corrections.draw(table, 8, ax)
+    assert [bars.get_label() for bars in ax.containers] == ["0% reciprocal", "50% reciprocal"]
+    for bars, colour, shift, more in zip(
+        ax.containers, (VERMILION, GREY), (-0.2, 0.0), (0, 2), strict=True
+    ):
+        line, _, (spans,) = bars
+        counts = np.arange(7) + more
+        assert line.get_color() == colour
+        np.testing.assert_allclose(line.get_xdata(), np.arange(7) + shift)
+        np.testing.assert_allclose(line.get_ydata(), counts / 8)
+        low, high = proportion_confint(counts, 8, method="wilson")
+        ends = np.array([segment[:, 1] for segment in spans.get_segments()])
+        np.testing.assert_allclose(ends, np.column_stack([low, high]), atol=1e-12)
+    assert [text.get_text() for text in ax.get_xticklabels()] == rules
+    (background,) = ax.patches
+    assert (background.get_x(), background.get_width()) == (2.5, 4.0)  # the last four
+    assert ax.get_ylim() == (-0.05, 1.05)
 
 
 # Real data

@@ -16,7 +16,15 @@ import pandas as pd
 import pytest
 
 import deep_nb
-from deep_nb.experiments import claims, common, gradients, real_data, sparsity, stability
+from deep_nb.experiments import (
+    claims,
+    common,
+    corrections,
+    gradients,
+    real_data,
+    sparsity,
+    stability,
+)
 
 from .conftest import SHORT
 
@@ -60,19 +68,19 @@ def execute(name, parameters, cells=None):
         ("claims", "grid_n_epochs", [9, 9], "distinct"),
         ("errata", "num_net", 0, "from 1"),
         ("errata", "num_net", 2.0, "from 1"),
-        ("gradients", "num_net", 1, "from 2"),
+        ("gradients", "num_net", 0, "from 1"),
         ("gradients", "n_epochs", 0, "from 1"),
-        ("gradients", "leak", -0.5, "from 0"),
-        ("gradients", "leak", "0.5", "from 0"),
+        ("gradients", "nudges", [], "not empty"),
+        ("gradients", "nudges", [0.1, 0.2], "must be one of"),
+        ("gradients", "nudges", ["0.1"], "must be one of"),
         ("gradients", "betas", [], "not empty"),
         ("gradients", "betas", [0.1, 0.0], "above 0"),
-        ("gradients", "align_tasks", [], "not empty"),
-        ("gradients", "align_tasks", ["xorr"], "did you mean 'xor'"),
         ("gradients", "align_epochs", [], "not empty"),
         ("gradients", "align_epochs", [20, -1], "each entry of align_epochs"),
         ("gradients", "align_epochs", [0, 19], "must reach epoch 20"),
-        ("gradients", "tasks", [], "not empty"),
-        ("gradients", "tasks", "xor", "sequence"),
+        ("gradients", "mask_num_net", 0, "from 1"),
+        ("gradients", "reciprocal", [], "not empty"),
+        ("gradients", "reciprocal", [0.0, 0.3], "must be one of"),
         ("gradients", "search_num_net", -1, "from 0"),
         ("logical_operations", "num_net", 0, "from 1"),
         ("logical_operations", "num_net", True, "from 1"),
@@ -114,11 +122,12 @@ def test_values_that_cannot_work_are_refused_before_any_training(name, parameter
 
 def test_the_least_that_can_work_is_accepted():
     claims.check(2, 4, [1], [-1.0, 1e-3], [0.0], [1])
-    gradients.check(2, 1, 0.0, [1e-9], ["id"], [20], ["xor"], 0)
+    gradients.check(1, [10.0], [1e-9], [20], 0, num_net=1)
+    corrections.check([0.5], mask_num_net=1)
     real_data.check(0, 1, False, seeds=1)
     real_data.check(0, 2, True, seeds=1)
     sparsity.check("DEEP", ["id"], {"reg_W": []}, 2, n_epochs=1)
-    stability.check(0.0, [0.0], "id", "xor", num_net=1)
+    stability.check(0.0, [0.0], "id", num_net=1)
 
 
 BRIEF = {"n_epochs": 2, "T1": 30, "T2": 20}
@@ -151,10 +160,10 @@ BRIEF = {"n_epochs": 2, "T1": 30, "T2": 20}
         (
             "gradients",
             {
-                "num_net": 2, "n_epochs": 1, "leak": 0.0, "betas": [1.0],
-                "align_tasks": ["id"], "align_epochs": [20], "tasks": ["id"],
+                "num_net": 1, "n_epochs": 1, "nudges": [0.01], "betas": [1.0],
+                "align_epochs": [20], "mask_num_net": 1, "reciprocal": [0.5],
             },
-            "leaky DEEP  asymep       median error at β = 1: ",
+            "leaky DEEP       asymep       median error at β = 1: ",
         ),
     ],
 )  # fmt: skip
