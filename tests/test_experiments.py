@@ -821,7 +821,7 @@ def test_the_noisy_perceptron_is_scikit_learns_on_noisy_inputs(data):
 def test_settings_are_chosen_on_the_training_part_alone(data):
     """Cross-validation written out: the candidate of the best mean over three folds."""
     X, _, y, _ = real_data.split(data["Digits"], 1)
-    pipeline, chosen = real_data.fit_best("RBF SVM", SVC(), (X, y), 1)
+    pipeline, chosen = real_data.fit_best(SVC(), real_data.GRIDS["RBF SVM"], (X, y), 1)
     means = {}
     for C, gamma in itertools.product((1.0, 10.0), (0.01, 0.1)):
         scores = []
@@ -865,6 +865,7 @@ def test_only_contracting_networks_are_certified_after_every_pass(fits):
     assert real_data.certified(network) is False
 
 
+@pytest.mark.system
 def test_processes_do_not_change_a_bit(data):
     with mock.patch.dict(real_data.GRIDS, FEW):
         one, two = (

@@ -163,16 +163,18 @@ def classifiers(seed: int, N_H: int, n_epochs: int) -> dict[str, Any]:
     }
 
 
-def fit_best(name: str, model: Any, samples: Samples, seed: int) -> tuple[Pipeline, dict[str, Any]]:
-    """Fit a classifier to a training part, with the settings that cross-validation on it prefers.
+def fit_best(
+    model: Any, grid: Mapping[str, list[float]], samples: Samples, seed: int
+) -> tuple[Pipeline, dict[str, Any]]:
+    """Fit a classifier to a training part, with the settings that cross-validation on it chooses.
 
     Returns the pipeline, which standardises features first, and the settings.
     """
     pipeline = Pipeline([("scaler", StandardScaler()), ("model", model)])
-    grid = {f"model__{key}": values for key, values in GRIDS[name].items()}
+    candidates = {f"model__{key}": values for key, values in grid.items()}
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     with one_thread():
-        search = GridSearchCV(pipeline, grid, cv=folds, error_score="raise").fit(*samples)
+        search = GridSearchCV(pipeline, candidates, cv=folds, error_score="raise").fit(*samples)
     chosen = {key.removeprefix("model__"): value for key, value in search.best_params_.items()}
     return search.best_estimator_, chosen
 
@@ -195,7 +197,7 @@ def fit_all(
     ]
     parts = {(name, seed): split(data[name], seed) for name in data for seed in range(seeds)}
     found = Parallel(n_jobs=n_jobs)(
-        delayed(fit_best)(kind, model, tuple(parts[name, seed][::2]), seed)
+        delayed(fit_best)(model, GRIDS[kind], tuple(parts[name, seed][::2]), seed)
         for name, kind, seed, model in cases
     )
     rows, fitted = [], {}
