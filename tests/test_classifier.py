@@ -509,9 +509,9 @@ def test_contracting_networks_learn_and_are_certified_at_every_pass(iris):
     assert network.score(X, y) > 0.95
     assert network.certified_
     # 1 − dt (λ − β) at −β, and 1 − dt λ in the other phases
-    assert network.contraction() == pytest.approx({"free": 0.9, "+β": 0.9, "-β": 0.95})
+    assert network.contraction() == pytest.approx({"free": 0.95, "+β": 0.95, "-β": 0.975})
     assert len(network.contraction_curve_) == network.n_iter_ == 50
-    assert max(network.contraction_curve_) == pytest.approx(0.95)
+    assert max(network.contraction_curve_) == pytest.approx(0.975)
     before = network.contraction_curve_[-1]
     network.partial_fit(X, y)
     assert len(network.contraction_curve_) == 51
@@ -535,15 +535,15 @@ def test_two_starts_of_a_certified_network_approach_by_its_factor(iris):
     factor, distances = network.contraction()["free"], []
     starts = [np.full((1, len(X), 13), value) for value in (0.0, 1.0)]
     for _ in range(30):
-        starts = [relax(field, S, Phase(0.1, 1)).S for S in starts]
+        starts = [relax(field, S, Phase(network.dt, 1)).S for S in starts]
         distances.append(np.abs(starts[0] - starts[1]).sum(axis=2))
     for before, after in itertools.pairwise(distances):
         assert (after <= factor * before + 1e-14).all()
 
 
 def test_settings_of_contracting_networks_can_be_replaced():
-    network = DEEPClassifier.contracting(N_H=7, dt=0.05, random_state=1)
-    assert (network.N_H, network.dt, network.beta, network.random_state) == (7, 0.05, 0.5, 1)
+    network = DEEPClassifier.contracting(N_H=7, dt=0.02, random_state=1)
+    assert (network.N_H, network.dt, network.beta, network.random_state) == (7, 0.02, 0.5, 1)
     assert network.model.name == "contracting DEEP"
     assert (network.model.leak, network.model.absolute_outflow) == (1.0, True)
     other = DEEPClassifier.contracting(model=deep_nb.contracting_DEEP.replace(leak=2.0), beta=1.5)
