@@ -74,9 +74,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     r"""Classify with one complete directed network that learns by two local phases.
 
     The defaults are not DEEP: they are the dynamics of asymmetric EP (leak 1, no outflow) with the
-    rule ``asymep``, the most accurate of those compared in ``notebooks/real_data.ipynb``, and
-    nothing proves that its phases come to rest. `DEEPClassifier.contracting` returns a classifier
-    of contracting DEEP, in which every phase does.
+    rule ``asymep``. They learn from features between 0 and 1 as they are, but nothing proves that
+    their phases come to rest. `DEEPClassifier.contracting` returns a classifier of contracting
+    DEEP, in which every phase does; ``notebooks/real_data.ipynb`` compares both.
 
     Scale the features to [0, 1] first (`sklearn.preprocessing`): the neurons' states live there.
     Features far beyond, or a `dt` or `dt_W` that is too large, saturate the outputs, and the
