@@ -244,9 +244,9 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
 
         The leak λ is 1 and β = 0.5 < λ, so that every phase of every pass contracts whatever is
         learned (``docs/stability.md``), as long as :math:`dt (\lambda + \beta + 2 o) < 2` with
-        :math:`o = \max_j \sum_k |W_{jk}|` over free neurons j, k; `certified_` says whether that
-        holds. With dt = 0.05 and up to 100 hidden neurons it does; with many more, or a large
-        `dt_W`, lower `dt` and raise `T1` and `T2` in proportion. Centre the features, for example with scikit-learn's
+        :math:`o = \max_j \sum_k |W_{jk}|` over free neurons j, k. `certified_` says whether that
+        holds. It may not with several hundred hidden neurons or a large `dt_W`: then lower `dt`,
+        and raise `T1` and `T2` in proportion. Centre the features, for example with scikit-learn's
         ``StandardScaler``: these networks learn little from features between 0 and 1.
 
         Parameters

@@ -57,7 +57,7 @@ OTHERS = ("logistic regression", "MLP", "RBF SVM")
 NOISE = [0.0, 0.3]
 #: Candidates of each classifier: all combinations of these values, four for each.
 GRIDS: dict[str, dict[str, list[float]]] = {
-    OWN: {"noise": NOISE, "dt_W": [1.0, 3.0]},
+    OWN: {"noise": NOISE, "dt_W": [1.0, 2.0]},
     "EP dynamics": {"noise": NOISE, "dt_W": [0.2, 0.4]},
     "leaky DEEP": {"noise": NOISE, "dt_W": [0.3, 1.0]},
     "DEEP": {"noise": NOISE, "dt_W": [0.5, 1.5]},
