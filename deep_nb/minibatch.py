@@ -105,6 +105,25 @@ class Network:
         clamped = xp.zeros((W.shape[0], self.W_in.shape[0]), dtype=W.dtype, device=device(W))
         return xp.concat([clamped, W], axis=1), xp.concat([clamped[0, :], self.b])
 
+    @np.errstate(over="ignore", invalid="ignore")  # a factor beyond the range proves nothing
+    def contraction(self, N_Y: int) -> dict[str, float]:
+        """Return a factor per Euler step for each phase, see `DEEPClassifier.contraction`."""
+        W, hyper = to_numpy(self.W).astype(float), self.hyper
+        sums = np.abs(W).sum(axis=1), np.abs(W).sum(axis=0)
+        outgoing = sums[0] if self.model.absolute_outflow else W.sum(axis=1)
+        outputs = np.arange(len(W)) >= len(W) - N_Y
+        phases = {"free": 0.0}
+        if self.model.rule != "adjoint":
+            phases["+β"] = hyper.beta
+        if self.model.rule in ("centered", "asymep"):
+            phases["-β"] = -hyper.beta
+        factors = {}
+        for phase, beta in phases.items():
+            decay = self.model.leak + self.model.outflow * outgoing + beta * outputs
+            kept = np.abs(1 - hyper.dt * decay)
+            factors[phase] = float(min((kept + hyper.dt * of).max() for of in sums))
+        return factors
+
     def free(self, X: Float[Array, "M N_X"]) -> tuple[Array, Array, Array]:
         """Return drive, decay and last states of the free phase of clamped states X."""
         xp, model = self.xp, self.model

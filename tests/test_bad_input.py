@@ -117,6 +117,7 @@ def table():
             "X": samples, "y": labels, "classes": [0, 1], "sample_weight": [1.0, 2.0] * 4,
         },
         "DEEPClassifier.prune": {"self": fitted, "keep": 0.5},
+        "DEEPClassifier.contraction": {"self": fitted},
         "DEEPClassifier.decision_function": {"self": fitted, "X": samples},
         "DEEPClassifier.predict_proba": {"self": fitted, "X": samples},
         "DEEPClassifier.predict": {"self": fitted, "X": samples},

@@ -286,8 +286,39 @@ def test_confusions_are_drawn_with_digits_downwards_and_answers_to_the_right(ax)
     assert list(ax.get_xticks()) == list(ax.get_yticks()) == [0, 1, 2]
 
 
+def test_accuracies_are_drawn_in_percent_with_their_intervals(ax):
+    rows = [
+        ("Iris", "contracting DEEP", 0.9, 0.85, 0.95),
+        ("Wine", "contracting DEEP", 0.5, 0.4, 0.6),
+        ("Iris", "leaky DEEP", 0.8, 0.7, 0.9),
+        ("Iris", "MLP", 0.99, np.nan, np.nan),
+    ]
+    table = pd.DataFrame(rows, columns=["data", "model", "accuracy", "low", "high"])
+    real_data.draw_accuracies(table, "Iris", ax)
+    lines = ax.get_lines()
+    (rule,) = [line for line in lines if line.get_linestyle() == ":"]
+    marks = [line for line in lines if line.get_marker() == "o"]
+    intervals = [line for line in lines if line not in (rule, *marks)]
+    assert rule.get_xdata() == pytest.approx([90, 90])
+    np.testing.assert_allclose(
+        [line.get_xydata() for line in intervals],
+        [[[85, 0], [95, 0]], [[70, 1], [90, 1]], [[np.nan, 2], [np.nan, 2]]],
+    )
+    np.testing.assert_allclose(
+        [line.get_xydata()[0] for line in marks], [[90, 0], [80, 1], [99, 2]]
+    )
+    for lines in (intervals, marks):
+        assert [line.get_color() for line in lines] == [VERMILION, BLUE, GREY]
+    assert words(ax) == ("test accuracy / %", "", "Iris")
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["contracting DEEP", "leaky DEEP", "MLP"]
+    assert list(ax.get_yticks()) == [0, 1, 2]
+    assert ax.get_ylim() == (2.5, -0.5)
+
+
 def test_learning_curves_are_drawn_over_passes(ax):
     curve = pd.DataFrame({"training part": [0.5, 0.9], "test part": [0.4, 0.8]}, index=[1, 2])
+    curve["factor"] = 0.95
     real_data.draw_learning_curve(curve, ax)
     assert points(ax) == [[[1, 0.5], [2, 0.9]], [[1, 0.4], [2, 0.8]]]
     assert [look[:3] for look in looks(ax)] == [
@@ -304,8 +335,10 @@ SHARES = [1.0, 0.7, 0.4, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01]
 def test_accuracies_after_cuts_are_drawn_as_means_and_ranges(rng, ax):
     values = rng.uniform(0.1, 0.9, (2, 3, 10))
     ways = ["one cut", "learning on after each cut"]
-    accuracies = xr.DataArray(values, dims=("way", "seed", "share"), coords={"way": ways})
-    real_data.draw_cuts(accuracies, ax)
+    both = np.stack([values, 0 * values], axis=2)
+    coords = {"way": ways, "part": ["test", "validation"]}
+    accuracy = xr.DataArray(both, dims=("way", "seed", "part", "share"), coords=coords)
+    real_data.draw_cuts(xr.Dataset({"accuracy": accuracy}), ax)
     assert looks(ax) == [(ways[1], BLUE, "-", "o"), (ways[0], VERMILION, "--", "o")]
     for line, area, of in zip(ax.get_lines(), ax.collections, values[::-1], strict=True):
         np.testing.assert_array_equal(line.get_xdata(), SHARES)

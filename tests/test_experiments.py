@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import warnings
 from unittest import mock
 
@@ -10,9 +11,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 from scipy import stats
+from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
-from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import ParameterGrid, StratifiedKFold
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 import deep_nb
 from deep_nb import analysis
@@ -791,6 +795,12 @@ def test_the_published_layers_have_one_more_synapse():
 
 # Real data
 
+#: Few settings, so that a test fits seven classifiers to a data set in seconds.
+FEW = {
+    name: {key: values[:1] for key, values in grid.items()}
+    for name, grid in real_data.GRIDS.items()
+}
+
 
 @pytest.fixture(scope="module")
 def data():
@@ -800,7 +810,8 @@ def data():
 
 @pytest.fixture(scope="module")
 def fits(data):
-    return real_data.fit_all(data, 2, 12, 3, 0.2)
+    with mock.patch.dict(real_data.GRIDS, FEW | {real_data.OWN: real_data.GRIDS[real_data.OWN]}):
+        return real_data.fit_all(data, 2, 12, 3, 1)
 
 
 def test_every_data_set_is_loaded():
@@ -821,30 +832,35 @@ def test_mnist_is_downloaded_on_request():
     download.assert_called_with("mnist_784", version=1, return_X_y=True, as_frame=False)
 
 
-def test_networks_are_compared_with_classifiers_that_converge():
-    for name, noisy in (("Wine", False), ("Digits", True), ("MNIST", True)):
-        models = real_data.classifiers(name, 7, 12, 3, 0.2)
-        networks = ["DEEPClassifier", "DEEPClassifier, noise"][: 1 + noisy]
-        assert [*models] == [*networks, "logistic regression", "MLP"]
-        assert models["logistic regression"].max_iter == 5000
-        mlp = models["MLP"]
-        assert mlp.hidden_layer_sizes == (12,)
-        assert (mlp.max_iter, mlp.random_state) == (1000, 7)
+def test_all_classifiers_have_as_many_candidates():
+    models = real_data.classifiers(7, 12, 3)
+    assert [*models] == [*real_data.GRIDS]
+    assert {*models} == {real_data.OWN, *real_data.DYNAMICS, *real_data.OTHERS}
+    for name, model in models.items():
+        assert len(ParameterGrid(real_data.GRIDS[name])) == 4
+        assert {*real_data.GRIDS[name]} <= {*model.get_params()}
+    for name in (real_data.OWN, *real_data.DYNAMICS, "MLP"):
+        assert real_data.GRIDS[name]["noise"] == [0.0, 0.3]
+        assert (models[name].N_H, models[name].n_epochs, models[name].random_state) == (12, 3, 7)
+    assert models["logistic regression"].max_iter == 5000
 
 
-def test_only_warnings_of_convergence_are_ignored(data):
-    class Loud(DummyClassifier):
-        def fit(self, X, y):
-            warnings.warn("did not converge", ConvergenceWarning, stacklevel=1)
-            warnings.warn("something else", UserWarning, stacklevel=1)
-            return super().fit(X, y)
-
-    with (
-        mock.patch.object(real_data, "classifiers", return_value={"any": Loud()}),
-        pytest.warns(UserWarning, match="something else") as caught,
-    ):
-        real_data.fit_all({"Iris": data["Iris"]}, 1, 12, 3, 0.2)
-    assert len(caught) == 1
+def test_the_dynamics_that_are_compared_are_what_their_names_say():
+    """Leak, outflow, whether it is absolute, and rule."""
+    models = real_data.classifiers(0, 5, 2)
+    found = {}
+    for name in (real_data.OWN, *real_data.DYNAMICS):
+        fitted = models[name].fit([[0.0], [1.0]] * 4, [0, 1] * 4)
+        found[name] = tuple(
+            getattr(fitted.model_, key) for key in ("leak", "outflow", "absolute_outflow", "rule")
+        )
+        assert (fitted.batch_size, fitted.W_.dtype) == (16, np.float32)
+    assert found == {
+        "contracting DEEP": (1.0, 1.0, True, "asymep"),
+        "EP dynamics": (1.0, 0.0, False, "asymep"),
+        "leaky DEEP": (1.0, 1.0, False, "asymep"),
+        "DEEP": (0.0, 1.0, False, "stdp"),
+    }
 
 
 def test_a_fifth_of_each_class_is_for_testing(data):
@@ -856,35 +872,182 @@ def test_a_fifth_of_each_class_is_for_testing(data):
     np.testing.assert_array_equal(np.sort(both, axis=0), np.sort(data["Iris"][0], axis=0))
 
 
+def test_the_noisy_perceptron_is_scikit_learns_on_noisy_inputs(data):
+    X, y = data["Iris"]
+    plain = real_data.NoisyPerceptron(6, 4, 0.0, 0.01, 3).fit(X, y)
+    by_hand = MLPClassifier((6,), batch_size=16, learning_rate_init=0.01, random_state=3)
+    for _ in range(4):
+        by_hand.partial_fit(X, y, classes=[0, 1, 2])
+    assert (plain.perceptron_.coefs_[0] == by_hand.coefs_[0]).all()
+    assert (plain.predict(X) == by_hand.predict(X)).all()
+    assert plain.classes_.tolist() == [0, 1, 2]
+    noisy = real_data.NoisyPerceptron(6, 2, 0.5, 0.01, 3).fit(X, y)
+    stream = np.random.RandomState(3)
+    by_hand = MLPClassifier((6,), batch_size=16, learning_rate_init=0.01, random_state=3)
+    for _ in range(2):  # other noise in each pass
+        by_hand.partial_fit(X + 0.5 * stream.normal(size=X.shape), y, classes=[0, 1, 2])
+    np.testing.assert_allclose(noisy.perceptron_.coefs_[0], by_hand.coefs_[0], rtol=1e-9)
+    assert real_data.NoisyPerceptron(2, 1).fit(X[:3], y[[0, 60, 120]]).predict(X).shape == (150,)
+
+
+def test_settings_are_chosen_on_the_training_part_alone(data):
+    """Cross-validation written out: the candidate of the best mean over three folds."""
+    X, _, y, _ = real_data.split(data["Digits"], 1)
+    pipeline, chosen = real_data.fit_best(SVC(), real_data.GRIDS["RBF SVM"], (X, y), 1)
+    means = {}
+    for C, gamma in itertools.product((1.0, 10.0), (0.01, 0.1)):
+        scores = []
+        for learn, held in StratifiedKFold(3, shuffle=True, random_state=1).split(X, y):
+            scaler = StandardScaler().fit(X[learn])
+            machine = SVC(C=C, gamma=gamma).fit(scaler.transform(X[learn]), y[learn])
+            scores.append(machine.score(scaler.transform(X[held]), y[held]))
+        means[C, gamma] = np.mean(scores)
+    assert means[chosen["C"], chosen["gamma"]] == max(means.values()) > min(means.values())
+    scaler = StandardScaler().fit(X)
+    machine = SVC(**chosen).fit(scaler.transform(X), y)
+    np.testing.assert_array_equal(pipeline.predict(X), machine.predict(scaler.transform(X)))
+
+
 def test_scores_are_of_the_samples_not_learned_from(data, fits):
     scores, fitted = fits
-    named = {"Iris": 3, "Digits": 4}
-    assert scores.groupby("data", sort=False).size().to_dict() == {
-        k: 2 * n for k, n in named.items()
-    }
+    assert scores.groupby("data", sort=False).size().to_dict() == {"Iris": 14, "Digits": 14}
     for row in scores.itertuples():
         pipeline = fitted[row.data, row.model, row.seed]
         X_train, X_test, _, y_test = real_data.split(data[row.data], row.seed)
-        scaled = pipeline[:-1].transform(X_train)
-        np.testing.assert_allclose(scaled.min(axis=0), 0, atol=1e-12)
-        varying = np.ptp(X_train, axis=0) > 0
-        np.testing.assert_allclose(scaled.max(axis=0), varying)
+        np.testing.assert_allclose(pipeline[0].mean_, X_train.mean(axis=0), atol=1e-12)
         assert row.accuracy == (pipeline.predict(X_test) == y_test).mean()
-        if row.model.startswith("DEEP"):
-            assert pipeline[-1].noise == (0.2 if row.model.endswith("noise") else 0)
-            assert (pipeline[-1].N_H, pipeline[-1].n_iter_) == (12, 3)
-            assert pipeline[-1].random_state == row.seed
+        assert (row.n_train, row.n_test) == (len(X_train), len(X_test))
+        for key, value in row.chosen.items():
+            assert getattr(pipeline[-1], key) == value
+        assert {*row.chosen} == {*real_data.GRIDS[row.model]}
 
 
-def test_the_interval_of_an_accuracy_is_students():
-    rows = [["B", "n", 0, 0.7], ["B", "n", 1, 0.8], ["A", "m", 0, 0.9], ["A", "m", 1, 1.0]]
-    scores = pd.DataFrame(rows, columns=["data", "model", "seed", "accuracy"])
-    table = real_data.accuracy_table(scores)
-    assert table.columns.tolist() == ["data", "model", "accuracy", "low", "high"]
-    assert table[["data", "model"]].to_numpy().tolist() == [["B", "n"], ["A", "m"]]
-    half = 12.706204736 * 0.05  # t for one degree of freedom, times the standard error
-    np.testing.assert_allclose(table.iloc[0, 2:].tolist(), [0.75, 0.75 - half, 1.0])
-    np.testing.assert_allclose(table.iloc[1, 2:].tolist(), [0.95, 0.95 - half, 1.0])
+def test_only_contracting_networks_are_certified_after_every_pass(fits):
+    scores, fitted = fits
+    by_model = scores.groupby("model")["certified"].agg(list)
+    assert by_model[real_data.OWN] == [True] * 4
+    assert by_model["EP dynamics"] == by_model["DEEP"] == [False] * 4
+    assert by_model["MLP"] == [None] * 4
+    network = copy.deepcopy(fitted["Iris", real_data.OWN, 0][-1])
+    network.contraction_curve_[1] = 1.0
+    assert real_data.certified(network) is False
+    network.contraction_curve_[1] = 0.9
+    assert real_data.certified(network) is True
+    network.W_ = 100 * network.W_
+    assert real_data.certified(network) is False
+
+
+@pytest.mark.system
+def test_processes_do_not_change_a_bit(data):
+    with mock.patch.dict(real_data.GRIDS, FEW):
+        one, two = (
+            real_data.fit_all({"Iris": data["Iris"]}, 1, 5, 2, n_jobs)[1] for n_jobs in (1, 2)
+        )
+    learned = {
+        **dict.fromkeys((real_data.OWN, *real_data.DYNAMICS), lambda model: model.W_),
+        "logistic regression": lambda model: model.coef_,
+        "MLP": lambda model: model.perceptron_.coefs_[0],
+        "RBF SVM": lambda model: model.dual_coef_,
+    }
+    for case in one:
+        first, second = (learned[case[1]](fitted[case][-1]) for fitted in (one, two))
+        assert (first == second).all()
+
+
+def test_the_corrected_t_test_is_that_of_nadeau_and_bengio():
+    """By hand: mean 2, s² = 1, (1/3 + 1/4) s² = 7/12; Student's t for two degrees of freedom."""
+    estimate, p = real_data.corrected_mean([1.0, 2.0, 3.0], 400, 100)
+    error = math.sqrt(7 / 12)
+    t = 2 / error
+    assert p == pytest.approx(1 - t / math.sqrt(t**2 + 2))
+    half = 4.302652729911275 * error  # the 97.5 % quantile, from a table
+    assert estimate == pytest.approx((2.0, 2 - half, 2 + half))
+    assert real_data.corrected_mean([-1.0, -2.0, -3.0], 400, 100)[1] == pytest.approx(p)
+    uncorrected = stats.ttest_1samp([0.1, 0.4, -0.2, 0.3], 0)  # without overlap
+    same = real_data.corrected_mean([0.1, 0.4, -0.2, 0.3], 10**15, 1)
+    assert same[1] == pytest.approx(uncorrected.pvalue)
+    assert same[0][1:] == pytest.approx(uncorrected.confidence_interval(0.95))
+
+
+@pytest.mark.parametrize("values", [[0.9], [0.9, 0.9], [0.1 + 0.2, 0.3]])
+def test_without_variance_there_is_no_interval(values):
+    estimate, p = real_data.corrected_mean(values, 8, 2)
+    assert estimate.value == pytest.approx(values[0])
+    assert np.isnan(estimate[1:]).all()
+    assert p == 1
+
+
+def scored(*rows):
+    """Scores of models on one data set of 8 + 2 samples: name, model, accuracies over seeds."""
+    return pd.DataFrame(
+        [
+            [name, model, seed, value, 8, 2, model == real_data.OWN or None, {"C": 1.0 + seed // 2}]
+            for name, model, values in rows
+            for seed, value in enumerate(values)
+        ],
+        columns=["data", "model", "seed", "accuracy", "n_train", "n_test", "certified", "chosen"],
+    )
+
+
+def test_accuracies_are_tabulated_with_their_corrected_intervals():
+    table = real_data.accuracy_table(
+        scored(("B", "n", [0.7, 0.8]), ("A", real_data.OWN, [0.9, 1.0]), ("A", "n", [0.0, 0.1]))
+    )
+    assert table.columns.tolist() == ["data", "model", "accuracy", "low", "high", "certified"]
+    assert table["data"].tolist() == ["B", "A", "A"]
+    # t for one degree of freedom, times √((1/2 + 2/8) · 0.005)
+    half = 12.706204736 * 0.061237243570
+    np.testing.assert_allclose(table.iloc[0, 2:5].tolist(), [0.75, max(0, 0.75 - half), 1.0])
+    np.testing.assert_allclose(table.iloc[1, 2:5].tolist(), [0.95, 0.95 - half, 1.0])
+    np.testing.assert_allclose(table.iloc[2, 2:5].tolist(), [0.05, 0.0, 0.05 + half])
+    assert table["certified"].tolist() == ["", "2 of 2", ""]
+
+
+def test_settings_are_counted():
+    table = real_data.chosen_table(scored(("A", "m", [0.1, 0.2, 0.3]), ("A", "n", [0.5])))
+    assert table["settings"].tolist() == ["2 × C=1; 1 × C=2", "1 × C=1"]
+
+
+@pytest.fixture
+def compared():
+    """Three others: clearly worse, clearly better, and no different."""
+    own = pd.Series([0.80, 0.81, 0.79, 0.80])
+    return scored(
+        ("A", real_data.OWN, own),
+        ("A", "low", own.sub([0.20, 0.21, 0.20, 0.20])),
+        ("A", "high", own.add([0.10, 0.11, 0.10, 0.10])),
+        ("A", "same", own.add([0.01, -0.01, 0.01, 0.002])),
+    )
+
+
+def test_differences_are_paired_and_adjusted_for_their_number(compared):
+    table = real_data.differences(compared, ["low", "high", "same"])
+    np.testing.assert_allclose(table["difference"], [0.2025, -0.1025, -0.003])
+    alone = [
+        real_data.corrected_mean(values, 8, 2)[1]
+        for values in (
+            [0.20, 0.21, 0.20, 0.20],
+            [0.10, 0.11, 0.10, 0.10],
+            [0.01, -0.01, 0.01, 0.002],
+        )
+    ]
+    assert alone == sorted(alone)  # so Holm multiplies by 3, 2 and 1
+    np.testing.assert_allclose(table["p"], [3 * alone[0], 2 * alone[1], alone[2]], rtol=1e-6)
+    assert ((table["low"] < table["difference"]) & (table["difference"] < table["high"])).all()
+
+
+def test_the_verdict_is_one_sentence_that_follows_from_the_numbers(compared):
+    table = real_data.accuracy_table(compared)
+    against = real_data.differences(compared, ["low", "high", "same"])
+    assert real_data.verdicts(table, against) == [
+        "A: contracting DEEP is right in 80.0% of test samples, worse than high (-10.2); "
+        "not shown to differ from same (-0.3); better than low (+20.2)."
+    ]
+    unsure = against.assign(p=0.05)
+    assert real_data.verdicts(table, unsure) == [
+        "A: contracting DEEP is right in 80.0% of test samples, not shown to differ from "
+        "high (-10.2), same (-0.3), low (+20.2)."
+    ]
 
 
 def test_confusions_are_of_all_test_parts_of_digits(data, fits):
@@ -892,104 +1055,105 @@ def test_confusions_are_of_all_test_parts_of_digits(data, fits):
     matrix = real_data.confusions(fitted, data["Digits"])
     y = np.concatenate([real_data.split(data["Digits"], seed)[3] for seed in (0, 1)])
     assert matrix.sum(axis=1).tolist() == np.bincount(y).tolist()
-    noisy = scores[scores["model"] == real_data.NOISY]
-    assert np.trace(matrix) == round(noisy["accuracy"].sum() * 40)
+    own = scores[(scores["model"] == real_data.OWN) & (scores["data"] == "Digits")]
+    assert np.trace(matrix) == round(own["accuracy"].sum() * 40)
 
 
-def test_the_learning_curve_is_of_one_learner(data):
-    found = real_data.learning_curve(data["Digits"], 12, 0.2, 3)
+def test_the_learning_curve_is_of_one_learner(data, fits):
+    _, fitted = fits
+    found = real_data.learning_curve(fitted, data["Digits"], 3)
     assert (found.index.tolist(), found.index.name) == ([1, 2, 3], "passes")
-    assert found.columns.tolist() == ["training part", "test part"]
+    assert found.columns.tolist() == ["training part", "test part", "factor"]
     X_train, X_test, y_train, y_test = real_data.split(data["Digits"], 0)
-    learner = deep_nb.DEEPClassifier(N_H=12, noise=0.2, random_state=0)
+    scaler, network = fitted["Digits", real_data.OWN, 0]
+    learner = clone(network)
     for _ in range(3):
-        learner.partial_fit(X_train / 16, y_train, classes=range(10))
+        learner.partial_fit(scaler.transform(X_train), y_train, classes=range(10))
     accuracies = [
-        (learner.predict(X / 16) == y).mean() for X, y in ((X_train, y_train), (X_test, y_test))
+        (learner.predict(scaler.transform(X)) == y).mean()
+        for X, y in ((X_train, y_train), (X_test, y_test))
     ]
-    assert found.iloc[-1].tolist() == accuracies
+    assert found.iloc[-1].tolist() == [*accuracies, learner.contraction_curve_[-1]]
     assert found["training part"].nunique() > 1
 
 
 def test_cuts_remove_the_weakest_synapses(data, fits):
     _, fitted = fits
-    accuracies = real_data.accuracy_after_cuts(fitted, data["Digits"], 2, 2)
-    assert accuracies.dims == ("way", "seed", "share")
+    cuts = real_data.cut_all(fitted, data["Digits"], 2, 2, 1)
+    accuracy = cuts["accuracy"]
+    assert accuracy.dims == ("way", "seed", "part", "share")
+    assert cuts["part"].values.tolist() == ["validation", "test"]
+    assert cuts["certified"].all()
     for seed in (0, 1):
-        scaler, network = fitted["Digits", real_data.NOISY, seed]
-        _, X_test, _, y_test = real_data.split(data["Digits"], seed)
-        X_test = scaler.transform(X_test)
-        whole = (network.predict(X_test) == y_test).mean()
-        of = accuracies.sel(seed=seed)
-        assert of.sel(share=1.0).values.tolist() == [whole, whole]
+        X_train, X_test, y_train, y_test = real_data.split(data["Digits"], seed)
+        X_learn, X_valid, y_learn, y_valid = real_data.split((X_train, y_train), seed)
+        scaler, network = clone(fitted["Digits", real_data.OWN, seed]).fit(X_learn, y_learn)
+        X_learn, X_valid, X_test = map(scaler.transform, (X_learn, X_valid, X_test))
+        parts = {"validation": (X_valid, y_valid), "test": (X_test, y_test)}
         W = network.W_
-        assert np.count_nonzero(W) == real_data.count_synapses(fitted) == 86 * 22 - 22
-        limit = np.sort(np.abs(W[W != 0]))[-round(0.4 * np.count_nonzero(W))]
-        network.W_ = np.where(np.abs(W) >= limit, W, 0.0)
-        cut = (network.predict(X_test) == y_test).mean()
+        assert np.count_nonzero(W) == real_data.count_synapses(fitted) == 87 * 22 - 22
+        for share in (1.0, 0.4):
+            limit = np.sort(np.abs(W[W != 0]))[-round(share * np.count_nonzero(W))]
+            network.W_ = np.where(np.abs(W) >= limit, W, np.float32(0))
+            for part, (X, y) in parts.items():
+                of = accuracy.sel(way="one cut", seed=seed, share=share, part=part)
+                assert of == (network.predict(X) == y).mean()
         network.W_ = W
-        assert of.sel(way="one cut", share=0.4) == cut
-    assert (accuracies.sel(way="one cut") != accuracies[0]).any()
-    taught = copy.deepcopy(network)  # of the last seed, with its training part
-    X_train, _, y_train, _ = real_data.split(data["Digits"], 1)
-    for share in real_data.LEFT:
-        taught.prune(share)
-        for rate in (0.2, 0.1) if share < 1 else ():
-            taught.set_params(dt_W=rate).partial_fit(scaler.transform(X_train), y_train)
-        expected = (taught.predict(X_test) == y_test).mean()
-        assert accuracies.sel(way="learning on after each cut", seed=1, share=share) == expected
-    without = real_data.accuracy_after_cuts(fitted, data["Digits"], 1, 0)
+        taught = copy.deepcopy(network)
+        for share in real_data.LEFT:
+            taught.prune(share)
+            for rate in (0.5, 0.25) if share < 1 else ():
+                taught.set_params(dt_W=rate * network.dt_W).partial_fit(X_learn, y_learn)
+            of = accuracy.sel(way="learning on after each cut", seed=seed, share=share)
+            for part, (X, y) in parts.items():
+                assert of.sel(part=part) == (taught.predict(X) == y).mean()
+    without = real_data.cut_all(fitted, data["Digits"], 1, 0, 1)["accuracy"]
     np.testing.assert_array_equal(without[0], without[1])
 
 
-def test_means_after_cuts_and_the_fewest_synapses():
-    values = np.zeros((2, 2, 10))
-    values[0] = [np.linspace(0.9, 0.72, 10), np.linspace(0.7, 0.52, 10)]
-    values[1, 0] = [0.9, 0.89, 0.891, 0.8, 0.895, 0.1, 0.1, 0.1, 0.1, 0.1]
-    values[1, 1] = values[1, 0]
-    coords = {"way": list(real_data.WAYS), "share": list(real_data.LEFT)}
-    accuracies = xr.DataArray(values, dims=("way", "seed", "share"), coords=coords)
-    means = real_data.mean_after_cuts(accuracies)
+@pytest.fixture
+def cuts():
+    """Accuracies of two ways, two seeds, two parts and ten shares."""
+    accuracy = np.full((2, 2, 2, 10), 0.5)
+    accuracy[0, 0, 0] = [0.9, 0.89, 0.891, 0.8, 0.895, 0.1, 0.1, 0.1, 0.1, 0.1]
+    accuracy[0, 1, 0] = [1.0, 0.99, *[0.98] * 8]  # a point less is enough, two are not
+    accuracy[0, 0, 1], accuracy[0, 1, 1] = np.linspace(0.9, 0.72, 10), np.linspace(0.7, 0.52, 10)
+    accuracy[1, :, 1] = np.linspace(0.5, 0.41, 10)
+    certified = np.ones((2, 2, 10), dtype=bool)
+    certified[0, 1, 1] = False
+    coords = {"way": list(real_data.WAYS), "seed": [0, 1], "share": list(real_data.LEFT)}
+    return xr.Dataset(
+        {
+            "accuracy": (("way", "seed", "part", "share"), accuracy),
+            "certified": (("way", "seed", "share"), certified),
+        },
+        coords=coords | {"part": ["validation", "test"]},
+    )
+
+
+def test_the_share_is_chosen_on_the_validation_part_and_judged_on_the_test_part(cuts):
+    means = real_data.mean_after_cuts(cuts)
     np.testing.assert_allclose(means["learning on after each cut"], np.linspace(0.8, 0.62, 10))
-    assert real_data.fewest_synapses(means["one cut"]) == 0.1
-    assert real_data.fewest_synapses(means["learning on after each cut"]) == 1.0
     assert means.index.name == "share"
-    within = pd.Series([1.0, 0.99, 0.98], index=[1.0, 0.7, 0.4])
-    assert real_data.fewest_synapses(within) == 0.7  # a point less, and no more
+    table = real_data.enough_synapses(cuts, scored(("Digits", "m", [0.5])))
+    first, second = table.itertuples()
+    assert (first.way, second.way) == (*real_data.WAYS,)
+    assert (first.smallest, first.largest) == (0.1, 0.7)  # of shares 0.1 and 0.7
+    assert (first.share, first.all) == pytest.approx((0.4, 0.8))
+    # on the test part, four steps of 0.02 are lost in one network, one step in the other
+    expected = real_data.corrected_mean([-0.08, -0.02], 8, 2)[0]
+    assert (first.change, first.low, first.high) == pytest.approx(expected)
+    assert first.certified == "1 of 2"
+    assert (second.smallest, second.largest, second.certified) == (0.01, 0.01, "2 of 2")
+    assert second.change == pytest.approx(-0.09)
+
+
+# Parity
 
 
 def test_parity_is_of_all_inputs():
-    task = real_data.parity(3)
+    task = common.parity(3)
     assert len({tuple(x) for x in task.X}) == 8
     assert task.Y[:, 0].tolist() == [
         bin(int("".join(map(str, x)), 2)).count("1") % 2 for x in task.X.astype(int)
     ]
-
-
-def test_parity_is_learned_by_both_models():
-    with mock.patch.object(real_data, "train", wraps=deep_nb.train) as trained:
-        found = real_data.learn_parity([2], 2, 120)
-    assert found.columns.tolist() == ["bits", "model", "learned", "misclassified"]
-    assert found["bits"].tolist() == [2, 2]
-    assert found["model"].tolist() == ["leaky DEEP", "EP dynamics"]
-    hypers = [call.kwargs["hyper"] for call in trained.call_args_list]
-    models = gradients.MODELS
-    for row in found.itertuples():
-        hyper = {**STRONG[row.model], "N_H": [20], "n_epochs": 120, "T1": 400, "T2": 400}
-        assert hypers[row.Index] == hyper
-        run = deep_nb.train(models[row.model], "xor", seeds=range(2), hyper=hyper)
-        done = at_criterion(run)[:, -1]
-        assert row.learned == common.percent(analysis.share(int(done.sum()), 2), 4)
-        assert row.misclassified == np.median(run["class_error_free"].values[:, -1])
-    assert "100%" in found["learned"].iloc[1]
-
-
-def test_parity_is_judged_in_the_last_epoch():
-    hyper = {**BRIEF, "n_epochs": 2}
-    run = deep_nb.train("DEEP", "xor", seeds=range(4), hyper=hyper)
-    run["class_error_free"].values[:] = [[0, 0.25], [1, 0.5], [1, 0.5], [1, 0.75]]
-    run["mse_free"].values[:] = 1.0
-    with mock.patch.object(real_data, "train", return_value=run):
-        found = real_data.learn_parity([3], 4, 2)
-    assert found["learned"].tolist() == ["  0% [0%, 49%]"] * 2
-    assert found["misclassified"].tolist() == [0.5, 0.5]

@@ -67,7 +67,7 @@ def test_contracting_models_are_deep_with_a_leak_and_the_absolute_outflow():
     ("model", "leak", "own"),
     [
         (contracting_DEEP, 0.25, {"N_H": (14,), "beta": 0.225, "dt_W": 0.3, "n_epochs": 300}),
-        (fast_contracting_DEEP, 0.2, {"N_H": (5,), "beta": 2.0, "dt_W": 2.0}),
+        (fast_contracting_DEEP, 0.2, {"N_H": (14,), "beta": 2.0, "dt_W": 1.5}),
     ],
 )
 def test_hyperparameters_of_contracting_models(model, leak, own):

@@ -112,11 +112,8 @@ def execute(name, parameters, cells=None):
         ("real_data", "n_epochs", 0, "from 1"),
         ("real_data", "N_H", 0, "from 1"),
         ("real_data", "prune_epochs", -1, "from 0"),
-        ("real_data", "noise", -0.1, "from 0"),
-        ("real_data", "parity_bits", [0], "from 1 to 10"),
-        ("real_data", "parity_bits", 3, "sequence"),
-        ("real_data", "parity_num_net", 0, "from 1"),
-        ("real_data", "parity_n_epochs", 0, "from 1"),
+        ("real_data", "n_jobs", 0, "from 1"),
+        ("real_data", "n_jobs", -1, "from 1"),
         ("real_data", "mnist", 1, "True or False"),
         ("sparsity", "model", "deep", "did you mean 'DEEP'"),
         ("sparsity", "tasks", [], "not empty"),
@@ -151,8 +148,8 @@ def test_the_least_that_can_work_is_accepted():
     corrections.check([0.5], mask_num_net=1)
     counts = {"num_net": 1, "architecture_num_net": 1, "parity_num_net": 1}
     contracting.check(["id"], ("or",), [2, 16], [0.0, 10.0], [0.0, 10], [2, 4], **counts)
-    real_data.check(0, 0.0, [], False, seeds=1)
-    real_data.check(0, 0.0, [1, 10], True, seeds=1)
+    real_data.check(0, 1, False, seeds=1)
+    real_data.check(0, 2, True, seeds=1)
     sparsity.check("DEEP", ["id"], {"reg_W": []}, 2, n_epochs=1)
     stability.check(0.0, [0.0], "id", num_net=1)
 
@@ -209,6 +206,7 @@ def test_odd_values_work(name, parameters, line):
 
 def test_a_single_split_has_no_interval():
     scores = pd.DataFrame({"data": ["Iris"], "model": ["MLP"], "seed": [0], "accuracy": [0.9]})
+    scores = scores.assign(n_train=120, n_test=30, certified=None)
     row = real_data.accuracy_table(scores).iloc[0]
     assert row["accuracy"] == 0.9
     assert np.isnan([row["low"], row["high"]]).all()

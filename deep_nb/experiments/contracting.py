@@ -29,8 +29,7 @@ from deep_nb.analysis import (
 )
 from deep_nb.analysis.stability import field_after, linear_part, settle
 from deep_nb.dynamics import hard_sigmoid, vector_field
-from deep_nb.experiments.common import check_counts, check_tasks, percent
-from deep_nb.experiments.real_data import parity
+from deep_nb.experiments.common import check_counts, check_tasks, parity, percent
 from deep_nb.models import DEEP, PUBLISHED, Model, contracting_DEEP, fast_contracting_DEEP
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION
 from deep_nb.problem import Problem
