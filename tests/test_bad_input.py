@@ -126,6 +126,7 @@ def table():
         "Task": {"name": "x", "X": [[0], [1]], "Y": [[1], [0]]},
         "concat": {"runs": [w.run, w.run.assign_coords(seed=[7, 8])]},
         "decision_map": {**run, "n": 3, "engine": "numba"},
+        "explore": {"model": "DEEP", "task": "xor", "seed": 1},
         "load": {"path": "run.nc"},
         "predict": {
             **run, "X": [[0, 1]], "engine": "reference", "Y": [[1]], "beta": 0.5,
