@@ -50,6 +50,7 @@ def visit(chromium, address, width=1440, **options):
     """Open a page; fail if it logs an error or asks for anything outside."""
     context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
     page, wrong = context.new_page(), []
+    page.set_default_timeout(20_000)
     page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda asked: asked.url != address and wrong.append(asked.url))
@@ -123,7 +124,7 @@ def test_it_learns_until_it_is_paused(chromium, address):
         page.get_by_role("button", name="Start").click()
         page.wait_for_function("""() => {
           const said = document.querySelector('[role=status]').textContent;
-          return /MSE (0\\.00\\d*|.*e-.*) · 4 of 4 correct/.test(said);
+          return /MSE (0|0\\.00\\d*|\\S*e-\\d+) · 4 of 4 correct/.test(said);
         }""")
         page.get_by_role("button", name="Pause").click()
         said = page.get_by_role("status").inner_text()
@@ -207,6 +208,11 @@ def lab(tmp_path_factory):
     cells = ["import deep_nb\nexplorer = deep_nb.explore('DEEP')\nexplorer",
              "print('leak', explorer.arguments()['model'].leak)"]  # fmt: skip
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     nbformat.write(notebook, folder / "explore.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

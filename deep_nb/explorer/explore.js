@@ -123,9 +123,8 @@ export function nudged({ A, drive, decay }, beta, Y) {
   return field;
 }
 
-/** ds_j/dt of sample m. */
-function speed({ A, drive, decay }, S, m, j) {
-  const n = decay.length, row = m * n;
+/** ds_j/dt of the sample whose states begin at `row`. */
+function speed(A, drive, decay, n, S, row, j) {
   let ds = drive[row + j] - decay[j] * S[row + j];
   for (let i = 0; i < n; i++) ds += A[j * n + i] * S[row + i];
   return ds;
@@ -136,14 +135,15 @@ function speed({ A, drive, decay }, S, m, j) {
  * keep theirs. After each step, `visit(t, states, before)` is called, and ends the phase with true.
  */
 export function relax(field, S, { dt, T, activation, clamped }, visit) {
-  const n = field.decay.length, M = S.length / n, rho = ACTIVATIONS[activation];
+  const { A, drive, decay } = field, n = decay.length, rho = ACTIVATIONS[activation];
+  const moving = draws(n, (_, j) => Number(!clamped?.[j]));
   let states = S.slice(), before = S.slice();
   for (let t = 1; t <= T; t++) {
     [states, before] = [before, states];
-    for (let m = 0; m < M; m++)
+    for (let row = 0; row < S.length; row += n)
       for (let j = 0; j < n; j++) {
-        const s = before[m * n + j];
-        states[m * n + j] = clamped?.[j] ? s : rho(s + dt * speed(field, before, m, j));
+        const s = before[row + j];
+        states[row + j] = moving[j] ? rho(s + dt * speed(A, drive, decay, n, before, row, j)) : s;
       }
     if (visit?.(t, states, before)) break;
   }
@@ -192,14 +192,15 @@ export const RULES = {
     const { problem, field, free } = lesson, { n, N_Y, Y } = problem;
     const delta = new Float64Array(free.length);
     for (let m = 0; m < Y.length; m++) {
-      const system = Float64Array.from(field.A, (_, k) => field.A[(k % n) * n + Math.floor(k / n)]);
+      const { A, drive, decay } = field;
+      const system = A.map((_, k) => A[(k % n) * n + Math.floor(k / n)]);
       const pull = new Float64Array(n);
       for (let j = 0; j < n; j++) {
-        system[j * n + j] -= field.decay[j];
+        system[j * n + j] -= decay[j];
         if (j >= n - N_Y) pull[j] = free[m * n + j] - Y[m][j - n + N_Y];
       }
       for (let j = 0; j < n; j++) {
-        const s = free[m * n + j], ds = speed(field, free, m, j);
+        const s = free[m * n + j], ds = speed(A, drive, decay, n, free, m * n, j);
         if ((s <= 0 && ds < 0) || (s >= 1 && ds > 0)) {
           for (let k = 0; k < n; k++) system[j * n + k] = system[k * n + j] = -Number(j === k);
           pull[j] = 0; // saturated
@@ -373,8 +374,16 @@ export function follow(network, { x, y, beta, start, clamped }) {
   for (const name of ["V", "bound", "residual"]) path[name] = new Float64Array(steps).fill(NaN);
   path.states.set(start);
   const phase = { dt: hyper.dt, activation: model.activation, clamped };
-  const moved = (S, before) => S.reduce((sum, s, j) => sum + ((s - before[j]) / hyper.dt) ** 2, 0);
-  const distance = (t, rest) => rest.reduce((sum, s, j) => sum + Math.abs(path.states[t * n + j] - s), 0);
+  function moved(S, before) {
+    let sum = 0;
+    for (let j = 0; j < n; j++) sum += ((S[j] - before[j]) / hyper.dt) ** 2;
+    return sum;
+  }
+  function distance(t, rest) {
+    let sum = 0;
+    for (let j = 0; j < n; j++) sum += Math.abs(path.states[t * n + j] - rest[j]);
+    return sum;
+  }
   let S = Float64Array.from(start), first = 0;
   [field, nudged(field, beta, [y])].forEach((of, k) => {
     S = relax(of, S, { ...phase, T: T[k] }, (t, states, before) => {
@@ -410,7 +419,7 @@ export function decisionMap(network, start, clamped, size) {
     ...X[0].slice(inputs),
   ]);
   const S = Float64Array.from({ length: rows.length * n }, (_, k) => start[k % n]);
-  const still = (t, states, before) => t % 20 === 0 && states.every((s, k) => Math.abs(s - before[k]) < 1e-7);
+  const still = (t, states, before) => t % 20 === 0 && states.every((s, k) => Math.abs(s - before[k]) < 1e-6);
   const phase = { dt: hyper.dt, T: hyper.T1, activation: model.activation, clamped };
   const end = relax(freeField(problem, W, b, rows), S, phase, still);
   return rows.map((_, m) => score(problem, end.slice((m + 1) * n - N_Y, (m + 1) * n)));
@@ -538,7 +547,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
   // Controls -------------------------------------------------------------------------------
 
   const option = (name) => h("option", {}, name);
-  const labelled = (text, control, output = "") => h("label", {}, h("span", {}, text), control, output);
+  const labelled = (text, control, shown = "") => h("label", {}, h("span", {}, text), control, shown);
 
   function select(text, names, change) {
     const control = h("select", { onchange: () => change(control.value) }, ...names.map(option));
@@ -547,22 +556,23 @@ export function mount(root, catalogue, given, changed = () => {}) {
 
   /** A native slider, which keys move; its value is kept exactly until a person moves it. */
   function slider(text, low, high, log, change, step) {
-    const output = h("output", {});
+    const shown = h("span", { class: "value", "aria-hidden": "true" }); // as aria-valuetext
     const [to, from] = log ? [Math.log10, (v) => +(10 ** v).toPrecision(3)] : [Number, Number];
     const control = h("input", { type: "range", min: String(to(low)), max: String(to(high)) });
     control.step = step ?? (log ? 0.01 : (high - low) / 100);
+    const write = (value) => {
+      shown.textContent = brief(value);
+      control.setAttribute("aria-valuetext", brief(value));
+    };
     control.addEventListener("input", () => {
-      const value = from(control.value);
-      output.value = brief(value);
-      control.setAttribute("aria-valuetext", output.value);
-      change(value);
+      write(from(control.value));
+      change(from(control.value));
     });
     const show = (value) => {
       control.value = to(value);
-      output.value = brief(value);
-      control.setAttribute("aria-valuetext", output.value);
+      write(value);
     };
-    return { control, show, element: labelled(text, control, output) };
+    return { control, show, element: labelled(text, control, shown) };
   }
 
   function checkbox(text, name) {
@@ -631,7 +641,6 @@ export function mount(root, catalogue, given, changed = () => {}) {
   const probes = COLOURS.map((name) => h("i", { hidden: true, style: `color: var(--${name})` }));
   const view = h("div", { class: "panels" }, ...Object.values(panels).map((p) => p.element));
   root.classList.add("deep-nb");
-  root.dataset.lmSuppressShortcuts = "true"; // or Jupyter takes the arrow keys
   root.replaceChildren(h("div", { class: "layout" }, controls, view), ...probes);
 
   // What the controls do -------------------------------------------------------------------
@@ -965,9 +974,16 @@ const DRAW = {
 /** anywidget's entry. */
 export default {
   render({ model, el }) {
-    return mount(el, model.get("catalogue"), model.get("setting"), (setting) => {
+    const end = mount(el, model.get("catalogue"), model.get("setting"), (setting) => {
       model.set("setting", setting);
       model.save_changes();
     });
+    // Jupyter listens at the document, and would take the arrow keys from the sliders.
+    const keep = (event) => el.contains(event.target) && event.stopPropagation();
+    addEventListener("keydown", keep, true);
+    return () => {
+      removeEventListener("keydown", keep, true);
+      end();
+    };
   },
 };
