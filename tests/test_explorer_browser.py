@@ -201,9 +201,13 @@ def test_each_move_of_a_slider_is_drawn(chromium, address):
         report("of the page", times)
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """JupyterLab with a notebook of two cells, in a workspace of its own."""
+#: The programs that show notebooks, and where each shows one.
+HOSTS = {"jupyterlab": "lab/tree", "notebook": "notebooks"}
+
+
+@pytest.fixture(scope="module", params=HOSTS)
+def host(request, tmp_path_factory):
+    """JupyterLab or Notebook with a notebook of two cells, in a workspace of its own."""
     folder = tmp_path_factory.mktemp("lab")
     cells = ["import deep_nb\nexplorer = deep_nb.explore('DEEP')\nexplorer",
              "print('leak', explorer.arguments()['model'].leak)"]  # fmt: skip
@@ -220,8 +224,9 @@ def lab(tmp_path_factory):
     own = {"JUPYTER_CONFIG_DIR": "config", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
            "JUPYTER_RUNTIME_DIR": "runtime"}  # fmt: skip
     environment = {**os.environ, **{name: str(folder / path) for name, path in own.items()}}
-    environment.pop("PYTHONWARNINGS", None)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    for name in ("PYTHONWARNINGS", "COVERAGE_PROCESS_CONFIG"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", request.param, "--no-browser", "--allow-root"]
     command += [f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=key"]
     log = folder / "log"
     with log.open("w") as out:
@@ -233,19 +238,22 @@ def lab(tmp_path_factory):
                 break
             assert server.poll() is None, log.read_text()
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/lab/tree/explore.ipynb?token=key"
+        yield (
+            request.param,
+            f"http://127.0.0.1:{port}/{HOSTS[request.param]}/explore.ipynb?token=key",
+        )
     finally:
         server.terminate()
         server.wait(30)
 
 
-def test_the_widget_works_in_jupyterlab(chromium, lab):
+def test_the_widget_works_in_jupyter(chromium, host):
+    name, address = host
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.goto(lab, timeout=120_000)
+    page.goto(address, timeout=120_000)
     first, second = (page.locator(".jp-CodeCell").nth(k) for k in range(2))
     first.locator(".cm-content").click(timeout=120_000)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
     page.keyboard.press("Shift+Enter")
     slider = first.get_by_label("Leak λ")
     slider.focus(timeout=120_000)
@@ -257,8 +265,8 @@ def test_the_widget_works_in_jupyterlab(chromium, lab):
     second.locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     second.get_by_text("leak 0.05").wait_for(timeout=60_000)
-    report("in JupyterLab", first.get_by_label("Input x0").evaluate(LATENCY))
+    report(f"in {name}", first.get_by_label("Input x0").evaluate(LATENCY))
     folder = os.environ.get("SCREENSHOTS")
     if folder:
-        page.screenshot(path=f"{folder}/explore_lab.png")
+        page.screenshot(path=f"{folder}/explore_{name}.png")
     context.close()

@@ -829,7 +829,7 @@ const DRAW = {
       panel.line([0, steps - 1], (t) => path.states[t * n + j], colour, style);
       if (output >= 0) {
         const y = panel.y(path.states[(steps - 1) * n + j]);
-        panel.text(labels[N_X + j], panel.width - 31, y + 4 + (output ? 7 : 0), colour);
+        panel.text(labels[N_X + j], panel.width - 29, Math.min(y + 4 + 7 * output, panel.height - 32), colour);
         panel.ctx.beginPath();
         panel.ctx.arc(panel.x(steps - 1), panel.y(hand.y[output]), 3.5, 0, 7);
         panel.ctx.fill();
@@ -848,7 +848,7 @@ const DRAW = {
       panel.line(phase, (t) => path.bound[t], "green", { dash: [6, 4] });
       panel.line(phase, (t) => path.V[t], "blue", { width: 2.5 });
     }
-    const q = path.factors[0], contracts = q < 1 ? `bound ${q.toFixed(4)}ᵗ V₁(0)` : `no bound: ‖I + dt J‖₁ = ${brief(q)}`;
+    const q = path.factors[0], contracts = q < 1 ? `bound ${q.toFixed(4)}ᵗ V₁(0)` : `no bound: ‖I + dt J‖₁ = ${q.toFixed(4)}`;
     panel.text("V₁", panel.width - 36, 18, "blue", "right");
     panel.text(contracts, panel.width - 56, 18, "green", "right");
     panel.text("residual", panel.width - 36, 31, "text", "right");

@@ -66,7 +66,8 @@ PAGE = """<!doctype html>
 <h1>Directed equilibrium propagation</h1>
 <p>One network of <a href="https://arxiv.org/abs/2006.08798">DEEP</a> or a relative settles twice
 per epoch: freely, then with β pulling its outputs towards the targets. Its synapses learn from the
-difference. Lines and signs: vermilion positive, blue negative.</p>
+difference. Weights are vermilion where positive, blue
+where negative.</p>
 <main></main>
 <script type="module">
 {script}
