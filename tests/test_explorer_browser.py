@@ -207,10 +207,11 @@ HOSTS = {"jupyterlab": "lab/tree", "notebook": "notebooks"}
 
 @pytest.fixture(scope="module", params=HOSTS)
 def host(request, tmp_path_factory):
-    """JupyterLab or Notebook with a notebook of two cells, in a workspace of its own."""
+    """JupyterLab or Notebook with a notebook of three cells, in a workspace of its own."""
     folder = tmp_path_factory.mktemp("lab")
     cells = ["import deep_nb\nexplorer = deep_nb.explore('DEEP')\nexplorer",
-             "print('leak', explorer.arguments()['model'].leak)"]  # fmt: skip
+             "print('leak', explorer.arguments()['model'].leak)",
+             "explorer.setting = explorer.setting | {'seed': 7, 'sparse': True}"]  # fmt: skip
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.metadata.kernelspec = {
         "name": "python3",
@@ -252,7 +253,7 @@ def test_the_widget_works_in_jupyter(chromium, host):
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     page.goto(address, timeout=120_000)
-    first, second = (page.locator(".jp-CodeCell").nth(k) for k in range(2))
+    first, second, third = (page.locator(".jp-CodeCell").nth(k) for k in range(3))
     first.locator(".cm-content").click(timeout=120_000)
     page.keyboard.press("Shift+Enter")
     slider = first.get_by_label("Leak λ")
@@ -265,6 +266,10 @@ def test_the_widget_works_in_jupyter(chromium, host):
     second.locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     second.get_by_text("leak 0.05").wait_for(timeout=60_000)
+    third.locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+    playwright.expect(first.get_by_label("Seed")).to_have_value("7", timeout=60_000)
+    assert first.get_by_label("Pruning").is_checked()
     report(f"in {name}", first.get_by_label("Input x0").evaluate(LATENCY))
     folder = os.environ.get("SCREENSHOTS")
     if folder:

@@ -530,9 +530,12 @@ const SLIDERS = [
   ["T2", "T2", 10, 3000],
 ];
 
-/** Show the explorer in `root`; `changed` hears of each new setting. Returns how to end it. */
+/**
+ * Show the explorer in `root`; `changed` hears of each new setting. Returns how to `adopt` another
+ * setting, and how to `end`.
+ */
 export function mount(root, catalogue, given, changed = () => {}) {
-  const setting = structuredClone(given);
+  let setting = structuredClone(given);
   const hand = {}; // inputs x, target y, β, start states and clamped neurons
   const panels = {
     states: new Panel("States", "free phase, then nudged phase"),
@@ -577,12 +580,11 @@ export function mount(root, catalogue, given, changed = () => {}) {
 
   function checkbox(text, name) {
     const control = h("input", { type: "checkbox" });
-    control.checked = setting[name];
     control.addEventListener("change", () => {
       setting[name] = control.checked;
       configure();
     });
-    return labelled(text, control);
+    return { name, control, element: labelled(text, control) };
   }
 
   const models = select("Model", Object.keys(catalogue.models), (name) => {
@@ -624,6 +626,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
     made.element.title = catalogue.about[name];
     return { name, ...made };
   });
+  const boxes = [checkbox("L1 decay", "regularized"), checkbox("Pruning", "sparse")];
   const byHand = h("div", {}), neurons = h("div", { class: "neurons" });
   const start = h("button", { type: "button", onclick: () => { run(!running); refresh(); } }, "Start");
   const status = h("p", { role: "status" });
@@ -635,8 +638,8 @@ export function mount(root, catalogue, given, changed = () => {}) {
       h("button", { type: "button", onclick: () => reset() }, "Reset")),
     status,
     group("Network", models.element, tasks.element, hidden.element, seedLabel),
-    group("Learning", rules.element, activations.element, leak.element, ...sliders.map((s) => s.element),
-      checkbox("L1 decay", "regularized"), checkbox("Pruning", "sparse")),
+    group("Learning", rules.element, activations.element, leak.element, 
+      ...[...sliders, ...boxes].map((made) => made.element)),
     group("By hand", byHand, neurons));
   const probes = COLOURS.map((name) => h("i", { hidden: true, style: `color: var(--${name})` }));
   const view = h("div", { class: "panels" }, ...Object.values(panels).map((p) => p.element));
@@ -673,6 +676,12 @@ export function mount(root, catalogue, given, changed = () => {}) {
     configure();
   }
 
+  function adopt(given) {
+    if (JSON.stringify(given) === JSON.stringify(setting)) return;
+    setting = structuredClone(given);
+    reset();
+  }
+
   /** Go on with these weights and the changed setting. */
   function configure() {
     network.problem = problemOf(setting);
@@ -685,6 +694,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
     seed.value = setting.seed;
     leak.show(model.leak);
     for (const { name, show } of sliders) show(model.hyper[name]);
+    for (const { name, control } of boxes) control.checked = setting[name];
     changed(structuredClone(setting));
     refresh();
   }
@@ -802,11 +812,12 @@ export function mount(root, catalogue, given, changed = () => {}) {
   resized.observe(view);
   const themed = () => redraw();
   dark.addEventListener("change", themed);
-  return () => {
+  const end = () => {
     cancelAnimationFrame(frame);
     resized.disconnect();
     dark.removeEventListener("change", themed);
   };
+  return { adopt, end };
 }
 
 /** Colour of a signed value in [−1, 1]: blue below 0, vermilion above. */
@@ -974,15 +985,18 @@ const DRAW = {
 /** anywidget's entry. */
 export default {
   render({ model, el }) {
-    const end = mount(el, model.get("catalogue"), model.get("setting"), (setting) => {
+    const { adopt, end } = mount(el, model.get("catalogue"), model.get("setting"), (setting) => {
       model.set("setting", setting);
       model.save_changes();
     });
+    const adopted = () => adopt(model.get("setting"));
+    model.on("change:setting", adopted);
     // Jupyter listens at the document, and would take the arrow keys from the sliders.
     const keep = (event) => el.contains(event.target) && event.stopPropagation();
     addEventListener("keydown", keep, true);
     return () => {
       removeEventListener("keydown", keep, true);
+      model.off("change:setting", adopted);
       end();
     };
   },
