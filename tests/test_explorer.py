@@ -19,7 +19,7 @@ from deep_nb.cli import main
 from deep_nb.explorer.page import SCRIPT, setting, write_page
 from deep_nb.models import MODELS
 from deep_nb.rules import RULES
-from deep_nb.tasks import TASKS
+from deep_nb.tasks import TASKS, get_task
 
 from .conftest import SHORT
 
@@ -58,11 +58,10 @@ TRAIN = """(() => {
 })()"""
 
 
-def variant(model, rule, activation):
+def variant(model, rule, activation, **hyper):
     """A model with another rule and activation, for a few short epochs."""
-    return MODELS[model].replace(
-        rule=rule, activation=activation, hyper=MODELS[model].hyper.replace(**SHORT)
-    )
+    hyper = MODELS[model].hyper.replace(**SHORT, **hyper)
+    return MODELS[model].replace(rule=rule, activation=activation, hyper=hyper)
 
 
 CASES = [
@@ -73,13 +72,15 @@ CASES = [
     if activation == "hard_sigmoid" or rule not in ("asymep", "adjoint")
     for task, flags in (("xor", {}), (["not", "and"][seed % 2], {"sparse": True}))
 ]
+CLASSES = deep_nb.Task("three classes", [[0, 1, 0.5], [1, 0, 0], [1, 1, -1]], [[2], [0], [1]])
+CASES += [(variant("DEEP_oh", rule, "hard_sigmoid", N_H=(2, 3)), CLASSES, 3, {}) for rule in RULES]
 CASES += [(variant("DEEP", "stdp", "hard_sigmoid"), "or", 2**32 - 1, {"regularized": True})]
 
 
 @pytest.fixture(scope="module")
 def trained():
     """Every model, rule and activation, trained in JavaScript."""
-    given = [{**setting(m, TASKS[t], seed), **flags} for m, t, seed, flags in CASES]
+    given = [{**setting(m, get_task(t), seed), **flags} for m, t, seed, flags in CASES]
     return javascript(*[[TRAIN, one] for one in given])
 
 
@@ -107,6 +108,25 @@ def test_the_compared_networks_learn(trained):
     """Equal weights that never change would show little; saturated tanh networks may not move."""
     moved = [np.abs(np.diff(got["W_epochs"], axis=0)).max() > 0 for got in trained]
     assert sum(moved) >= len(CASES) - 2
+
+
+@node
+def test_a_diverged_network_keeps_its_last_weights():
+    model = deep_nb.DEEP.replace(
+        hyper=deep_nb.DEEP.hyper.replace(**SHORT, dt_W=1e308, reg_W=1.7e308)
+    )
+    given = {**setting(model, TASKS["xor"], 0), "regularized": True}
+    expression = """(() => {
+      const network = new js.Network(given), before = network.W;
+      network.epoch();
+      network.epoch();
+      return [network.diverged, network.W === before, network.mse.length];
+    })()"""
+    got = javascript([expression, given])[0]
+    with pytest.warns(RuntimeWarning, match="1 of 1 networks diverged"):
+        run = deep_nb.train(model, "xor", seeds=0, regularized=True)
+    epochs = int(run["diverged_epoch"][0])
+    assert got == [True, epochs == 0, epochs]
 
 
 @node

@@ -173,6 +173,19 @@ def test_every_choice_can_be_made(chromium, address):
         assert page.get_by_label("Rule").locator("option:disabled").count() == 2
 
 
+def test_a_task_of_ones_own_with_three_inputs_has_no_map(chromium, tmp_path):
+    task = deep_nb.Task("</script>", [[0, 1, 0.5], [1, 0, 0], [1, 1, -1]], [[2], [0], [1]])
+    page = write_page(tmp_path / "own.html", "DEEP_oh", task)
+    with visit(chromium, page.as_uri()) as page:
+        page.get_by_role("button", name="One epoch").click()
+        assert page.get_by_role("status").inner_text().startswith("Epoch 1 · MSE ")
+        assert alternative(page, "Decision map").endswith(
+            "more than two inputs, or more than one label"
+        )
+        assert page.get_by_label("Input x2").is_visible()
+        assert alternative(page, "States").count("y2 = ") == 2
+
+
 #: Milliseconds from a slider's event to the end of drawing, and to the next frame of the screen.
 LATENCY = """async (slider) => {
   const times = [];

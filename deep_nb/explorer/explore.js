@@ -773,9 +773,9 @@ export function mount(root, catalogue, given, changed = () => {}) {
   }
 
   function scores() {
-    const { inputs } = network.problem;
+    const { inputs, model, N_Y } = network.problem;
     mapped = performance.now();
-    return inputs <= 2 ? decisionMap(network, hand.start, hand.clamped, running ? 13 : 19) : [];
+    return inputs <= 2 && N_Y === 1 + model.one_hot ? decisionMap(network, hand.start, hand.clamped, running ? 13 : 19) : [];
   }
 
   // Pointers -------------------------------------------------------------------------------
@@ -824,6 +824,11 @@ export function mount(root, catalogue, given, changed = () => {}) {
 function signed(panel, value) {
   const colour = panel.colours[value < 0 ? "blue" : "vermilion"];
   return `color-mix(in srgb, ${colour} ${Math.round(100 * Math.min(Math.abs(value), 1))}%, ${panel.colours.paper})`;
+}
+
+function unmapped(panel) {
+  panel.text("needs one or two inputs and one label", 20, 30);
+  panel.describe("this task has more than two inputs, or more than one label");
 }
 
 /** What each panel draws. */
@@ -913,7 +918,7 @@ const DRAW = {
 
   map(panel, { network, hand, map }) {
     const { inputs, X, Y } = network.problem, { ctx, colours } = panel, values = map();
-    if (!values.length) return panel.text("needs one or two inputs", 20, 30);
+    if (!values.length) return unmapped(panel);
     const size = Math.min(panel.height - 34, panel.width - 60), count = inputs === 2 ? Math.sqrt(values.length) : values.length;
     const left = (panel.width - size) / 2, top = 6, cell = size / count, rows = inputs === 2 ? count : 1;
     Object.assign(panel, { size, left, top });
