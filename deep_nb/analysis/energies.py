@@ -16,12 +16,12 @@ from deep_nb.analysis.stability import (
     jacobian,
     rest_point,
     rule_fields,
-    settle,
     weights_after,
 )
 from deep_nb.engines import get_engine
 from deep_nb.problem import Problem
 from deep_nb.randomness import probe_states
+from deep_nb.rest import settle
 
 
 def _sum(away: Float[np.ndarray, "*stack n"]) -> Float[np.ndarray, "*stack"]:
@@ -120,6 +120,11 @@ def _check_path(path: Any, run: xr.Dataset, problem: Problem) -> None:
         or not path["phase"].dims == path["step"].dims == ("step",)
     ):
         raise ValueError(f"path must be a dataset as from deep_nb.trajectory, got {short(path)}")
+    if "conditions" in path.attrs:
+        raise ValueError(
+            "path must be of the run's own task and β, with no neuron clamped: for others, call "
+            "deep_nb.trajectory with energy=True"
+        )
     shape = (run.sizes["seed"], len(path["phase"]), len(problem.X), problem.layout.N)
     if path["S"].shape != shape or path["S"].dtype.kind != "f":
         raise ValueError(f"path must be of this run: S of shape {shape}, got {path['S'].shape}")

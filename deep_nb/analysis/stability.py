@@ -5,7 +5,7 @@ Over the n free neurons the field is affine, with Jacobian :math:`J_{ji} = W_{ij
 theorems about such matrices. They are about the hard sigmoid, which clips states to [0, 1].
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,7 @@ from deep_nb.engines import get_engine
 from deep_nb.models import MAX_COUNT
 from deep_nb.problem import Problem
 from deep_nb.randomness import probe_states
+from deep_nb.rest import RestPoint, settle
 from deep_nb.rules import transposed_field
 from deep_nb.run import problem_of
 
@@ -227,25 +228,6 @@ def _step_inside(J: Float[np.ndarray, "K n n"], dt: float) -> Bool[np.ndarray, "
     return inside
 
 
-@dataclass(frozen=True, eq=False)
-class RestPoint:
-    """Rest points of K networks, as returned by `rest_point`.
-
-    Attributes
-    ----------
-    S
-        States of the free neurons, for each of M samples.
-    speed
-        Remaining projected speed ‖Δs‖ / dt over all samples, in 1/τ.
-    found
-        Whether that is within the tolerance.
-    """
-
-    S: Float[np.ndarray, "K M n"]
-    speed: Float[np.ndarray, " K"]
-    found: Bool[np.ndarray, " K"]
-
-
 def rest_point(
     run: xr.Dataset, epoch: int = -1, phase: str = "free", tolerance: float = 1e-9
 ) -> RestPoint:
@@ -295,24 +277,6 @@ def rest_point(
     number(tolerance, "tolerance", low=0)
     field = field_after(run, epoch, phase)
     return settle(field, problem_of(run).hyper.dt, tolerance)
-
-
-def settle(
-    field: Field,
-    dt: float,
-    tolerance: float = 1e-9,
-    start: Float[np.ndarray, "K M n"] | None = None,
-) -> RestPoint:
-    """Search for the rest point of a field from a start, by default 0.5, as in `rest_point`."""
-    S = np.full(field.drive.shape, 0.5) if start is None else start
-    relax = get_engine("auto", S.shape[-1], "hard_sigmoid")
-    for _ in range(20):
-        relaxation = relax(field, S, Phase(dt, T=10_000))
-        S = relaxation.S
-        speed = np.sqrt(relaxation.projected_residual * S.shape[1])
-        if (speed == 0).all():
-            break
-    return RestPoint(S, speed, speed <= tolerance)
 
 
 #: Meaning of each variable of a stability report.

@@ -27,12 +27,13 @@ from deep_nb.analysis import (
     share,
     stability_report,
 )
-from deep_nb.analysis.stability import field_after, linear_part, settle
+from deep_nb.analysis.stability import field_after, linear_part
 from deep_nb.dynamics import hard_sigmoid, vector_field
 from deep_nb.experiments.common import check_counts, check_tasks, parity, percent
 from deep_nb.models import DEEP, PUBLISHED, Model, contracting_DEEP, fast_contracting_DEEP
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION
 from deep_nb.problem import Problem
+from deep_nb.rest import settle
 from deep_nb.run import problem_of
 from deep_nb.topology import Layout, complete, layered
 from deep_nb.training import train, train_constrained
