@@ -1,10 +1,12 @@
 """The error for each argument that is out of range: which one, what is allowed, what was given."""
 
+import nbformat
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import deep_nb
 from deep_nb import claims
@@ -27,6 +29,8 @@ from deep_nb.analysis import (
     turnover,
 )
 from deep_nb.claims.table import verdict_table
+from deep_nb.replication.notebooks import declared_parameters, read_notebook
+from deep_nb.report import COLUMNS, TEXTS, insert_claims, read_table
 from deep_nb.topology import Layout, custom
 
 from .conftest import refused
@@ -327,3 +331,147 @@ def test_folders_are_not_runs(short_run, tmp_path):
 def test_a_matrix_of_unequal_rows_is_refused():
     with pytest.raises(ValueError, match=r"\Atopology must be a boolean matrix: setting an array"):
         custom([[True], [True, False]], XOR)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (3, "text must be a string, got 3"),
+        ("[", "the claims are not YAML: "),
+        ("3", "the claims must be a mapping from names to values, got 3"),
+        ("a: []", "the claims must be one list named 'claims'"),
+        ("claims: 3", "the claims must be one list named 'claims'"),
+        ("claims: [3]", "a claim must be a mapping from names to values, got 3"),
+    ],
+)
+def test_claims_that_are_not_a_list_of_mappings_are_refused(text, message):
+    if text == "[":
+        with pytest.raises(ValueError, match=f"\\A{message}while parsing"):
+            claims.read_claims(text)
+    else:
+        with refused(message):
+            claims.read_claims(text)
+
+
+@pytest.mark.parametrize("given", [3, [], ["1a"], [None]])
+def test_what_is_not_claims_is_shown(given):
+    with refused(f"claims must be one or more claims, as returned by read_claims, got {given!r}"):
+        claims.evaluate(given, NETWORKS)
+
+
+def tagged(source, *tags, kind="code"):
+    make = new_code_cell if kind == "code" else new_markdown_cell
+    return make(source, metadata={"tags": list(tags)})
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([], "{path} has no cells"),
+        ([tagged("n = 1")],
+         "{path} must have one code cell tagged 'parameters', which assigns a default to each "
+         "parameter; it has none"),
+        ([tagged("n = 1", "parameters"), tagged("m = 1", "parameters")],
+         "{path} must have one code cell tagged 'parameters', which assigns a default to each "
+         "parameter; it has 2"),
+        ([tagged("n = 1", "parameters", kind="markdown")],
+         "{path} must have one code cell tagged 'parameters', which assigns a default to each "
+         "parameter; it has 1"),
+        ([tagged("n = 2", "injected-parameters"), tagged("n = 1", "parameters")],
+         "{path} has a cell tagged 'injected-parameters' that does not follow its parameters cell: "
+         "remove it"),
+        ([tagged("n = ", "parameters")],
+         "the parameters cell of {path} is not Python: invalid syntax (<unknown>, line 1)"),
+        ([tagged("%%time\nn = 1", "parameters")],
+         "the parameters cell of {path} begins with '%%time', which hides what it assigns: remove "
+         "this line"),
+    ],
+)  # fmt: skip
+def test_a_notebook_without_parameters_says_what_it_has(tmp_path, cells, message):
+    path = tmp_path / "x.ipynb"
+    nbformat.write(new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}), path)
+    with refused(message.replace("{path}", str(path))):
+        declared_parameters(path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "{path} does not name its language: open it in Jupyter, choose a Python kernel, and "
+         "save it"),
+        ({"language_info": {"name": "R"}}, "{path} is a notebook in 'R', not in 'python'"),
+        ({"kernelspec": {"name": "ir", "display_name": "R", "language": "R"},
+          "language_info": {"name": "python"}}, "{path} is a notebook in 'R', not in 'python'"),
+    ],
+)  # fmt: skip
+def test_a_notebook_in_another_language_is_named(tmp_path, metadata, message):
+    path = tmp_path / "x.ipynb"
+    cells = [tagged("n = 1", "parameters"), tagged("n = 2", "injected-parameters")]
+    nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
+    with refused(message.replace("{path}", str(path))):
+        declared_parameters(path)
+    nbformat.write(new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}), path)
+    assert declared_parameters(path).defaults == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "{path} is not a notebook: it is not JSON"),
+        ("[]", "{path} is not a notebook: it does not name its nbformat"),
+        ("{}", "{path} is not a notebook: it does not name its nbformat"),
+        ('{"nbformat": 3}',
+         "{path} is not a notebook of format 4, but of format 3; convert it with: jupyter "
+         "nbconvert --to notebook --inplace FILE"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_a_notebook_says_why(tmp_path, text, message):
+    path = tmp_path / "x.ipynb"
+    path.write_text(text)
+    with refused(message.replace("{path}", str(path))):
+        read_notebook(path)
+
+
+def claims_table(**changes):
+    """Return a claims table of one row with some columns changed."""
+    row = dict.fromkeys(COLUMNS, 1) | dict.fromkeys(TEXTS, "7")
+    return pd.DataFrame([{**row, **changes}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"estimate": "x"}, "it must have finite numbers in the column 'estimate'"),
+        ({"statement": None}, "it must have strings in the column 'statement'"),
+    ],
+)
+def test_a_damaged_claims_table_is_named(tmp_path, changes, message):
+    path = tmp_path / "claims" / "claims.csv"
+    assert read_table(tmp_path) is None
+    path.parent.mkdir()
+    claims_table(bound=None, at_best=None, id="007").to_csv(path, index=False)
+    read = read_table(tmp_path).to_dict("records")[0]
+    assert {name: read[name] for name in ("id", "bound", "at_best", "statement")} == {
+        "id": "007", "bound": "", "at_best": "", "statement": "7",
+    }  # fmt: skip
+    assert list(read) == list(COLUMNS)
+    claims_table(**changes).to_csv(path, index=False)
+    with refused(f"{path} is not a claims table: {message}"):
+        read_table(tmp_path)
+    claims_table().drop(columns="rule").to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"claims\.csv is not a claims table: .*'rule'"):
+        read_table(tmp_path)
+
+
+def test_claims_replace_what_is_between_the_first_marks(tmp_path):
+    page, table = tmp_path / "page.md", claims_table(verdict="reproduced", task="xor")
+    begin, end = "<!-- claims: begin -->\n", "<!-- claims: end -->\n"
+    page.write_text(f"a\n{begin}old\n{end}b\n{begin}kept\n{end}c\n")
+    insert_claims(page, table)
+    rows = verdict_table(table)
+    assert page.read_text() == f"a\n{begin}\n{rows}\n{end}b\n{begin}kept\n{end}c\n"
+    for damaged in (f"{begin}x", f"x{end}", f"{end}{begin}", ""):
+        page.write_text(damaged)
+        with refused(f"{page} must contain {begin.strip()!r} and {end.strip()!r}"):
+            insert_claims(page, table)
+        assert page.read_text() == damaged

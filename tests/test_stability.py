@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from click.testing import CliRunner
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -625,3 +626,17 @@ def test_the_command_line_tells_of_runaway_networks(monkeypatch):
     result = CliRunner().invoke(main, ["claims", "--seeds", "3-5"])
     assert f"DEEP_oh on xor: {line.format(1, 3, 'of which 0 learned')}\n" in result.output
     assert result.output.count("stable range") == 1
+
+
+def test_the_labels_of_a_stack_are_not_those_of_its_matrices():
+    """Of four axes; a = −1, −2, … gives P = 1 / −2a by hand."""
+    rates = np.arange(1.0, 7).reshape(3, 2)
+    J = xr.DataArray(
+        -rates[..., None, None] * np.eye(2),
+        dims=("seed", "snapshot", "post", "pre"),
+        coords={"seed": [5, 6, 7], "snapshot": [0, 9], "post": ["a", "b"], "pre": ["a", "b"]},
+    )
+    expected = 0.5 / rates[..., None, None] * np.eye(2)
+    np.testing.assert_allclose(lyapunov_matrix(J), expected, rtol=1e-14)
+    Q = pd.DataFrame(2 * np.eye(2), index=["a", "b"], columns=["a", "b"])
+    np.testing.assert_allclose(lyapunov_matrix(J, Q), 2 * expected, rtol=1e-14)
