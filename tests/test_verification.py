@@ -391,7 +391,7 @@ def test_two_infinities_are_equal_unless_their_signs_differ(one, tmp_path):
     assert compare(tmp_path / "two", tmp_path / "two")[1] == []
     line = "a/run.nc: x: 1 of 2 differ, most -inf against inf"
     assert compare(tmp_path / "two", tmp_path / "three")[1] == [line]
-    line = "a/run.nc: x: 2 of 2 differ, most 1.0 against inf"
+    line = "a/run.nc: x: 2 of 2 differ, most nan against inf"
     assert compare(one, tmp_path / "three")[1] == [line]
 
 
