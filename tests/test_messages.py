@@ -189,6 +189,8 @@ def labelled(matrix, rows, columns=None):
          "n_epochs must be an integer from 1 to 1000000, got 0"),
         (lambda run: turnover(run),
          "turnover needs a run made with record=('weights',)"),
+        (lambda _: certifying_leak(EYE),
+         "W must not contain self-loops: its diagonal must be 0"),
         (lambda _: certifying_leak(3),
          "W must be square matrices, got shape ()"),
         # Claims.

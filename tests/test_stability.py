@@ -36,7 +36,7 @@ from deep_nb.analysis.stability import (
 from deep_nb.cli import main
 from deep_nb.dynamics import Field, hard_sigmoid, vector_field
 
-from .conftest import SHORT
+from .conftest import SHORT, refused
 
 EPS = np.finfo(float).eps
 numbers = st.floats(-2, 2, allow_subnormal=False)
@@ -503,10 +503,21 @@ def test_paths_that_do_not_fit_are_refused(change, said):
         energy(change(deep_nb.trajectory(run)), run)
 
 
-@pytest.mark.parametrize("P", [np.eye(6), np.zeros((1, 6, 6)), np.full((2, 6, 6), np.nan), "P"])
-def test_matrices_that_do_not_fit_are_refused(P):
+@pytest.mark.parametrize(
+    ("P", "message"),
+    [
+        (np.eye(6),
+         "P must be finite and of shape (2, 6, 6), got an array of float64 of shape (6, 6)"),
+        (np.zeros((1, 6, 6)),
+         "P must be finite and of shape (2, 6, 6), got an array of float64 of shape (1, 6, 6)"),
+        (np.full((2, 6, 6), np.nan),
+         "P must be finite and of shape (2, 6, 6), got an array of float64 of shape (2, 6, 6)"),
+        ("P", "P must be a plain array of real numbers, got ndarray of <U1"),
+    ],
+)  # fmt: skip
+def test_matrices_that_do_not_fit_are_refused(P, message):
     run = deep_nb.train("DEEP", "xor", seeds=range(2), hyper=SHORT)
-    with pytest.raises(ValueError, match=r"^P must be"):
+    with refused(message):
         energy(deep_nb.trajectory(run), run, P)
 
 
