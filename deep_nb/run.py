@@ -31,9 +31,7 @@ _EPOCH = ("seed", "epoch")
 _STATE = ("seed", "sample", "neuron")
 
 
-def _of_both_phases(  # pragma: no mutate block, called at import
-    name: str, fill: Any, meaning: str
-) -> dict[str, Any]:
+def _of_both_phases(name: str, fill: Any, meaning: str) -> dict[str, Any]:
     """Return one variable for each phase, whose name goes into the meaning."""
     return {
         f"{name}_{phase}": (_EPOCH, fill, meaning.format(f"{phase} phase"))

@@ -798,14 +798,14 @@ def test_one_job_at_a_time_is_executed_here_and_those_of_a_batch_that_ends_early
         asked.append((job.name, arguments))
         begun.release()
         if job.name == "b":
-            stopped.append(arguments[-1].wait(20))
+            stopped.append(arguments[-1].wait(10))
         return Outcome(job.name, None, {}, "")
 
     monkeypatch.setattr(batch, "execute", execute)
     jobs = jobs_named(job, "a", "b", "c")
     outcomes = batch.replicate(jobs, tmp_path / "out")
     assert next(outcomes).name == "a"
-    assert all(begun.acquire(timeout=20) for _ in range(2))
+    assert all(begun.acquire(timeout=10) for _ in range(2))
     names = [thread.name for thread in threading.enumerate()]
     assert sum(name.startswith("deep_nb") for name in names) == 1
     outcomes.close()
@@ -816,7 +816,7 @@ def test_one_job_at_a_time_is_executed_here_and_those_of_a_batch_that_ends_early
 
 
 def test_two_jobs_at_a_time_are_executed_where_two_are_asked_for(tmp_path, job, monkeypatch):
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=10)
 
     def execute(job, *_):
         meeting.wait()
