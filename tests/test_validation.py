@@ -97,6 +97,9 @@ def test_patterns_select_in_the_order_of_the_candidates(only, names):
     for bad in ("A*", "c9", ["a1", "c"], "a"):
         with pytest.raises(ValueError, match=r"no thing matches .*; there are: b1, a2, a1, C9"):
             v.select(candidates, "id", bad, "thing")
+    for bad, allowed in [([], "a sequence that is not empty, got []"), ([3], "a string, got 3")]:
+        with refused(f"only must be {allowed}"):
+            v.select(candidates, "id", bad, "thing")
 
 
 def test_a_change_replaces_one_value_and_is_checked():
