@@ -391,6 +391,7 @@ def test_each_ensemble_of_the_claims_is_measured_once(monkeypatch):
 def test_a_sweep_is_what_separate_runs_give():
     grid = claims.sweep(range(2), [2], [10], [1, 2], [5, 12])
     assert len(grid) == 3 * 5 * 2 * 2 * 2
+    assert grid.index.tolist() == list(range(len(grid)))
     changed = set()
     for model, task, dt_W in (
         ("EP_asym", "not", 2.0),
@@ -548,3 +549,72 @@ def test_stored_networks_are_what_training_gives():
     pd.testing.assert_frame_equal(
         stored.head(5).reset_index(drop=True), again[stored.columns], rtol=1e-9
     )
+
+
+# What tables hold, by hand
+
+
+def test_unstable_steps_are_counted_in_the_order_of_the_table():
+    networks = pd.concat(
+        [
+            frame(
+                "EP_asym", "xor", learned=[True, False, True], step_is_stable=[False, False, True]
+            ),
+            frame("DEEP", "or", learned=[True], step_is_stable=[False]),
+            frame("DEEP", "and", pruned=True, learned=[False], step_is_stable=[False]),
+            frame("DEEP", "and", learned=[True, True], step_is_stable=[True, True]),
+        ]
+    )
+    counts = claims.unstable_steps(networks)
+    assert counts.to_dict("list") == {
+        "model": ["EP_asym", "DEEP", "DEEP"], "task": ["xor", "or", "and"],
+        "pruned": [False, False, True], "networks": [3, 1, 1], "unstable": [2, 1, 1],
+        "learned": [1, 1, 0],
+    }  # fmt: skip
+    assert counts.index.tolist() == [0, 1, 2]
+
+
+def test_best_settings_are_named_in_the_order_of_the_grid_with_the_edges_that_they_are_at():
+    """Of three β the middle one, of two N_H the larger one; all have one n_epochs but one."""
+
+    def networks(model, task, N_H, beta, epochs, n_epochs=200):
+        columns = {"learned": [True, True], "epochs": [epochs, epochs + 1]}
+        made = frame(model, task, **columns)
+        return made.assign(N_H=N_H, beta=beta, dt_W_factor=1.0, n_epochs=n_epochs)
+
+    grid = pd.concat(
+        [
+            *(
+                networks("EP_asym", "xor", N_H, beta, 10 * beta)
+                for N_H in (2, 5)
+                for beta in (1.0, 2.0)
+            ),
+            *(networks("DEEP", "xor", N_H, 2.0, 20.0 - N_H) for N_H in (2, 5)),
+            networks("DEEP", "and", 2, 3.0, 4.0, n_epochs=100),
+        ]
+    )
+    best = claims.best_settings(grid)
+    common = {"dt_W_factor": 1.0, "learned": 1.0}
+    assert best.to_dict("records") == [
+        {"task": "xor", "model": "EP_asym", "N_H": 2, "beta": 1.0, "n_epochs": 200,
+         "epochs": 11.0, "edge": "N_H, beta", **common},
+        {"task": "xor", "model": "DEEP", "N_H": 5, "beta": 2.0, "n_epochs": 200, "epochs": 16.0,
+         "edge": "N_H", **common},
+        {"task": "and", "model": "DEEP", "N_H": 2, "beta": 3.0, "n_epochs": 100, "epochs": 5.0,
+         "edge": "N_H, beta", **common},
+    ]  # fmt: skip
+    names = ["task", "model", "N_H", "beta", "dt_W_factor", "n_epochs", "learned", "epochs", "edge"]
+    assert best.columns.tolist() == names
+
+
+def test_rows_of_the_tables_are_in_the_order_of_the_claims():
+    row = {
+        "statement": "S", "quantity": "median epochs of A", "estimate": 3.0, "low": 2.0,
+        "high": 4.0, "bound": "", "p": 1e-6, "rule": "below 5", "settings": 0,
+        "reproduced_at": 0, "not_reproduced_at": 0, "at_best": "", "verdict": "reproduced",
+    }  # fmt: skip
+    table = pd.DataFrame([{**row, "id": name, "task": "or"} for name in ("2b", "10a", "1a")])
+    for lines in (claims.claims_table(table), claims.verdict_table(table)):
+        rows = [line for line in lines.splitlines() if "| S |" in line]
+        assert [line.split(" | ")[0] for line in rows] == ["| 2b", "| 10a", "| 1a"]
+    assert "3 epochs [2, 4], p = 1e-06<br>" in claims.claims_table(table)
