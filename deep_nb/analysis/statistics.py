@@ -155,7 +155,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Estimate:
     >>> import deep_nb
     >>> pruned, unpruned = [True] * 10 + [False] * 13, [True] * 20 + [False] * 3
     >>> [round(number, 3) for number in deep_nb.analysis.paired_difference(pruned, unpruned)]
-    [-0.435, -0.631, -0.222]
+    [-0.435, -0.632, -0.229]
     """
     b, c, n = _discordant(first, second)
     value = (b - c) / n
