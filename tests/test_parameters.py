@@ -42,22 +42,18 @@ def execute(name, parameters, cells=None):
     ("name", "parameter", "value", "message"),
     [
         ("claims", "num_net", 1, "an integer from 2"),
-        ("claims", "grid_num_net", 3, "an integer from 4"),
-        ("claims", "grid_N_H", [], "not empty"),
-        ("claims", "grid_N_H", [2, 2], "distinct"),
-        ("claims", "grid_N_H", [2.0], "an integer from 1 to"),
-        ("claims", "grid_N_H", [10**9], "an integer from 1 to"),
-        ("claims", "grid_N_H", 5, "sequence"),
-        ("claims", "grid_beta", [], "not empty"),
-        ("claims", "grid_beta", ["1.0"], "a finite number"),
-        ("claims", "grid_beta", [1.0, 0.0], "not contain 0"),
-        ("claims", "grid_beta", [1.0, 2.0, 1.0], "distinct"),
-        ("claims", "grid_dt_W", [], "not empty"),
-        ("claims", "grid_dt_W", [-1.0], "from 0"),
-        ("claims", "grid_dt_W", [0.5, 0.5], "distinct"),
-        ("claims", "grid_n_epochs", [], "not empty"),
-        ("claims", "grid_n_epochs", [0], "from 1"),
-        ("claims", "grid_n_epochs", [9, 9], "distinct"),
+        ("claims", "num_net", 1001, "at most 1000"),
+        ("claims", "band_num_net", 9, "an integer from 10"),
+        ("claims", "grid_num_net", 1, "an integer from 2"),
+        ("claims", "grid_num_net", 1001, "at most 1000"),
+        ("claims", "grid_factors", [], "not be empty"),
+        ("claims", "grid_factors", 10.0, "sequence"),
+        ("claims", "grid_factors", ["10"], "a finite number"),
+        ("claims", "grid_factors", [1.0], "above 1"),
+        ("claims", "grid_factors", [0.5], "from 1"),
+        ("claims", "grid_factors", [3.0, 3.0], "distinct"),
+        ("claims", "grid_N_H_factors", 2.0, "sequence"),
+        ("claims", "grid_N_H_factors", [2.0, 2.0], "distinct"),
         ("errata", "num_net", 0, "from 1"),
         ("errata", "num_net", 2.0, "from 1"),
         ("gradients", "num_net", 1, "from 2"),
@@ -116,7 +112,8 @@ def test_values_that_cannot_work_are_refused_before_any_training(name, parameter
 
 
 def test_the_least_that_can_work_is_accepted():
-    claims.check(2, 4, [1], [-1.0, 1e-3], [0.0], [1])
+    claims.check(2, 10, 2, [1.001], [])
+    claims.check(1000, 10, 1000, [10, 100], (2,))
     gradients.check(2, 1, 0.0, [1e-9], ["id"], [20], ["xor"], 0)
     real_data.check(0, 0.0, [], False, seeds=1)
     real_data.check(0, 0.0, [1, 10], True, seeds=1)

@@ -394,7 +394,7 @@ def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
 def _score(networks: pd.DataFrame) -> tuple[float, float]:
     """Return what is smallest for the best setting."""
     learned = networks["learned"].astype(bool) & networks["step_is_stable"].astype(bool)
-    epochs = networks["epochs"].where(learned, networks["n_epochs"])
+    epochs = networks["epochs"].where(learned).fillna(networks["n_epochs"])
     return -learned.mean(), float(epochs.median())
 
 
@@ -544,6 +544,12 @@ def compare_curves(
         place = {"source": source, "model": model, "task": task}
         frames.append(_bands(published, mse[drawn]).assign(**place))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def check_curves(curves: pd.DataFrame | None) -> pd.DataFrame:
+    """Refuse a table that lacks what `compare_curves` returns."""
+    numbers = "epoch published? low middle high inside wholly_inside"
+    return table(curves, "curves", numbers, "source statistic")
 
 
 def _bands(

@@ -20,7 +20,7 @@ from deep_nb.analysis.statistics import (
     tango,
 )
 from deep_nb.claims.claim import Claim, Verdict, check_claims
-from deep_nb.claims.ensembles import SETTING, check_grid
+from deep_nb.claims.ensembles import SETTING, check_curves, check_grid
 
 #: Makes the whole table; ``deep-nb claims --only ID`` decides one claim at the published settings.
 COMMAND = "deep-nb replicate --profile full --only claims"
@@ -185,11 +185,14 @@ def evaluate(
     (0.278, 'below 0.5', 'reproduced')
     """
     claims = check_claims(claims)
-    groups = _groups(networks, "networks") if any(c.quantity != "curves" for c in claims) else {}
-    at_best = _groups(best, "best") if best is not None and len(best) else {}
+    trained = any(claim.quantity != "curves" for claim in claims)
+    groups = _groups(networks, "networks") if trained or _given(networks) else {}
+    at_best = _groups(best, "best") if _given(best) else {}
     settings: _Tables = {}
-    if grid is not None and len(grid):
+    if _given(grid):
         settings = dict(list(check_grid(grid).groupby(["model", "task", *SETTING])))
+    if _given(curves):
+        check_curves(curves)
     rows = []
     for claim in claims:
         if claim.quantity == "curves":
@@ -203,6 +206,11 @@ def evaluate(
         undecided = tested & ~(result["p_holm"] < SIGNIFICANT).to_numpy()
         result.loc[undecided, "verdict"] = "inconclusive"
     return result
+
+
+def _given(frame: pd.DataFrame | None) -> bool:
+    """Return whether an optional table is there; an empty one, of no claims, is not."""
+    return frame is not None and not (isinstance(frame, pd.DataFrame) and frame.empty)
 
 
 def _groups(networks: pd.DataFrame, what: str) -> _Tables:
@@ -284,8 +292,7 @@ def _describe(claim: Claim) -> str:
 
 
 def _curves_row(claim: Claim, curves: pd.DataFrame | None) -> dict[str, Any]:
-    numbers = "epoch published? low middle high inside wholly_inside"
-    of = table(curves, "curves", numbers, "source statistic")
+    of = check_curves(curves)
     of = of[(of["source"] == claim.figure) & of["published"].notna()]
     if not len(of):
         raise ValueError(f"curves has no rows of {claim.figure!r}, but a claim needs them")
