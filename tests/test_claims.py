@@ -398,8 +398,8 @@ def test_models_are_compared_at_the_same_setting_and_each_at_its_best():
     assert (row["verdict"], row["at_best"]) == ("reproduced", "inconclusive")
     assert row_of([claim], networks, grid=grid)["at_best"] == ""
     assert row_of([claim.replace(grid=False)], networks, best=equal)["at_best"] == ""
+    part = grid[(grid["model"] == "DEEP") | (grid["beta_factor"] != 10)]
     with pytest.raises(ValueError, match=r"grid has no rows of \(1\.0, 10"):
-        part = grid[(grid["model"] == "DEEP") | (grid["beta_factor"] != 10)]
         row_of([claim], networks, grid=part)
     with pytest.raises(ValueError, match=r"best has no rows of \('EP_asym'"):
         row_of([claim], networks, best=equal[equal["model"] == "DEEP"])
@@ -465,9 +465,9 @@ def test_a_sweep_is_what_separate_runs_give():
 def test_fresh_networks_judge_each_model_at_its_best():
     (claim,) = (claim for claim in claims.read_claims() if claim.id == "1d")
     shares = {"DEEP": line(0, 0, 0, 1, 0), "EP_asym": line(0, 1, 0, 0, 0)}
-    grid = pd.concat(
-        [grid_of(model, of, 2).assign(N_H=3) for model, of in shares.items()]
-    ).assign(seed=lambda table: table["seed"] + 1000)
+    grid = pd.concat([grid_of(model, of, 2).assign(N_H=3) for model, of in shares.items()]).assign(
+        seed=lambda table: table["seed"] + 1000
+    )
     best = claims.measure_best([claim], grid, range(3))
     for model, b in (("DEEP", 10 * 3.1623), ("EP_asym", 10 * (1 / 3.1623))):
         hyper = {"N_H": [3], "beta": b}

@@ -124,6 +124,7 @@ def _counts(pair: Any, what: str) -> tuple[int, int]:
         raise ValueError(f"{what} must be (successes, total), got {short(pair)}")
     return counts[0], counts[1]
 
+
 def paired_difference(first: ArrayLike, second: ArrayLike) -> Estimate:
     r"""Return the share of the first minus that of the second of paired outcomes.
 
@@ -222,9 +223,7 @@ def _discordant(first: ArrayLike, second: ArrayLike) -> tuple[int, int, int]:
     """Return how many pairs hold in the first only, in the second only, and how many there are."""
     a, b = _outcomes(first, "first"), _outcomes(second, "second")
     if len(a) != len(b):
-        raise ValueError(
-            f"first and second must have the same length, got {len(a)} and {len(b)}"
-        )
+        raise ValueError(f"first and second must have the same length, got {len(a)} and {len(b)}")
     check_same_labels(first, second, "first and second")
     return int((a & ~b).sum()), int((b & ~a).sum()), len(a)
 
@@ -266,7 +265,6 @@ def holm(p_values: ArrayLike) -> Float[np.ndarray, " n"]:
     if not array.size or not ((array >= 0) & (array <= 1)).all():
         raise ValueError(f"p_values must be one or more from 0 to 1, got {short(array)}")
     return np.asarray(multipletests(array, method="holm")[1])
-
 
 
 def median(values: ArrayLike) -> Estimate:

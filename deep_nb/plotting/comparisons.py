@@ -200,7 +200,8 @@ def plot_robustness(grid: pd.DataFrame, model: str) -> Figure:
         image = _heat_map(ax, share, factor == 1)
         if row == 0:
             ax.set_title(f"N_H = {N_H:g}", fontsize=7)
-        ax.set_ylabel("" if column else f"{task.upper()}\nβ / published", fontsize=7, parse_math=False)
+        vertical = "" if column else f"{task.upper()}\nβ / published"
+        ax.set_ylabel(vertical, fontsize=7, parse_math=False)
         ax.set_xlabel("" if row < len(tasks) - 1 else "dt_W / published", fontsize=7)
     bar = figure.colorbar(image, ax=axes, label="share of networks that learned", shrink=0.6)
     set_font_size(bar.ax)
