@@ -162,7 +162,7 @@ def test_every_panel_shows_its_settings(grid):
         assert frames == ([((0.5, 0.5), 1, 1)] if size == 1 else [])
         assert all(patch.get_edgecolor() == to_rgba(VERMILION) for patch in panel.patches)
         assert not any(patch.get_fill() for patch in panel.patches)  # the number can be read
-    assert bar.get_ylabel() == "share of networks that learned"
+    assert bar.get_ylabel() == "share that learned"
     assert (bar._colorbar.cmap.name, *bar.get_ylim()) == ("cividis", 0, 1)
     assert figure.get_size_inches() == pytest.approx((4.6, 3.7))  # for 2 × 2 panels
     figure.draw_without_rendering()

@@ -103,11 +103,14 @@ def test_published_curves_are_drawn_over_our_band(ax):
     assert published.get_xydata()[:2].tolist() == [[1, 0.5], [2, 0.12]]
     assert np.isnan(published.get_ydata()[2])
     assert outside.get_xydata().tolist() == [[1, 0.5]]
-    (band,) = ax.collections
+    band, wider = ax.collections
     assert_band(band, GREY, of["epoch"], of["low"], of["high"])
+    ends = np.array(of["low"]) - 0.004, np.array(of["high"]) + 0.004
+    assert_band(wider, GREY, of["epoch"], *ends)
     ax.legend()
     assert legend(ax) == [
-        "central 95 % of our ensembles of ten", "their middle", "published ten networks", "outside",
+        "central 95 % of our ensembles of ten", "with ±0.004, the precision of the reading",
+        "their middle", "published ten networks", "outside",
     ]  # fmt: skip
     assert words(ax) == ("epoch", "mean MSE", "")
     assert (ax.get_xlim(), ax.get_ylim()[0]) == ((1, 3), 0)

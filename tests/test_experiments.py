@@ -348,12 +348,20 @@ def test_networks_that_reach_the_criterion_are_counted(networks):
 
 
 def test_readable_points_that_are_inside_are_counted():
-    rows = [("a", "mean", 0.1, True), ("a", "mean", np.nan, False), ("a", "mean", 0.2, False)]
-    rows += [("a", "median", 0.1, True), ("b", "median", 0.1, True)]
-    curves = pd.DataFrame(rows, columns=["source", "statistic", "published", "inside"])
-    found = claims.inside(curves.assign(wholly_inside=[0.4, 0.4, 0.4, 0.4, 0.9]))
+    rows = [
+        ("a", "mean", 1, 0.1, 0.05, 0.15, True, 0.4),
+        ("a", "mean", 2, np.nan, 0.1, 0.2, False, 0.4),
+        ("a", "mean", 3, 0.2, 0.1, 0.15, False, 0.4),
+        ("a", "median", 1, 0.1, 0.0, 0.1, True, 0.4),
+        ("b", "mean", 1, 0.051, 0.104, 0.2, False, 0.9),  # 0.1 and 0.051 are near the other's ends
+        ("b", "mean", 2, 0.3, 0.2, 0.4, True, 0.9),
+        ("b", "mean", 3, 0.12, 0.1, 0.195, True, 0.9),
+    ]
+    names = ["source", "statistic", "epoch", "published", "low", "high", "inside", "wholly_inside"]
+    found = claims.inside(pd.DataFrame(rows, columns=names))
+    assert list(found) == ["points", "inside", "other", "chance"]
     assert found.reset_index().to_numpy().tolist() == [
-        ["a", "mean", 1, 2, 0.4], ["a", "median", 1, 1, 0.4], ["b", "median", 1, 1, 0.9],
+        ["a", "mean", 2, 1, 1, 0.4], ["a", "median", 1, 1, 0, 0.4], ["b", "mean", 3, 2, 2, 0.9],
     ]  # fmt: skip
 
 

@@ -70,10 +70,10 @@ def measure(
     Returns
     -------
     pandas.DataFrame
-        One row per network: model, task, pruned, layered, seed, n_epochs; ``learned`` in the last epoch;
-        ``epochs`` to the criterion, NaN if censored; ``learned_after`` with the final weights, as
-        in `deep_nb.analysis.network_table`; ``mse`` of the last epoch's free phase; ``sparsity`` of
-        the final weights; ``diverged``. With the final weights, as in
+        One row per network: model, task, pruned, layered, seed, n_epochs; ``learned`` in the last
+        epoch; ``epochs`` to the criterion, NaN if censored; ``learned_after`` with the final
+        weights, as in `deep_nb.analysis.network_table`; ``mse`` of the last epoch's free phase;
+        ``sparsity`` of the final weights; ``diverged``. With the final weights, as in
         `deep_nb.analysis.stability_report`: ``negative_diagonal``, ``gershgorin_rows`` and
         ``gershgorin_columns``; ``gershgorin``, whether the row or the column test passes;
         ``at_rest``, ``certified`` and ``step_is_stable``.
@@ -103,8 +103,8 @@ def measure(
     model = get_model(model)
     one_of(task, TASKS, "task")
     pruned, layered = flag(pruned, "pruned"), flag(layered, "layered")
-    flags = {"regularized": pruned, "sparse": pruned, "layered": layered}
-    run = train(model, task, seeds=seeds, hyper=hyper, **flags)
+    pruning: dict[str, Any] = {"regularized": pruned, "sparse": pruned}
+    run = train(model, task, seeds=seeds, hyper=hyper, layered=layered, **pruning)
     report = stability_report(run)
     possible = int(run["mask"].sum())
     return pd.DataFrame(
@@ -141,8 +141,9 @@ def unstable_steps(networks: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per model, task, ``pruned`` and ``layered`` with such networks: the number of ``networks``, of
-        those that are ``unstable``, and of those among these that have ``learned``.
+        One row per model, task, ``pruned`` and ``layered`` with such networks: the number of
+        ``networks``, of those that are ``unstable``, and of those among these that have
+        ``learned``.
 
     Raises
     ------
@@ -283,9 +284,9 @@ def sweep(
     """
     wanted: dict[tuple[str, str], bool] = {}  # and whether N_H varies
     for claim in check_claims(claims):
-        for task, side in itertools.product(claim.tasks, (claim.of, claim.against)):
+        for name, side in itertools.product(claim.tasks, (claim.of, claim.against)):
             if claim.grid and side is not None:
-                key = side.model, task
+                key = side.model, name
                 wanted[key] = wanted.get(key, False) or claim.vary_N_H
     seeds = check_seeds(seeds)
     around = both_ways(items(factors, "factors"), "factors")
@@ -298,16 +299,18 @@ def sweep(
         if size != 1 and not varies:
             continue
         published = PUBLISHED[model].hyper
+        N_H = max(1, round(published.N_H[0] * size))
         hyper = {
-            "N_H": [max(1, round(published.N_H[0] * size))],
+            "N_H": [N_H],
             "beta": published.beta * b,
             "dt_W": published.dt_W * w,
         }
         what = {"sweep": [model, task, seeds, hyper]}
         frame = kept(checkpoint, what, functools.partial(_setting, model, task, seeds, hyper))
         place = dict(zip(SETTING, (size, b, w), strict=True))
-        more = {"model": model, "task": task, "N_H": hyper["N_H"][0], **place}
-        frames.append(frame.to_dataframe().assign(**more)[["model", "task", *SETTING, *_NETWORK]])
+        columns = ["model", "task", *SETTING, *_NETWORK]
+        table = frame.to_dataframe().assign(model=model, task=task, N_H=N_H, **place)
+        frames.append(table[columns])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -354,8 +357,8 @@ def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per task and model: N_H_factor, beta_factor, dt_W_factor, N_H; ``chosen_by`` the
-        share of the grid's networks that learn there with a stable step; ``edge`` the names of the factors that are at
-        an end of the grid, so that a better setting may be beyond it.
+        share of the grid's networks that learn there with a stable step; ``edge`` the names of the
+        factors that are at an end of the grid, so that a better setting may be beyond it.
 
     Raises
     ------
@@ -557,7 +560,8 @@ def _bands(
 ) -> pd.DataFrame:
     """Lay the curves of one figure over those of ensembles."""
     frames, wholly = [], np.ones(len(mse), bool)
-    for name, statistic in {"mean": np.mean, "median": np.median}.items():
+    statistics: dict[str, Any] = {"mean": np.mean, "median": np.median}
+    for name, statistic in statistics.items():
         curves = statistic(mse, axis=1)
         low, middle, high = np.quantile(curves, [0.025, 0.5, 0.975], axis=0)
         values = published[f"mse_{name}"].to_numpy()

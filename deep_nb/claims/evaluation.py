@@ -1,7 +1,7 @@
 """The table of verdicts: estimates from tables of networks, each decided by its claim's rule."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -208,7 +208,7 @@ def evaluate(
     return result
 
 
-def _given(frame: pd.DataFrame | None) -> bool:
+def _given(frame: pd.DataFrame | None) -> TypeGuard[pd.DataFrame]:
     """Return whether an optional table is there; an empty one, of no claims, is not."""
     return frame is not None and not (isinstance(frame, pd.DataFrame) and frame.empty)
 

@@ -10,8 +10,8 @@ from deep_nb._validation import table as check_table
 
 #: Columns that are shown: numbers, of which some may be missing, and words.
 _NUMBERS = (
-    "estimate? low? high? p_holm? networks runaway settings reproduced_at not_reproduced_at nearest? "
-    "within?"
+    "estimate? low? high? p_holm? networks runaway settings reproduced_at not_reproduced_at "
+    "nearest? within?"
 )
 _WORDS = "id statement evidence note task quantity rule verdict at_best"
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from deep_nb.claims import read_sources
 from deep_nb.claims.claim import Claim
-from deep_nb.claims.ensembles import both_ways
+from deep_nb.claims.ensembles import READING, both_ways
 from deep_nb.experiments.common import check_counts, entries
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION, plot_reached
 
@@ -82,8 +82,11 @@ def draw_curves(curves: pd.DataFrame, statistic: str, ax: Axes) -> None:
     of = curves[curves["statistic"] == statistic].sort_values("epoch")
     band = ax.fill_between(of["epoch"], of["low"], of["high"], color=GREY, alpha=0.3, lw=0)
     band.set_label("central 95 % of our ensembles of ten")
+    reading = of["low"] - READING, of["high"] + READING
+    wider = ax.fill_between(of["epoch"], *reading, color=GREY, alpha=0.15, lw=0)
+    wider.set_label(f"with ±{READING:g}, the precision of the reading")
     ax.plot(of["epoch"], of["middle"], color=GREY, ls="--", lw=1, label="their middle")
-    ax.plot(of["epoch"], of["published"], color=BLUE, label="published ten networks")
+    ax.plot(of["epoch"], of["published"], ".-", color=BLUE, ms=3, label="published ten networks")
     outside = of[of["published"].notna() & ~of["inside"].astype(bool)]
     if len(outside):
         ax.plot(outside["epoch"], outside["published"], "x", color=VERMILION, label="outside")
@@ -91,18 +94,29 @@ def draw_curves(curves: pd.DataFrame, statistic: str, ax: Axes) -> None:
 
 
 def inside(curves: pd.DataFrame) -> pd.DataFrame:
-    """Count the readable points of every figure that are inside, and the chance that all are."""
-    readable = curves[curves["published"].notna()]
-    groups = readable.groupby(["source", "statistic"], sort=False)
-    found = groups["inside"].agg(["sum", "size"]).astype(int)
-    return found.assign(chance=groups["wholly_inside"].first())
+    """Count the readable points of every figure, and those that are inside.
+
+    One row per figure and statistic: the number of ``points``, of those ``inside`` the band, and of
+    those in that of the ``other`` figure's model (0 if there is one figure only); the ``chance``
+    that an ensemble of ours is inside at all points of the figure.
+    """
+    keys = ["source", "statistic"]
+    others = curves[["source", "statistic", "epoch", "low", "high"]]
+    pairs = curves.merge(others, on=["statistic", "epoch"], suffixes=("", "_other"))
+    pairs = pairs[pairs["published"].notna() & (pairs["source"] != pairs["source_other"])]
+    above = pairs["published"] >= pairs["low_other"] - READING
+    in_other = pairs[above & (pairs["published"] <= pairs["high_other"] + READING)]
+    groups = curves[curves["published"].notna()].groupby(keys, sort=False)
+    found = groups["inside"].agg(points="size", inside="sum").astype(int)
+    other = in_other.groupby(keys).size().reindex(found.index, fill_value=0)
+    return found.assign(other=other, chance=groups["wholly_inside"].first())
 
 
 def printed_tests(networks: pd.DataFrame) -> pd.DataFrame:
     """Count the networks on XOR that pass each test which the published notebooks print.
 
-    One row per model: the number of networks, and of those that pass on the ``diagonal``, ``by row``
-    and ``by column``. Runaways are left out.
+    One row per model: the number of networks, and of those that pass on the ``diagonal``, ``by
+    row`` and ``by column``. Runaways are left out.
     """
     stable = networks["step_is_stable"].astype(bool)
     chosen = _as_published(networks[stable & (networks["task"] == "xor")])

@@ -19,7 +19,7 @@ AT_REST = 1e-20
 STOP = 1e-10
 
 
-#: Each defect: what it is, in which notebooks, and the words of ``claims/evidence.yml`` that show it.
+#: Each defect: what it is, in which notebooks, and words of ``claims/evidence.yml`` that show it.
 ERRATA: list[tuple[str, str, dict[str, str]]] = [
     (
         "the stored output of 2020 diverged (NaN after epoch 2), and its batch test comes from "

@@ -203,7 +203,8 @@ def plot_robustness(grid: pd.DataFrame, model: str) -> Figure:
         vertical = "" if column else f"{task.upper()}\nβ / published"
         ax.set_ylabel(vertical, fontsize=7, parse_math=False)
         ax.set_xlabel("" if row < len(tasks) - 1 else "dt_W / published", fontsize=7)
-    bar = figure.colorbar(image, ax=axes, label="share of networks that learned", shrink=0.6)
+    shrink = 0.6 if len(tasks) > 1 else 1.0  # room for the label
+    bar = figure.colorbar(image, ax=axes, label="share that learned", shrink=shrink)
     set_font_size(bar.ax)
     title = f"{model}: per cent that learn"
     figure.suptitle(title, fontsize=1.2 * FONT_SIZE, parse_math=False)
