@@ -14,6 +14,7 @@ from deep_nb import claims
 from deep_nb.analysis.statistics import Estimate, holm
 from deep_nb.claims import ensembles
 from deep_nb.claims.claim import Networks, Side
+from deep_nb.claims.claim import verdict as decide
 from deep_nb.cli import main
 from deep_nb.report import read_table
 
@@ -179,7 +180,7 @@ def one_claim(quantity="share", against="", side="above", number=0.5, grid="true
 )
 def test_an_interval_decides(sides, estimate, verdict):
     (claim,) = one_claim()
-    assert claim.replace(holds=Side(**sides)).verdict(Estimate(*estimate)) == verdict
+    assert decide(claim.replace(holds=Side(**sides)), Estimate(*estimate)) == verdict
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_an_interval_decides(sides, estimate, verdict):
 def test_a_loss_refutes_if_it_is_there_and_not_proved_small(estimate, verdict):
     (claim,) = one_claim("paired", "against: {model: DEEP}", "above", -0.1, "false")
     claim = claim.replace(fails=Side(below=0.0))
-    assert claim.verdict(Estimate(*estimate)) == verdict
+    assert decide(claim, Estimate(*estimate)) == verdict
 
 
 def row_of(claim, *networks, **tables):

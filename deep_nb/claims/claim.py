@@ -180,12 +180,13 @@ class Claim(Frozen):
         sources = read_sources()
         return next((item.source for item in self.evidence if sources[item.source].curve), "")
 
-    def verdict(self, estimate: Estimate) -> Verdict:
-        """Decide by the interval alone."""
-        if self.holds.contains(estimate):
-            return "reproduced"
-        fails = self.fails or self.holds.opposite
-        return "not reproduced" if fails.contains(estimate) else "inconclusive"
+
+def verdict(claim: Claim, estimate: Estimate) -> Verdict:
+    """Decide a claim by the interval alone."""
+    if claim.holds.contains(estimate):
+        return "reproduced"
+    fails = claim.fails or claim.holds.opposite
+    return "not reproduced" if fails.contains(estimate) else "inconclusive"
 
 
 def read_claims(text: str | None = None) -> list[Claim]:

@@ -290,7 +290,7 @@ def sweep(
                 wanted[key] = wanted.get(key, False) or claim.vary_N_H
     seeds = check_seeds(seeds)
     around = both_ways(items(factors, "factors"), "factors")
-    sizes = both_ways(items(N_H_factors, "N_H_factors") if len(N_H_factors) else [], "N_H_factors")
+    sizes = both_ways(items(N_H_factors, "N_H_factors", 0), "N_H_factors")
     if checkpoint is not None:
         checkpoint = as_path(checkpoint, "checkpoint").absolute()
     frames = []

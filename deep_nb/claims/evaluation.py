@@ -19,7 +19,7 @@ from deep_nb.analysis.statistics import (
     share,
     tango,
 )
-from deep_nb.claims.claim import Claim, Verdict, check_claims
+from deep_nb.claims.claim import Claim, Verdict, check_claims, verdict
 from deep_nb.claims.ensembles import SETTING, check_curves, check_grid
 
 #: Makes the whole table; ``deep-nb claims --only ID`` decides one claim at the published settings.
@@ -224,7 +224,7 @@ def _row(
 ) -> dict[str, Any]:
     keys = [(side.key[0], task, *side.key[1:]) for side in (claim.of, claim.against) if side]
     sides = [_group(groups, key, "networks") for key in keys]
-    finding, verdict = _decide(claim, sides)
+    finding, decided = _decide(claim, sides)
     best = ""
     if claim.grid and claim.against is not None and at_best:
         best = _decide(claim, [_group(at_best, key, "best") for key in keys])[1]
@@ -237,7 +237,7 @@ def _row(
         "p_holm": np.nan,
         "networks": finding.networks,
         "runaway": sum(len(side) - len(_stable(side)) for side in sides),
-        "verdict": verdict,
+        "verdict": decided,
         **_over_grid(claim, task, settings)._asdict(),
         "at_best": best,
     }
@@ -274,7 +274,7 @@ def _decide(claim: Claim, sides: list[pd.DataFrame]) -> tuple[Finding, Verdict]:
             findings.append(_NOTHING)
         else:
             findings.append(_QUANTITIES[claim.quantity](claim, chosen[0], [*chosen, None][1]))
-    without, with_them = (claim.verdict(finding.estimate) for finding in findings)
+    without, with_them = (verdict(claim, finding.estimate) for finding in findings)
     return findings[0], without if without == with_them else "inconclusive"
 
 
@@ -306,7 +306,7 @@ def _curves_row(claim: Claim, curves: pd.DataFrame | None) -> dict[str, Any]:
         "p_holm": np.nan,
         "networks": len(of),
         "runaway": 0,
-        "verdict": claim.verdict(Estimate(inside, inside, inside)),
+        "verdict": verdict(claim, Estimate(inside, inside, inside)),
         **OverGrid()._asdict(),
         "at_best": "",
     }

@@ -16,6 +16,11 @@ REPOSITORY = "https://github.com/MatildeTristany/DEEP-model-ESANN-2020"
 class Source(Frozen):
     """One source; the comments in ``evidence.yml`` explain each name.
 
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a value is of the wrong type, or there is neither text nor curve.
+
     See Also
     --------
     read_sources : All of them.
