@@ -231,12 +231,12 @@ def test_each_row_says_what_was_measured_and_tests_it():
     ]  # fmt: skip
     table = claims.evaluate(claims.read_claims(text), pd.concat(networks)).set_index("id")
     assert table["quantity"].to_dict() == {
-        "s": "share of DEEP pruned: learned after",
+        "s": "share of DEEP pruned: learned (final weights)",
         "n": "probability that one of ten DEEP: learned",
         "d": "share learned, DEEP − EP_asym",
         "m": "median sparsity of DEEP pruned",
-        "p": "share learned after, DEEP pruned − DEEP, paired",
-        "k": "share of those DEEP learned after: DEEP pruned too",
+        "p": "share learned (final weights), DEEP pruned − DEEP, paired",
+        "k": "share of the seeds learned (final weights) by DEEP that are by DEEP pruned, too",
     }
     assert table["networks"].to_dict() == {"s": 10, "n": 10, "d": 14, "m": 10, "p": 20, "k": 4}
     assert table["estimate"].to_dict() == pytest.approx(
@@ -502,6 +502,9 @@ def test_every_readable_point_of_the_published_figures_is_in_our_band(curves):
     assert table["verdict"].tolist() == ["reproduced", "reproduced"]
     assert table["networks"].tolist() == [309, 159]
     assert table["estimate"].tolist() == [1.0, 1.0]
+    assert set(table["rule"]) == {"all are"}
+    ten = "share of the published points within 95 % of ensembles of ten"
+    assert table["quantity"].tolist() == [f"{ten} DEEP", f"{ten} EP_asym"]
     chance = curves.groupby("source", sort=False)["wholly_inside"].first()
     assert 0.3 < chance.iloc[0] < 0.7  # not a matter of course
     assert chance.iloc[1] > 0.95
@@ -756,7 +759,7 @@ def test_one_claim_is_decided_on_the_command_line():
     result = CliRunner().invoke(main, ["claims", "--only", "1c", "--seeds", "0-3"])
     assert result.exit_code == 0, result.output
     assert "Asymmetric EP does not learn XOR" in result.output
-    assert "(asymmetric EP notebook of 2019, commit 9e07bd1, cell 13)" in result.output
+    assert "; figure (asymmetric EP notebook of 2019, commit 9e07bd1, cell 13)" in result.output
     assert "0 [0, 0.49], p = 1.2e-01, 4 networks" in result.output  # 2 · 0.5⁴
     assert "INCONCLUSIVE" in result.output
     result = CliRunner().invoke(main, ["claims", "--only", "9"])

@@ -97,8 +97,8 @@ class Evidence(Frozen):
         return self
 
     def __str__(self) -> str:
-        words = f"“{self.words}” " if self.words else ""
-        return f"{words}({read_sources()[self.source]})"
+        words = f"“{self.words}”" if self.words else "figure"
+        return f"{words} ({read_sources()[self.source]})"
 
 
 class Claim(Frozen):
@@ -209,7 +209,7 @@ def read_claims(text: str | None = None) -> list[Claim]:
     >>> claims[1].id, claims[1].statement
     ('1b', 'DEEP learns XOR reliably: most networks do')
     >>> print(claims[5].evidence[0])
-    (asymmetric EP notebook of 2019, commit 9e07bd1, cell 13)
+    figure (asymmetric EP notebook of 2019, commit 9e07bd1, cell 13)
     """
     if text is None:
         text = files("deep_nb").joinpath("claims/claims.yml").read_text(encoding="utf-8")

@@ -526,7 +526,7 @@ def compare_curves(
     >>> curves = deep_nb.claims.compare_curves(claims, range(2000, 2040), ensembles=200)
     >>> last = curves.query("statistic == 'median' and published.notna()").iloc[-1]
     >>> int(last["epoch"]), float(last["published"]), bool(last["inside"])
-    (158, 0.125, True)
+    (158, 0.1259, True)
     """
     seeds = check_seeds(seeds)
     size = integer(size, "size", 1, len(seeds))

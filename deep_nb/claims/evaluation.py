@@ -251,9 +251,15 @@ def _description(claim: Claim, task: str) -> dict[str, Any]:
         "note": claim.note,
         "task": task,
         "quantity": _describe(claim),
-        "rule": str(claim.holds) + (f" (fails {claim.fails})" if claim.fails else ""),
+        "rule": _rule(claim),
         "command": COMMAND,
     }
+
+
+def _rule(claim: Claim) -> str:
+    if claim.quantity == "curves":
+        return "all are"
+    return str(claim.holds) + (f" (fails {claim.fails})" if claim.fails else "")
 
 
 def _group(groups: _Tables, key: Any, what: str) -> pd.DataFrame:
@@ -278,16 +284,27 @@ def _decide(claim: Claim, sides: list[pd.DataFrame]) -> tuple[Finding, Verdict]:
     return findings[0], without if without == with_them else "inconclusive"
 
 
+#: Measures in words.
+_MEASURES = {
+    "learned": "learned",
+    "learned_after": "learned (final weights)",
+    "gershgorin": "Gershgorin test passed",
+    "at_rest": "at rest",
+    "certified": "certified",
+    "sparsity": "sparsity",
+}
+
+
 def _describe(claim: Claim) -> str:
-    of, against, what = claim.of, claim.against, claim.measure.replace("_", " ")
+    of, against, what = claim.of, claim.against, _MEASURES[claim.measure]
     return {
         "share": f"share of {of}: {what}",
         "ensemble": f"probability that one of ten {of}: {what}",
         "difference": f"share {what}, {of} − {against}",
         "paired": f"share {what}, {of} − {against}, paired",
-        "kept": f"share of those {against} {what}: {of} too",
+        "kept": f"share of the seeds {what} by {against} that are by {of}, too",
         "median": f"median {what} of {of}",
-        "curves": f"share of the points within 95 % of ensembles of ten {of}",
+        "curves": f"share of the published points within 95 % of ensembles of ten {of}",
     }[claim.quantity]
 
 

@@ -105,8 +105,8 @@ def published_curves(source: str) -> pd.DataFrame:
     --------
     >>> import deep_nb
     >>> curves = deep_nb.claims.published_curves("DEEP 2019 figure")
-    >>> curves["mse_median"].dropna().iloc[-1]
-    np.float64(0.126)
+    >>> curves["mse_median"].dropna().iloc[-1].item()
+    0.1276
     """
     figures = {name: found.curve for name, found in _sources().items() if found.curve}
     path = files("deep_nb").joinpath("claims/data", figures[one_of(source, figures, "source")])
