@@ -144,7 +144,7 @@ def test_columns_and_rows_are_headed_by_what_they_hold(folder, tmp_path):
     assert [*heads, "executed notebook"] in page.rows
     text = " ".join(" ".join(page.words).split())
     assert (
-        "has p < 0.05 after Holm's correction for the 3 rows of this table; not reproduced if "
+        "has p < 0.05 after Holm's correction for all tests in this table; not reproduced if "
         "both hold for the other side"
     ) in text
     assert "This batch did not evaluate the claims." not in text

@@ -10,8 +10,6 @@ from pydantic import model_validator
 from deep_nb._reading import read_yaml
 from deep_nb._validation import Frozen, mapping, one_of
 
-REPOSITORY = "https://github.com/MatildeTristany/DEEP-model-ESANN-2020"
-
 
 class Source(Frozen):
     """One source; the comments in ``evidence.yml`` explain each name.
