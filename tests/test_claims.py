@@ -286,6 +286,12 @@ def test_a_margin_is_tested_by_tangos_score():
     assert row["verdict"] == "not reproduced"
 
 
+def test_sides_without_a_difference_do_not_differ():
+    (claim,) = one_claim("difference", "against: {model: EP_asym}", "above", 0, "false")
+    row = row_of([claim], *(frame(model, learned=[True] * 9) for model in ("DEEP", "EP_asym")))
+    assert (row["estimate"], row["p"], row["verdict"]) == (0.0, 1.0, "inconclusive")
+
+
 def test_pairs_are_of_the_same_seed_and_both_stable():
     (claim,) = one_claim("kept", "against: {model: EP_asym}", "above", 0.9, "false")
     against = frame("EP_asym", learned=[True, True, True, False], seed=[3, 1, 2, 0])
