@@ -26,7 +26,10 @@ from deep_nb.replication.verification import verify
 _DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 
 #: Columns of the claims table that hold numbers; those with "?" may be empty.
-NUMBERS = "estimate? low? high? p? networks settings reproduced_at not_reproduced_at"
+NUMBERS = (
+    "estimate? low? high? p? p_holm? networks runaway settings reproduced_at not_reproduced_at "
+    "nearest? within?"
+)
 
 #: Entries of an origin that experiments with the same code, versions and machine share.
 PROVENANCE = ("deep_nb", "commit", "python", "versions", "platform", "cpu", "cores")
@@ -127,7 +130,7 @@ def read_table(folder: Path) -> pd.DataFrame | None:
         return None
     try:
         claims = read_csv(path, dtype=dict.fromkeys(TEXTS, str))
-        claims = claims[list(COLUMNS)].fillna({"at_best": "", "bound": ""})
+        claims = claims[list(COLUMNS)].fillna({"at_best": "", "note": ""})
         return table(claims, "it", NUMBERS, " ".join(TEXTS))
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a claims table: {error}") from None

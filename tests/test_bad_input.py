@@ -62,14 +62,21 @@ def world():
     w.certified = deep_nb.train(leaky, "xor", seeds=range(2), hyper=SHORT)
     w.J = analysis.jacobian(w.certified)
     w.claims = claims.read_claims()[:2]
-    of_each = {"pruned": False, "n_epochs": 3, "learned": True, "epochs": 1.0, "seed": [0, 1]}
-    more = {"learned_after": True, "sparsity": 0.5, "gershgorin": False, "step_is_stable": True}
+    w.compared = [claim for claim in claims.read_claims() if claim.id == "1d"]
+    of_each = {"n_epochs": 3, "learned": True, "epochs": 1.0, "seed": [0, 1]}
+    of_each |= {"step_is_stable": True}
+    more = {"learned_after": True, "sparsity": 0.5, "gershgorin": False, "at_rest": True}
+    more |= {"certified": False, "pruned": False, "layered": False}
     w.networks = pd.concat(
         pd.DataFrame({"model": model, "task": "xor", **of_each, **more})
         for model in ("DEEP", "EP_asym")
     )
-    place = {"N_H": 2, "beta": 1.0, "dt_W_factor": 1.0}
-    w.grid = w.networks.assign(**place).drop(columns=["pruned", *more])
+    place = {"N_H": 2, "N_H_factor": 1.0, "beta_factor": 1.0, "dt_W_factor": 1.0}
+    w.grid = w.networks.assign(**place).drop(columns=[*more])
+    points = {"source": "DEEP 2019 figure", "statistic": "mean", "epoch": 1, "published": [0.1]}
+    w.curves = pd.DataFrame(
+        {**points, "low": 0.0, "middle": 0.1, "high": 0.2, "inside": True, "wholly_inside": 0.5}
+    )
     w.table = claims.evaluate(w.claims, w.networks, w.grid)
     write_notebook(Path("tiny.ipynb"), "print(n)")
     Path("experiments.yml").write_text(
@@ -187,7 +194,10 @@ def table():
         "analysis.step_is_stable": {**run, "epoch": 2},
         "analysis.difference_of_medians": {"first": [1.0, 2.0], "second": [1.0, 3.0]},
         "analysis.difference_of_shares": {"first": (1, 2), "second": (1, 3)},
+        "analysis.holm": {"p_values": [0.5, 0.01]},
         "analysis.log_rank": {**epochs, "n_epochs": 3},
+        "analysis.mcnemar": {"first": [True, False], "second": [True, True]},
+        "analysis.paired_difference": {"first": [True, False], "second": [True, True]},
         "analysis.median": {"values": [1.0, 2.0]},
         "analysis.share": {"successes": 1, "total": 2},
         "plotting.Output": {"folder": "kept"},
@@ -207,7 +217,7 @@ def table():
         "plotting.plot_reached": {"epochs": [1.0, np.nan], "n_epochs": 3, **curve},
         "plotting.plot_residual": plot,
         "plotting.plot_robustness": {
-            "grid": w.grid, "model": "DEEP", "published": (2, 1.0, 3),
+            "grid": w.grid, "model": "DEEP",
         },
         "plotting.plot_shares": {"x": [0.0, 1.0], "successes": [1, 2], "total": 2, **curve},
         "plotting.plot_sparsity": plot,
@@ -218,18 +228,32 @@ def table():
             "figure": fresh(Figure), "folder": "kept", "name": "x", "caption": "y",
         },
         "claims.Claim": dict(w.claims[0]),
+        "claims.Source": {
+            "place": "here", "file": "x.ipynb", "commit": "0123456", "cell": 1, "text": "words",
+            "curve": "x.csv",
+        },
         "claims.best_settings": {"grid": w.grid},
+        "claims.compare_curves": {
+            "claims": w.claims, "seeds": [0, 1], "size": 2, "ensembles": 2,
+        },
+        "claims.measure_best": {"claims": w.compared, "grid": w.grid, "seeds": [5]},
+        "claims.published_curves": {"source": "DEEP 2019 figure"},
+        "claims.read_sources": {},
         "claims.claims_table": {"table": w.table},
         "claims.verdict_table": {"table": w.table},
         "claims.unstable_steps": {"networks": w.networks},
-        "claims.evaluate": {"claims": w.claims, "networks": w.networks, "grid": w.grid},
+        "claims.evaluate": {
+            "claims": w.claims, "networks": w.networks, "grid": w.grid, "best": w.networks,
+            "curves": w.curves,
+        },
         "claims.measure": {
-            "model": "DEEP", "task": "xor", "seeds": [1], "pruned": True, "hyper": SHORT,
+            "model": "DEEP", "task": "xor", "seeds": [1], "pruned": True, "layered": True,
+            "hyper": SHORT,
         },
         "claims.measure_all": {"claims": w.claims[:1], "seeds": [1]},
         "claims.read_claims": {"text": "claims: []"},
         "claims.sweep": {
-            "seeds": [1], "N_H": [1], "beta": [1.0], "dt_W_factor": [1.0], "n_epochs": [1],
+            "claims": w.claims, "seeds": [1], "factors": [10.0], "N_H_factors": [],
             "checkpoint": None,
         },
         "replication.collect_figures": {
@@ -287,7 +311,7 @@ MISSPELT = {
     ),
     "model of an ensemble": (lambda: claims.measure("DEEP_ho", "xor", 1), "DEEP_oh"),
     "model on a grid": (
-        lambda: plotting.plot_robustness(world().grid, "EP_asymm", (2, 1.0, 3)),
+        lambda: plotting.plot_robustness(world().grid, "EP_asymm"),
         "EP_asym",
     ),
     "engine of an answer": (lambda: deep_nb.predict(world().run, [[0, 1]], "blass"), "blas"),

@@ -111,33 +111,34 @@ def test_train_prints_the_table_of_networks_and_the_seeds_of_unstable_steps(aske
 def test_claims_are_measured_on_the_seeds_and_each_number_is_printed_in_its_place(monkeypatch):
     asked = []
     row = {
-        "id": "1a", "task": "xor", "statement": "DEEP learns", "quantity": "share", "bound": "≥ ",
-        "estimate": 0.25, "low": 0.125, "high": 0.5, "p": float("nan"), "networks": 40,
-        "rule": "above 0.5", "verdict": "not reproduced",
+        "id": "1a", "task": "xor", "statement": "DEEP learns", "evidence": "“words” (place)",
+        "quantity": "share", "estimate": 0.25, "low": 0.125, "high": 0.5, "p": 0.01, "p_holm": 0.03,
+        "networks": 40, "runaway": 0, "rule": "above 0.5", "verdict": "not reproduced",
     }  # fmt: skip
-    table = pd.DataFrame([row, row | {"id": "2b", "p": 0.03}])
-    unstable = {"model": "DEEP_oh", "task": "or", "unstable": 13, "networks": 40, "learned": 5}
-    steps = pd.DataFrame([unstable | {"pruned": False}, unstable | {"pruned": True}])
+    nan = float("nan")
+    table = pd.DataFrame([row, row | {"id": "2b", "p": nan, "p_holm": nan, "runaway": 13}])
 
     def measure_all(chosen, seeds):
         asked.append(([claim.id for claim in chosen], list(seeds)))
         return "networks"
 
+    def evaluate(chosen, networks, curves):
+        assert (networks, curves) == ("networks", [claim.id for claim in chosen])
+        return table
+
     monkeypatch.setattr(deep_nb.claims, "measure_all", measure_all)
-    monkeypatch.setattr(deep_nb.claims, "evaluate", lambda chosen, networks: table)
-    monkeypatch.setattr(deep_nb.claims, "unstable_steps", lambda networks: steps)
+    monkeypatch.setattr(deep_nb.claims, "compare_curves", lambda chosen: [c.id for c in chosen])
+    monkeypatch.setattr(deep_nb.claims, "evaluate", evaluate)
     result = run("claims", "--only=1a", "--only=2*", "--seeds=4-6")
     assert result.stdout.splitlines() == [
         "1a  xor  DEEP learns",
-        "         share: ≥ 0.25 [0.125, 0.5], 40 networks",
+        "         evidence: “words” (place)",
+        "         share: 0.25 [0.125, 0.5], p = 3.0e-02, 40 networks",
         "         reproduced if above 0.5: NOT REPRODUCED",
         "2b  xor  DEEP learns",
-        "         share: ≥ 0.25 [0.125, 0.5], log-rank p = 3.0e-02, 40 networks",
+        "         evidence: “words” (place)",
+        "         share: 0.25 [0.125, 0.5], 40 points, 13 runaways apart",
         "         reproduced if above 0.5: NOT REPRODUCED",
-        "DEEP_oh on or: the Euler step is beyond its stable range in 13 of 40 networks, of which "
-        "5 learned",
-        "DEEP_oh pruned on or: the Euler step is beyond its stable range in 13 of 40 networks, of "
-        "which 5 learned",
     ]
     run("claims")
     assert asked == [

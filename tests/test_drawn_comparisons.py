@@ -110,37 +110,35 @@ def test_epochs_that_cannot_be_drawn_are_refused(epochs, n_epochs, message):
 
 @pytest.fixture(scope="module")
 def grid():
-    """Two models on two tasks; the number of four networks that learn differs everywhere."""
+    """Two models on two tasks; the number of eight networks that learn differs everywhere."""
     rows = itertools.product(
-        ("DEEP", "EP_asym"), ("xor", "id"), (5, 2), (1.0, 30.0, 10.0), (0.1, 1.0), (200, 50),
-        range(8),
-    )  # fmt: skip
-    names = ["model", "task", "N_H", "beta", "dt_W_factor", "n_epochs", "seed"]
+        ("DEEP", "EP_asym"), ("xor", "id"), (2.0, 1.0), (1.0, 10.0, 0.316), (0.1, 1.0), range(8)
+    )
+    names = ["model", "task", "N_H_factor", "beta_factor", "dt_W_factor", "seed"]
     grid = pd.DataFrame(rows, columns=names)
     grid["learned"] = [row.seed < learners(*row[1:-1]) for row in grid.itertuples()]
-    return grid
+    return grid.assign(N_H=(5 * grid["N_H_factor"]).astype(int))
 
 
-def learners(model, task, N_H, beta, factor, n_epochs):
+def learners(model, task, size, beta, factor):
     """How many of eight networks learn."""
-    number = {"DEEP": 1, "EP_asym": 2}[model] + 3 * (task == "id") + N_H + int(beta / 9)
-    return (number + 5 * (factor == 1) + 2 * (n_epochs == 50)) % 9
+    number = {"DEEP": 1, "EP_asym": 2}[model] + 3 * (task == "id") + int(2 * size) + int(beta / 0.9)
+    return (number + 5 * (factor == 1)) % 9
 
 
 def test_every_panel_shows_its_settings(grid):
-    figure = plotting.plot_robustness(grid, "EP_asym", (5, 10.0, 50))
+    figure = plotting.plot_robustness(grid, "EP_asym")
     *panels, bar = figure.axes
-    assert len(panels) == 8
-    columns = [(2, 50), (5, 50), (2, 200), (5, 200)]
-    for panel, (task, (N_H, n_epochs)) in zip(
-        panels, itertools.product(("xor", "id"), columns), strict=True
+    assert len(panels) == 4
+    for panel, (task, size) in zip(
+        panels, itertools.product(("xor", "id"), (1.0, 2.0)), strict=True
     ):
-        first, last = (N_H, n_epochs) == columns[0], task == "id"
-        assert panel.get_title() == ("" if last else f"{n_epochs} epochs\nN_H = {N_H}")
-        assert panel.get_ylabel() == (f"{task.upper()}\nβ" if first else "")
+        first, last = size == 1, task == "id"
+        assert panel.get_title() == ("" if last else f"N_H = {5 * size:.0f}")
+        assert panel.get_ylabel() == (f"{task.upper()}\nβ / published" if first else "")
         assert panel.get_xlabel() == ("dt_W / published" if last else "")
         assert [label.get_text() for label in panel.get_xticklabels()] == ["0.1", "1"]
-        assert [label.get_text() for label in panel.get_yticklabels()] == ["1", "10", "30"]
+        assert [label.get_text() for label in panel.get_yticklabels()] == ["0.32", "1", "10"]
         (image,) = panel.get_images()
         assert (image.origin, image.get_clim(), image.get_cmap().name) == (
             "lower",
@@ -148,12 +146,12 @@ def test_every_panel_shows_its_settings(grid):
             "cividis",
         )
         numbers = {text.get_position(): text for text in panel.texts}
-        for row, beta in enumerate((1.0, 10.0, 30.0)):
+        for row, beta in enumerate((0.316, 1.0, 10.0)):
             for column, factor in enumerate((0.1, 1.0)):
-                share = learners("EP_asym", task, N_H, beta, factor, n_epochs) / 8
+                share = learners("EP_asym", task, size, beta, factor) / 8
                 assert image.get_array()[row, column] == share
                 number = numbers[column, row]
-                assert number.get_text() == f"{round(100 * share)}"
+                assert number.get_text() == f"{100 * share:.0f}"
                 dark = sum(to_rgba(image.cmap(share))[:3]) < 1.5
                 assert number.get_color() == ("white" if dark else "black")
                 place = number.get_horizontalalignment(), number.get_verticalalignment()
@@ -161,46 +159,39 @@ def test_every_panel_shows_its_settings(grid):
         frames = [
             (patch.get_xy(), patch.get_width(), patch.get_height()) for patch in panel.patches
         ]
-        assert frames == ([((0.5, 0.5), 1, 1)] if (N_H, n_epochs) == (5, 50) else [])
+        assert frames == ([((0.5, 0.5), 1, 1)] if size == 1 else [])
         assert all(patch.get_edgecolor() == to_rgba(VERMILION) for patch in panel.patches)
         assert not any(patch.get_fill() for patch in panel.patches)  # the number can be read
-    assert bar.get_ylabel() == "share of networks that learned"
+    assert bar.get_ylabel() == "share that learned"
     assert (bar._colorbar.cmap.name, *bar.get_ylim()) == ("cividis", 0, 1)
-    assert figure.get_size_inches() == pytest.approx((6.2, 3.1))  # for 4 × 2 panels
+    assert figure.get_size_inches() == pytest.approx((4.6, 3.7))  # for 2 × 2 panels
     figure.draw_without_rendering()
     assert all(panel.get_position().x1 < bar.get_position().x0 for panel in panels)
     assert bar.get_position().y0 < panels[-1].get_position().y1
     assert bar.get_position().y1 > panels[0].get_position().y0  # it belongs to both rows
-    one = grid.query("task == 'id' and n_epochs == 50 and N_H == 5")
-    alone = plotting.plot_robustness(one, "EP_asym", (5, 10.0, 50))
-    assert alone.get_size_inches() == pytest.approx((2.45, 1.95))
-    title = "EP_asym: per cent of networks that learn (framed: published setting)"
-    assert figure.get_suptitle() == title
+    one = grid.query("task == 'id' and N_H == 5")
+    alone = plotting.plot_robustness(one, "EP_asym")
+    assert alone.get_size_inches() == pytest.approx((4.2, 2.4))
+    assert figure.get_suptitle() == "EP_asym: per cent that learn"
 
 
-@pytest.mark.parametrize("beta", [3.0, 10.0])
-def test_a_published_setting_that_is_not_on_the_grid_has_no_frame(grid, beta):
-    part = grid[(grid["n_epochs"] == 50) & (grid["task"] == "xor") & (grid["N_H"] == 5)]
-    if beta == 10:
-        part = part[part["dt_W_factor"] != 1]
-    figure = plotting.plot_robustness(part, "DEEP", (5, beta, 50))
+@pytest.mark.parametrize("gap", ["beta_factor", "dt_W_factor"])
+def test_a_published_setting_that_is_not_on_the_grid_has_no_frame(grid, gap):
+    part = grid[(grid["task"] == "xor") & (grid["N_H"] == 5) & (grid[gap] != 1)]
+    figure = plotting.plot_robustness(part, "DEEP")
     assert not figure.axes[0].patches
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"grid": []}, "grid must be a table with rows and the columns N_H, beta, dt_W_factor"),
+        ({"grid": []}, "grid must be a table with rows and the columns N_H, N_H_factor, beta_fact"),
         ({"grid": {"task": 1}}, "grid must have strings in the column 'task'"),
         ({"model": "EP"}, "unknown model 'EP'"),
-        ({"published": 5}, "published must be a sequence of at least 3 items, got 5"),
-        ({"published": (5, 10.0)}, "published must be a sequence of at least 3 items"),
-        ({"published": (5, "10", 50)}, "published must be a finite number, got '10'"),
-        ({"published": (5, 1, 5, 1)}, "published must be (N_H, beta, n_epochs), got (5, 1, 5, 1)"),
     ],
 )
 def test_grids_that_cannot_be_drawn_are_refused(grid, change, message):
-    given = {"grid": grid, "model": "EP_asym", "published": (5, 10.0, 50), **change}
+    given = {"grid": grid, "model": "EP_asym", **change}
     if isinstance(given["grid"], dict):
         given["grid"] = grid.assign(**given["grid"])
     figures = plt.get_fignums()
@@ -274,6 +265,6 @@ def test_dollars_in_names_are_not_math(grid, tmp_path):
     """Names are those of the user; only labels are Matplotlib's."""
     model = grid["model"].iloc[0]
     names = {"model": {model: "$$"}, "task": {task: f"${task}$$" for task in set(grid["task"])}}
-    figure = plotting.plot_robustness(grid.replace(names), "$$", (5, 10.0, 200))
+    figure = plotting.plot_robustness(grid.replace(names), "$$")
     svg, _ = plotting.save_figure(figure, tmp_path, "robustness", "Dollars")
-    assert ">$$: per cent of networks that learn" in svg.read_text()
+    assert ">$$: per cent that learn" in svg.read_text()

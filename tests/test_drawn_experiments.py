@@ -84,6 +84,7 @@ def test_the_share_that_has_reached_the_criterion_is_drawn_without_pruned_networ
         ("DEEP_oh", "xor", False, 4, 0.0),
     ]
     networks = pd.DataFrame(rows, columns=["model", "task", "pruned", "n_epochs", "epochs"])
+    networks = pd.concat([networks.assign(layered=False), networks.assign(layered=True)])
     claims.draw_reached(networks, "xor", ax)
     shares = {"DEEP": [0, 0, 0.5, 0.5], "EP_asym": [0, 0, 0, 0], "DEEP_oh": [1, 1, 1, 1]}
     assert points(ax) == [[[t, y] for t, y in enumerate(share)] for share in shares.values()]
@@ -94,6 +95,35 @@ def test_the_share_that_has_reached_the_criterion_is_drawn_without_pruned_networ
     ]
     assert words(ax) == ("epoch", "share that has reached the criterion", "XOR")
     assert legend(ax) == [*shares]
+
+
+def test_models_without_networks_on_a_task_are_not_drawn(ax):
+    row = {"model": "DEEP", "task": "or", "pruned": False, "layered": False, "n_epochs": 2}
+    claims.draw_reached(pd.DataFrame([{**row, "epochs": 1.0}]), "or", ax)
+    assert legend(ax) == ["DEEP"]
+
+
+def test_published_curves_are_drawn_over_our_band(ax):
+    of = {"epoch": [2, 1, 3], "low": [0.1, 0.2, 0.0], "middle": [0.15, 0.3, 0.1]}
+    of |= {"high": [0.2, 0.4, 0.15], "published": [0.12, 0.5, np.nan]}
+    table = pd.DataFrame({**of, "inside": [True, False, False], "statistic": "mean"})
+    claims.draw_curves(pd.concat([table, table.assign(statistic="median", low=9)]), "mean", ax)
+    middle, published, outside = ax.get_lines()
+    assert middle.get_xydata().tolist() == [[1, 0.3], [2, 0.15], [3, 0.1]]
+    assert published.get_xydata()[:2].tolist() == [[1, 0.5], [2, 0.12]]
+    assert np.isnan(published.get_ydata()[2])
+    assert outside.get_xydata().tolist() == [[1, 0.5]]
+    band, wider = ax.collections
+    assert_band(band, GREY, of["epoch"], of["low"], of["high"])
+    ends = np.array(of["low"]) - 0.004, np.array(of["high"]) + 0.004
+    assert_band(wider, GREY, of["epoch"], *ends)
+    ax.legend()
+    assert legend(ax) == [
+        "central 95 % of our ensembles of ten", "with ±0.004, the precision of the reading",
+        "their middle", "published ten networks", "outside",
+    ]  # fmt: skip
+    assert words(ax) == ("epoch", "mean MSE", "")
+    assert (ax.get_xlim(), ax.get_ylim()[0]) == ((1, 3), 0)
 
 
 # Errata

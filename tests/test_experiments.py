@@ -20,6 +20,7 @@ from sklearn.svm import SVC
 
 import deep_nb
 from deep_nb import analysis
+from deep_nb.claims import read_claims, read_sources
 from deep_nb.experiments import (
     claims,
     common,
@@ -365,7 +366,10 @@ def networks():
         ("DEEP", "or", False, 4, 2.0),
         ("DEEP_oh", "xor", False, 4, 0.0),
     ]
-    return pd.DataFrame(rows, columns=["model", "task", "pruned", "n_epochs", "epochs"])
+    names = ["model", "task", "pruned", "n_epochs", "epochs"]
+    table = pd.DataFrame(rows, columns=names).assign(layered=False)
+    layered = table.iloc[[0]].assign(layered=True)
+    return pd.concat([table, layered, table.iloc[[0]].assign(model="DEEP, λ = 1.0")])
 
 
 def test_networks_that_reach_the_criterion_are_counted(networks):
@@ -378,6 +382,71 @@ def test_networks_that_reach_the_criterion_are_counted(networks):
         ["EP_asym", 1, 3.0],
         ["DEEP", 3, 2.0],
     ]
+
+
+def test_readable_points_that_are_inside_are_counted():
+    rows = [
+        ("a", "mean", 1, 0.1, 0.05, 0.15, True, 0.4),
+        ("a", "mean", 2, np.nan, 0.1, 0.2, False, 0.4),
+        ("a", "mean", 3, 0.2, 0.1, 0.15, False, 0.4),
+        ("a", "median", 1, 0.1, 0.0, 0.1, True, 0.4),
+        ("b", "mean", 1, 0.051, 0.104, 0.2, False, 0.9),  # 0.1 and 0.051 are near the other's ends
+        ("b", "mean", 2, 0.3, 0.2, 0.4, True, 0.9),
+        ("b", "mean", 3, 0.12, 0.1, 0.195, True, 0.9),
+    ]
+    names = ["source", "statistic", "epoch", "published", "low", "high", "inside", "wholly_inside"]
+    found = claims.inside(pd.DataFrame(rows, columns=names))
+    assert list(found) == ["points", "inside", "other", "chance"]
+    assert found.reset_index().to_numpy().tolist() == [
+        ["a", "mean", 2, 1, 1, 0.4], ["a", "median", 1, 1, 0, 0.4], ["b", "mean", 3, 2, 2, 0.9],
+    ]  # fmt: skip
+
+
+def test_printed_tests_are_counted_without_runaways():
+    columns = ["model", "task", "negative_diagonal", "gershgorin_rows", "gershgorin_columns"]
+    rows = [
+        ("DEEP", "xor", True, False, False),
+        ("DEEP", "xor", True, True, False),
+        ("DEEP", "or", True, True, True),
+        ("DEEP_oh", "xor", True, True, True),
+        ("EP_asym", "xor", True, False, True),
+    ]
+    table = pd.DataFrame(rows, columns=columns).assign(pruned=False, layered=False)
+    table["step_is_stable"] = table["model"] != "DEEP_oh"
+    more = pd.concat([table, table.assign(pruned=True), table.assign(layered=True)])
+    assert claims.printed_tests(more).T.to_dict("list") == {
+        "DEEP": [2, 2, 1, 0], "EP_asym": [1, 1, 0, 1], "DEEP_oh": [0, 0, 0, 0],
+    }  # fmt: skip
+
+
+def test_learning_with_and_without_pruning_is_cross_tabulated_by_seed():
+    seeds = {"xor": [(1, 1), (1, 0), (1, 0), (0, 1), (0, 0), (0, 0)], "id": [(1, 1)]}
+    rows = [
+        ("DEEP", task, bool(pruned), seed, bool(pair[pruned]))
+        for task, pairs in seeds.items()
+        for pruned in (1, 0)
+        for seed, pair in (enumerate(pairs) if pruned else reversed([*enumerate(pairs)]))
+    ]
+    rows.append(("EP_asym", "xor", False, 0, False))
+    names = ["model", "task", "pruned", "seed", "learned_after"]
+    table = pd.DataFrame(rows, columns=names).assign(layered=False)
+    layered = table.assign(layered=True, learned_after=True)
+    found = claims.kept(pd.concat([layered, table]))
+    assert list(found) == ["both", "unpruned", "pruned", "neither"]
+    assert found.T.to_dict("list") == {"xor": [1, 2, 1, 2], "id": [1, 0, 0, 0]}
+
+
+def test_evidence_is_shown_with_its_place_and_words():
+    lines = claims.evidence_table(read_claims()).splitlines()
+    assert len(lines) == 2 + sum(len(claim.evidence) for claim in read_claims())
+    assert {line.count("|") for line in lines} == {6}
+    assert lines[2:4] == [
+        "| 1a | DEEP can learn XOR: of ten networks, as published, at least one does | "
+        "DEEP notebook of 2019, commit 9e07bd1, cell 8 | “Y_pred_free: [0. 1. 1. 0.]” | "
+        "The stored network is the last of the ten. |",
+        "|  |  | DEEP notebook of 2019, commit 9e07bd1, cell 4 | “num_net = 10” |  |",
+    ]
+    assert "`EP_asym_xor.csv`" in "".join(lines)
 
 
 # Sparsity
@@ -672,6 +741,31 @@ def test_the_price_of_a_leak_is_counted():
 
 
 # Errata
+
+
+def test_every_erratum_names_evidence_that_is_literally_there():
+    sources = read_sources()
+    for _, _, evidence in errata.ERRATA:
+        assert evidence
+        assert all(words in sources[name].text for name, words in evidence.items())
+    lines = errata.errata_table().splitlines()
+    assert len(lines) == 2 + len(errata.ERRATA) == 13
+    assert {line.count("|") for line in lines} == {5}
+    assert lines[3] == (
+        "| 2 | `dW_epochs` is a copy of `W_epochs` | one-hot | one-hot DEEP notebook of 2020, "
+        "commit 9c23716, cell 3: `dW_epochs = np.array(W_epochs)` |"
+    )
+
+
+def test_extreme_weights_are_of_networks_that_learned(short_run):
+    run = short_run.copy(deep=True)
+    run["mse_free"][:, -1] = [0.009, 0.1, 0.009]
+    run["class_error_free"][:, -1] = 0.0
+    W = run["W_epochs"].values
+    ends = [(W[k].min(), W[k].max()) for k in (0, 2)]
+    assert errata.extreme_weights(run) == pytest.approx(tuple(np.mean(ends, axis=0)))
+    run["mse_free"][:] = 0.1
+    assert np.isnan(errata.extreme_weights(run)).all()
 
 
 def test_absurd_settings_diverge_with_a_warning():

@@ -51,22 +51,18 @@ def execute(name, parameters, cells=None):
     ("name", "parameter", "value", "message"),
     [
         ("claims", "num_net", 1, "an integer from 2"),
-        ("claims", "grid_num_net", 3, "an integer from 4"),
-        ("claims", "grid_N_H", [], "not empty"),
-        ("claims", "grid_N_H", [2, 2], "distinct"),
-        ("claims", "grid_N_H", [2.0], "an integer from 1 to"),
-        ("claims", "grid_N_H", [10**9], "an integer from 1 to"),
-        ("claims", "grid_N_H", 5, "sequence"),
-        ("claims", "grid_beta", [], "not empty"),
-        ("claims", "grid_beta", ["1.0"], "a finite number"),
-        ("claims", "grid_beta", [1.0, 0.0], "not contain 0"),
-        ("claims", "grid_beta", [1.0, 2.0, 1.0], "distinct"),
-        ("claims", "grid_dt_W", [], "not empty"),
-        ("claims", "grid_dt_W", [-1.0], "from 0"),
-        ("claims", "grid_dt_W", [0.5, 0.5], "distinct"),
-        ("claims", "grid_n_epochs", [], "not empty"),
-        ("claims", "grid_n_epochs", [0], "from 1"),
-        ("claims", "grid_n_epochs", [9, 9], "distinct"),
+        ("claims", "num_net", 1001, "at most 1000"),
+        ("claims", "band_num_net", 9, "an integer from 10"),
+        ("claims", "grid_num_net", 1, "an integer from 2"),
+        ("claims", "grid_num_net", 1001, "at most 1000"),
+        ("claims", "grid_factors", [], "not be empty"),
+        ("claims", "grid_factors", 10.0, "sequence"),
+        ("claims", "grid_factors", ["10"], "a finite number"),
+        ("claims", "grid_factors", [1.0], "above 1"),
+        ("claims", "grid_factors", [0.5], "from 1"),
+        ("claims", "grid_factors", [3.0, 3.0], "distinct"),
+        ("claims", "grid_N_H_factors", 2.0, "sequence"),
+        ("claims", "grid_N_H_factors", [2.0, 2.0], "distinct"),
         ("contracting", "num_net", 0, "from 1"),
         ("contracting", "tasks", [], "not empty"),
         ("contracting", "tasks", ["xor", "nor"], "unknown task in tasks 'nor'"),
@@ -143,7 +139,8 @@ def test_values_that_cannot_work_are_refused_before_any_training(name, parameter
 
 
 def test_the_least_that_can_work_is_accepted():
-    claims.check(2, 4, [1], [-1.0, 1e-3], [0.0], [1])
+    claims.check(2, 10, 2, [1.001], [])
+    claims.check(1000, 10, 1000, [10, 100], (2,))
     gradients.check(1, [10.0], [1e-9], [20], 0, num_net=1)
     corrections.check([0.5], mask_num_net=1)
     counts = {"num_net": 1, "architecture_num_net": 1, "parity_num_net": 1}

@@ -19,6 +19,8 @@ from deep_nb.replication import replicate
 from .conftest import SHORT, assert_same
 from .test_replication import run
 
+ONE_CLAIM = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1c"]
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
@@ -51,7 +53,7 @@ def test_every_path_of_python_may_begin_at_home(short_run, home):
     assert_same(deep_nb.load("~/run.nc"), short_run)
     deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, checkpoint="~/blocks")
     Output("~/results").text("x", "x.md")
-    deep_nb.claims.sweep([0], [1], [1.0], [1.0], [1], checkpoint="~/sweep")
+    deep_nb.claims.sweep(ONE_CLAIM, [0], [10.0], checkpoint="~/sweep")
     assert list(replicate([], "~/batch")) == []
     names = {path.name for path in home.iterdir() if path.name != ".ipython"}
     assert names == {"run.nc", "blocks", "results", "sweep", "batch"}
@@ -100,7 +102,7 @@ def test_an_empty_checkpoint_is_refused():
     with pytest.raises(ValueError, match="checkpoint must be a valid path"):
         deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, checkpoint="")
     with pytest.raises(ValueError, match="checkpoint must be a valid path"):
-        deep_nb.claims.sweep([0], [1], [1.0], [1.0], [1], checkpoint="")
+        deep_nb.claims.sweep(ONE_CLAIM, [0], [10.0], checkpoint="")
     assert list(Path().iterdir()) == []
 
 

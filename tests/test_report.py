@@ -43,14 +43,16 @@ def folder(tmp_path_factory):
     assert len(list(replicate(read_jobs(experiments), root / "out", 2))) == 2
     claims = root / "out" / "claims"
     claims.mkdir()
-    row = {"id": "1a", "statement": "DEEP learns <XOR>", "source": "s", "task": "xor"}
-    row |= {"quantity": "share", "estimate": 0.22, "low": 0.15, "high": 0.31}
-    row |= {"bound": None, "p": None}
+    row = {"id": "1a", "statement": "DEEP learns <XOR>", "evidence": "“e” (p)", "task": "xor"}
+    row |= {"note": None, "quantity": "share", "estimate": 0.22, "low": 0.15, "high": 0.31}
+    row |= {"p": None, "p_holm": None, "runaway": 0, "nearest": 3.1623, "within": 0}
     row |= {"networks": 100, "rule": "above 0.5", "verdict": "not reproduced", "settings": 9}
     row |= {"reproduced_at": 0, "not_reproduced_at": 8, "at_best": None, "command": "deep-nb c"}
-    other = {**row, "id": "2b", "task": "and", "bound": "≤", "p": 0.000123, "at_best": "reproduced"}
-    other |= {"estimate": -12.3456, "low": -20, "high": -1.5, "settings": 0}
-    pd.DataFrame([row, other]).to_csv(claims / "claims.csv", index=False)
+    other = {**row, "id": "2b", "task": "and", "p": 0.000123, "at_best": "reproduced"}
+    other |= {"estimate": -12.3456, "low": -20, "high": -1.5, "settings": 0, "runaway": 13}
+    other |= {"note": "but", "p_holm": 0.000246, "nearest": None, "within": None}
+    last = {**row, "id": "3", "within": 3.1623, "estimate": None, "networks": 0}
+    pd.DataFrame([row, other, last]).to_csv(claims / "claims.csv", index=False)
     sign(root / "out")
     return root / "out"
 
@@ -134,16 +136,16 @@ def test_the_report_is_self_contained_and_shows_the_provenance(folder, tmp_path)
 def test_columns_and_rows_are_headed_by_what_they_hold(folder, tmp_path):
     page = report(folder, tmp_path)
     assert [
-        "", "claim", "source", "task", "quantity", "estimate", "95 % interval", "p (log-rank)",
-        "networks", "rule", "verdict", "settings: yes, no, of", "at best", "command",
+        "", "claim", "evidence", "what it leaves open", "task", "quantity", "estimate",
+        "95 % interval", "networks or points", "runaways apart", "reproduced if", "p", "p, Holm",
+        "verdict", "settings: yes, no, of", "within", "at best", "command",
     ] in page.rows  # fmt: skip
     heads = ["experiment", "title", "settings", "started", "seconds", "status"]
     assert [*heads, "executed notebook"] in page.rows
     text = " ".join(" ".join(page.words).split())
     assert (
-        "A claim is reproduced if its whole 95 % interval is on the claimed side of the number in "
-        "its rule, not reproduced if the whole interval is on the other side, and inconclusive "
-        "otherwise."
+        "has p < 0.05 after Holm's correction for all tests in this table; not reproduced if "
+        "both hold for the other side"
     ) in text
     assert "This batch did not evaluate the claims." not in text
 
@@ -298,21 +300,28 @@ SHARED = {
 
 def test_the_report_shows_the_settings_of_each_model(folder, tmp_path):
     page = report(folder, tmp_path)
-    assert ["", "DEEP", "DEEP_oh", "EP_asym"] in page.rows
-    start = page.rows.index(["", "DEEP", "DEEP_oh", "EP_asym"]) + 1
-    shown = {row[0]: tuple(row[1:]) for row in page.rows[start : page.rows.index([], start)]}
+    head = ["", "DEEP", "DEEP_oh", "EP_asym", "contracting DEEP", "fast contracting DEEP"]
+    start = page.rows.index(head) + 1
+    rows = {row[0]: tuple(row[1:]) for row in page.rows[start : page.rows.index([], start)]}
+    shown = {name: values[:3] for name, values in rows.items()}
     assert shown == PUBLISHED | {name: (value,) * 3 for name, value in SHARED.items()}
+    assert rows["leak"][3:] == ("0.25", "0.2")
+    assert rows["absolute_outflow"][3:] == ("True", "True")
 
 
 def test_the_report_shows_each_claim_as_the_table_has_it(folder, tmp_path):
     page = report(folder, tmp_path)
     assert page.row("1a") == [
-        "DEEP learns <XOR>", "s", "XOR", "share", "0.22", "0.15 to 0.31", "", "100", "above 0.5",
-        "not reproduced", "0, 8, 9", "", "deep-nb c",
+        "DEEP learns <XOR>", "“e” (p)", "", "XOR", "share", "0.22", "0.15 to 0.31", "100", "0",
+        "above 0.5", "", "", "not reproduced", "0, 8, 9", "nowhere", "", "deep-nb c",
     ]  # fmt: skip
     assert page.row("2b") == [
-        "DEEP learns <XOR>", "s", "AND", "share", "≤ -12.3", "-20 to -1.5", "1.2e-04", "100",
-        "above 0.5", "not reproduced", "", "reproduced", "deep-nb c",
+        "DEEP learns <XOR>", "“e” (p)", "but", "AND", "share", "-12.3", "-20 to -1.5", "100", "13",
+        "above 0.5", "1.2e-04", "2.5e-04", "not reproduced", "", "", "reproduced", "deep-nb c",
+    ]  # fmt: skip
+    assert page.row("3") == [
+        "DEEP learns <XOR>", "“e” (p)", "", "XOR", "share", "", "0.15 to 0.31", "0", "0",
+        "above 0.5", "", "", "not reproduced", "0, 8, 9", "3.2", "", "deep-nb c",
     ]  # fmt: skip
 
 

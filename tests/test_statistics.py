@@ -2,7 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from statsmodels.duration.survfunc import survdiff
 
 import deep_nb
@@ -10,9 +13,13 @@ from deep_nb.analysis.criterion import epochs_to_criterion, learned, network_tab
 from deep_nb.analysis.statistics import (
     difference_of_medians,
     difference_of_shares,
+    holm,
     log_rank,
+    mcnemar,
     median,
+    paired_difference,
     share,
+    tango,
     wilson,
 )
 
@@ -95,6 +102,115 @@ def test_difference_of_shares_is_newcombes_own_example():
     estimate = difference_of_shares((56, 70), (48, 80))
     assert estimate == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
     assert difference_of_shares((0, 100), (0, 100)).low < 0 < share(0, 100).high
+
+
+def pairs(both, first, second, neither):
+    """Outcomes of which so many are of each kind."""
+    a = [True] * (both + first) + [False] * (second + neither)
+    b = [True] * both + [False] * first + [True] * second + [False] * neither
+    return a, b
+
+
+def test_mcnemar_is_the_exact_test_of_a_worked_example():
+    """Armitage and Berry 1994, p. 127, two media for cultures: 12 against 2 of 50, p = 0.0129."""
+    a, b = pairs(20, 12, 2, 16)
+    assert mcnemar(a, b) == mcnemar(b, a) == pytest.approx(0.0129, abs=5e-5)
+    assert mcnemar(a, b) == pytest.approx(2 * scipy.stats.binom.cdf(2, 14, 0.5), rel=1e-12)
+    assert mcnemar(*pairs(5, 0, 0, 5)) == 1.0
+    assert mcnemar(*pairs(3, 1, 1, 0)) == 1.0
+    assert mcnemar(*pairs(10, 4, 13, 73)) == pytest.approx(0.049, abs=5e-5)
+
+
+def score_by_likelihood(b, c, n, difference):
+    """The score of a difference with the likelihood maximised numerically, given the difference."""
+
+    def minus_log_likelihood(q):
+        return -sum(
+            count * np.log(p)
+            for count, p in ((b, q + difference), (c, q), (n - b - c, 1 - difference - 2 * q))
+            if count
+        )
+
+    inside = max(0.0, -difference) + 1e-13, (1 - difference) / 2 - 1e-13
+    options = {"xatol": 1e-13}
+    q = scipy.optimize.minimize_scalar(
+        minus_log_likelihood, bounds=inside, method="bounded", options=options
+    ).x
+    variance = n * (2 * q + difference - difference**2)
+    return (b - c - n * difference) / np.sqrt(variance)
+
+
+@pytest.mark.parametrize(
+    "counts", [(1, 1, 7, 12), (20, 12, 2, 16), (0, 40, 20, 100), (10, 4, 13, 73), (43, 0, 1, 0)]
+)
+def test_paired_intervals_end_where_the_score_is_196(counts):
+    """Tango 1998: the ends are the differences that the score test just does not reject."""
+    a, b = pairs(*counts)
+    n, first, second = len(a), counts[1], counts[2]
+    value, low, high = paired_difference(a, b)
+    assert value == (first - second) / n
+    for end, z in ((low, 1.959964), (high, -1.959964)):
+        assert score_by_likelihood(first, second, n, end) == pytest.approx(z, abs=1e-4)
+        assert tango(first, second, n, end) == pytest.approx(z, abs=1e-6)
+    assert paired_difference(b, a) == pytest.approx((-value, -high, -low), abs=1e-9)
+    assert tango(first, second, n, 0.0) == pytest.approx((first - second) / np.sqrt(first + second))
+
+
+@pytest.mark.parametrize("n", [1, 5, 100])
+def test_paired_intervals_without_discordant_pairs_have_a_closed_form(n):
+    """q̂ = 0 for Δ > 0, so n Δ / (1 − Δ) = z²: the ends are ± z² / (n + z²)."""
+    z2 = 1.959963984540054**2
+    agree = [True] * n
+    assert paired_difference(agree, agree) == pytest.approx((0, -z2 / (n + z2), z2 / (n + z2)))
+    value, low, high = paired_difference(agree, [False] * n)
+    assert (value, high) == (1.0, 1.0)
+    assert -1 < low < 1
+
+
+@settings(max_examples=50)
+@given(st.tuples(*[st.integers(0, 30)] * 4).filter(any))
+def test_paired_intervals_hold_the_estimate(counts):
+    value, low, high = paired_difference(*pairs(*counts))
+    assert -1 <= low <= value <= high <= 1
+
+
+def test_paired_intervals_cover():
+    """Of 400 samples of 100 correlated pairs, 95 % of the intervals hold the truth, ± 4 σ."""
+    rng = np.random.default_rng(3)
+    kinds = rng.multinomial(100, [0.1, 0.05, 0.12, 0.73], size=400)
+    covered = 0
+    for both, first, second, neither in kinds:
+        _, low, high = paired_difference(*pairs(both, first, second, neither))
+        covered += low <= 0.05 - 0.12 <= high
+    assert abs(covered - 380) <= 4 * np.sqrt(400 * 0.95 * 0.05)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ([True], [True, False], "first and second must have the same length, got 1 and 2"),
+        ([0.5], [1], "first must be a 1-D array of True or False"),
+        ([1], [], "second must be a 1-D array of True or False"),
+        ([[1]], [[1]], "first must be a 1-D array of True or False"),
+        ([np.nan], [1], "first must be a 1-D array of True or False"),
+        (["a"], [1], "first must be"),
+    ],
+)
+def test_outcomes_that_are_not_paired_are_refused(first, second, message):
+    for function in (mcnemar, paired_difference):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            function(first, second)
+
+
+def test_holm_is_the_step_down_procedure():
+    """Holm 1979, by hand: the smallest p times n, the next times n − 1, never decreasing."""
+    given_p = np.array([0.01, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(holm(given_p), [0.03, 0.06, 0.06, 0.02], rtol=1e-12)
+    assert holm([0.3]).tolist() == [0.3]
+    assert holm([0.6, 0.9]).tolist() == [1.0, 1.0]
+    for bad in ([], [1.5], [-0.1], [np.nan], [[0.1]]):
+        with pytest.raises(ValueError, match="p_values must"):
+            holm(bad)
 
 
 def test_bootstrap_intervals_are_repeatable_and_cover():

@@ -23,8 +23,11 @@ from .stability import jacobian, rest_point, stability_report, step_is_stable
 from .statistics import (
     difference_of_medians,
     difference_of_shares,
+    holm,
     log_rank,
+    mcnemar,
     median,
+    paired_difference,
     share,
 )
 
@@ -44,6 +47,7 @@ __all__ = [
     "euler_factor_l1",
     "euler_factor_linf",
     "gershgorin",
+    "holm",
     "jacobian",
     "learned",
     "log_rank",
@@ -51,8 +55,10 @@ __all__ = [
     "max_contracting_dt_l1",
     "max_contracting_dt_linf",
     "max_stable_dt",
+    "mcnemar",
     "median",
     "network_table",
+    "paired_difference",
     "phase_energy",
     "phase_report",
     "rest_point",

@@ -1,14 +1,24 @@
-"""Estimates with 95 % intervals: shares, medians, differences; a test of epochs to criterion."""
+"""Estimates with 95 % intervals: shares, medians, differences; tests; many tests at a time."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.optimize
 import scipy.stats
-from jaxtyping import Float, Real
+from jaxtyping import Bool, Float, Real
 from numpy.typing import ArrayLike
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from deep_nb._validation import finite_array, integer, items, real_array, short
+from deep_nb._validation import (
+    check_same_labels,
+    finite_array,
+    integer,
+    items,
+    real_array,
+    short,
+)
 from deep_nb.models import MAX_COUNT
 
 #: Maximum number of values that a bootstrap draws at a time: 160 MB.
@@ -94,6 +104,7 @@ def difference_of_shares(first: tuple[int, int], second: tuple[int, int]) -> Est
     See Also
     --------
     share : One share.
+    paired_difference : The same for networks that share their seeds.
 
     Examples
     --------
@@ -112,6 +123,148 @@ def _counts(pair: Any, what: str) -> tuple[int, int]:
     if len(counts) != 2 or not counts[0] <= counts[1] or counts[1] == 0:
         raise ValueError(f"{what} must be (successes, total), got {short(pair)}")
     return counts[0], counts[1]
+
+
+def paired_difference(first: ArrayLike, second: ArrayLike) -> Estimate:
+    r"""Return the share of the first minus that of the second of paired outcomes.
+
+    The interval is Tango's score interval (T. Tango, 1998, Statistics in Medicine 17:891): with b
+    pairs in which only the first holds, and c in which only the second does, of n, it contains each
+    difference Δ for which
+
+    .. math:: \frac{|b - c - n \Delta|}{\sqrt{n (2 \hat q + \Delta (1 - \Delta))}} \le 1.96,
+
+    where :math:`\hat q` is the most likely probability of the second kind of pair, given Δ.
+
+    Parameters
+    ----------
+    first, second : array_like of bool, shape (n,)
+        Outcomes of the same networks (seeds) under two conditions.
+
+    Raises
+    ------
+    ValueError
+        If they are not outcomes, or differ in length.
+
+    See Also
+    --------
+    mcnemar : The exact test of no difference.
+    difference_of_shares : The same for independent samples.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> pruned, unpruned = [True] * 10 + [False] * 13, [True] * 20 + [False] * 3
+    >>> [round(number, 3) for number in deep_nb.analysis.paired_difference(pruned, unpruned)]
+    [-0.435, -0.632, -0.229]
+    """
+    b, c, n = _discordant(first, second)
+    value = (b - c) / n
+    ends = []
+    for end in (-1.0, 1.0):
+
+        def beyond(difference: float, end: float = end) -> float:
+            return tango(b, c, n, difference) + end * _Z
+
+        outermost = beyond(end)
+        found = outermost * beyond(value) < 0
+        ends.append(scipy.optimize.brentq(beyond, value, end, xtol=1e-12) if found else end)
+    return Estimate(value, *ends)
+
+
+#: The two-sided 95 % quantile of the normal distribution.
+_Z = float(scipy.stats.norm.ppf(0.975))
+
+
+def tango(b: int, c: int, n: int, difference: float) -> float:
+    """Return Tango's score of a paired difference, about standard normal if it is the true one."""
+    linear = -b - c + (2 * n - b + c) * difference
+    constant = -c * difference * (1 - difference)
+    root = np.sqrt(max(0.0, linear**2 - 8 * n * constant))  # below 0 only by rounding
+    q = (root - linear) / (4 * n)
+    variance = n * (2 * q + difference * (1 - difference))
+    distance = b - c - n * difference
+    if variance <= 0:
+        return 0.0 if distance == 0 else float(np.copysign(np.inf, distance))
+    return float(distance / np.sqrt(variance))
+
+
+def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
+    """Return the two-sided p-value of the exact McNemar test of paired outcomes, by statsmodels.
+
+    Q. McNemar, 1947, Psychometrika 12:153; exact: the pairs that differ are a binomial sample.
+
+    Parameters
+    ----------
+    first, second : array_like of bool, shape (n,)
+        As in `paired_difference`.
+
+    Raises
+    ------
+    ValueError
+        If they are not outcomes, or differ in length.
+
+    See Also
+    --------
+    paired_difference : How large the difference is.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> pruned, unpruned = [True] * 10 + [False] * 13, [True] * 20 + [False] * 3
+    >>> round(deep_nb.analysis.mcnemar(pruned, unpruned), 4)
+    0.002
+    """
+    b, c, _ = _discordant(first, second)
+    return float(statsmodels_mcnemar([[0, b], [c, 0]], exact=True).pvalue)
+
+
+def _discordant(first: ArrayLike, second: ArrayLike) -> tuple[int, int, int]:
+    """Return how many pairs hold in the first only, in the second only, and how many there are."""
+    a, b = _outcomes(first, "first"), _outcomes(second, "second")
+    if len(a) != len(b):
+        raise ValueError(f"first and second must have the same length, got {len(a)} and {len(b)}")
+    check_same_labels(first, second, "first and second")
+    return int((a & ~b).sum()), int((b & ~a).sum()), len(a)
+
+
+def _outcomes(values: ArrayLike, what: str) -> Bool[np.ndarray, " n"]:
+    array = np.asarray(real_array(values, what), dtype=float)
+    if array.ndim != 1 or not array.size or not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{what} must be a 1-D array of True or False, got {short(array)}")
+    return array == 1
+
+
+def holm(p_values: ArrayLike) -> Float[np.ndarray, " n"]:
+    """Return p-values corrected for their number by Holm's step-down method, by statsmodels.
+
+    S. Holm, 1979, Scandinavian Journal of Statistics 6:65. If all hypotheses with a corrected
+    p-value below α are rejected, the probability that any of them is true is at most α.
+
+    Parameters
+    ----------
+    p_values : array_like, shape (n,)
+        From 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If they are not a row of p-values.
+
+    See Also
+    --------
+    mcnemar, log_rank : Tests that give p-values.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.analysis.holm([0.01, 0.04, 0.03, 0.005])
+    array([0.03, 0.06, 0.06, 0.02])
+    """
+    array = finite_array(p_values, "p_values must be finite numbers in one dimension; it", 1)
+    if not array.size or not ((array >= 0) & (array <= 1)).all():
+        raise ValueError(f"p_values must be one or more from 0 to 1, got {short(array)}")
+    return np.asarray(multipletests(array, method="holm")[1])
 
 
 def median(values: ArrayLike) -> Estimate:

@@ -1,8 +1,8 @@
-"""The paper's claims as data, the networks they are about, and the rule that decides each.
+"""The papers' claims as data, with their evidence, and the rule that decides each.
 
-``claims.yml`` beside this file states every claim: what is measured, for which networks, and on
-which side of which number the 95 % interval must lie. `evaluate` decides them; `claims_table`
-shows the verdicts.
+``claims.yml`` beside this file states every claim: its evidence, which ``evidence.yml`` quotes,
+what is measured, for which networks, and on which side of which number the 95 % interval must lie.
+`evaluate` decides them; `claims_table` shows the verdicts.
 """
 
 import lazy_loader

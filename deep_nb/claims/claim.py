@@ -1,4 +1,4 @@
-"""One claim of the paper as data, and the list of all of them."""
+"""One claim of the paper as data, with its evidence, and the list of all claims."""
 
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
@@ -7,20 +7,47 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from deep_nb._reading import read_yaml
-from deep_nb._validation import Frozen, mapping, short
+from deep_nb._validation import Frozen, mapping, one_of, short
 from deep_nb._validation import text as check_text
 from deep_nb.analysis.statistics import Estimate
-
-SIGNIFICANT = 0.05
+from deep_nb.claims.evidence import read_sources
+from deep_nb.models import PUBLISHED, Model, NonNegative, RuleName
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
 
 
 class Networks(Frozen):
-    """Which networks a claim is about."""
+    """Which networks a claim is about: a published model, or a variant of one."""
 
     model: Literal["DEEP", "DEEP_oh", "EP_asym"]
     pruned: bool = Field(False, description="L1 and stochastic pruning on")
+    layered: bool = Field(False, description="layered instead of complete")
+    leak: NonNegative | None = Field(None, description="leak λ instead of the published one")
+    rule: RuleName | None = Field(None, description="learning rule instead of the published one")
+    hyper: dict[str, Any] = Field({}, description="hyperparameters instead of the published ones")
+
+    @property
+    def variant(self) -> Model:
+        """The model, with what is changed in its name."""
+        model = PUBLISHED[self.model]
+        changes = {"leak": self.leak, "rule": self.rule}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if not changes and not self.hyper:
+            return model
+        symbols = {"leak": "λ"}
+        words = [f"{symbols.get(name, name)} = {value}" for name, value in changes.items()]
+        words += [f"{name} = {value}" for name, value in self.hyper.items()]
+        hyper = model.hyper.replace(**self.hyper)
+        return model.replace(name=", ".join([model.name, *words]), hyper=hyper, **changes)
+
+    @property
+    def key(self) -> tuple[str, bool, bool]:
+        """What names the ensemble in tables of networks: model, pruned, layered."""
+        return self.variant.name, self.pruned, self.layered
+
+    def __str__(self) -> str:
+        words = [self.variant.name, *("layered",) * self.layered, *("pruned",) * self.pruned]
+        return " ".join(words)
 
 
 class Side(Frozen):
@@ -35,19 +62,43 @@ class Side(Frozen):
             raise ValueError("give either 'above' or 'below'")
         return self
 
+    @property
+    def bound(self) -> float:
+        """The number."""
+        return self.above if self.above is not None else self.below or 0.0
+
+    @property
+    def opposite(self) -> "Side":
+        """The other side of the same number."""
+        return Side(below=self.above) if self.above is not None else Side(above=self.below)
+
     def __str__(self) -> str:
         return f"above {self.above:g}" if self.above is not None else f"below {self.below:g}"
 
-    def verdict(self, estimate: Estimate, p: float = 0.0) -> Verdict:
-        """Decide by the interval, and by a p-value where there is one."""
-        if p >= SIGNIFICANT:
-            return "inconclusive"
+    def contains(self, estimate: Estimate) -> bool:
+        """Return whether the whole interval is on this side."""
         if self.above is not None:
-            yes, no = estimate.low > self.above, estimate.high < self.above
-        else:
-            assert self.below is not None
-            yes, no = estimate.high < self.below, estimate.low > self.below
-        return "reproduced" if yes else "not reproduced" if no else "inconclusive"
+            return estimate.low > self.above
+        return estimate.high < self.bound
+
+
+class Evidence(Frozen):
+    """Where the claim is made: a source, and its words or its curve."""
+
+    source: str
+    words: str = ""
+
+    @model_validator(mode="after")
+    def _is_there(self) -> Self:
+        sources = read_sources()
+        source = sources[one_of(self.source, sources, "source")]
+        if not source.curve and (not self.words or self.words not in source.text):
+            raise ValueError(f"'words' must be literally in the source {self.source!r}")
+        return self
+
+    def __str__(self) -> str:
+        words = f"“{self.words}”" if self.words else "figure"
+        return f"{words} ({read_sources()[self.source]})"
 
 
 class Claim(Frozen):
@@ -56,51 +107,86 @@ class Claim(Frozen):
     Raises
     ------
     ValueError
-        If a name is unknown, a value is of the wrong type, or two contradict each other.
+        If a name is unknown, a value is of the wrong type, two contradict each other, or the
+        evidence is not in the published sources.
 
     See Also
     --------
     read_claims : The paper's claims.
+    read_sources : The sources that evidence may name.
     evaluate : Decides claims.
 
     Examples
     --------
     >>> import deep_nb
+    >>> words = "prune irrelevant connections"
     >>> claim = deep_nb.claims.Claim(
-    ...     id="1a", statement="DEEP learns XOR", quantity="share", of={"model": "DEEP"},
-    ...     tasks=["xor"], holds={"above": 0.5},
+    ...     id="p", statement="Pruning spares most", quantity="share", measure="learned_after",
+    ...     of={"model": "DEEP", "pruned": True}, tasks=["xor"], holds={"above": 0.5},
+    ...     evidence=[{"source": "abstract", "words": words}],
     ... )
-    >>> claim.measure, str(claim.holds)
-    ('learned', 'above 0.5')
+    >>> str(claim.of), str(claim.holds)
+    ('DEEP pruned', 'above 0.5')
     """
 
     id: str
     statement: str
-    quantity: Literal["share", "difference", "median", "earlier"]
-    measure: Literal["learned", "learned_after", "gershgorin", "sparsity"] = "learned"
+    evidence: list[Evidence] = Field(min_length=1)
+    note: str = ""
+    quantity: Literal["share", "ensemble", "difference", "paired", "kept", "median", "curves"]
+    measure: Literal[
+        "learned", "learned_after", "gershgorin", "at_rest", "certified", "sparsity"
+    ] = "learned"
     of: Networks
     against: Networks | None = None
     tasks: list[Literal["xor", "and", "or", "not", "id"]] = Field(min_length=1)
     holds: Side
-    grid: Literal["most", "every", "best"] | None = None
-    grid_N_H: int | None = None
+    fails: Side | None = None
+    grid: bool = False
+    vary_N_H: bool = True
 
-    @field_validator("of", "against", "holds", mode="before")
+    @field_validator("of", "against", "holds", "fails", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         return mapping(value, "it") if isinstance(value, Mapping) else value
 
+    @field_validator("evidence", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [Evidence(**mapping(item, "it")) if isinstance(item, Mapping) else item
+                for item in value]  # fmt: skip
+
     @model_validator(mode="after")
     def _has_what_it_compares(self) -> Self:
-        compares = self.quantity in ("difference", "earlier")
+        compares = self.quantity in ("difference", "paired", "kept")
         if compares != (self.against is not None):
             needs = "needs" if compares else "does not take"
             raise ValueError(f"quantity {self.quantity!r} {needs} 'against'")
-        if self.grid == "best" and self.against is None:
-            raise ValueError("grid 'best' needs 'against'")
-        if self.grid and self.measure != "learned":
-            raise ValueError(f"grid needs the measure 'learned', got {self.measure!r}")
+        if (self.quantity == "median") != (self.measure == "sparsity"):
+            raise ValueError("the quantity 'median' and the measure 'sparsity' need each other")
+        if self.grid and (self.measure != "learned" or self.of.variant.name not in PUBLISHED):
+            raise ValueError("grid needs the measure 'learned' and a published model")
+        if self.quantity == "curves" and not any(
+            read_sources()[item.source].curve for item in self.evidence
+        ):
+            raise ValueError("the quantity 'curves' needs a published figure as evidence")
         return self
+
+    @property
+    def figure(self) -> str:
+        """Name of the source with the published curves, or an empty string."""
+        sources = read_sources()
+        return next((item.source for item in self.evidence if sources[item.source].curve), "")
+
+
+def verdict(claim: Claim, estimate: Estimate) -> Verdict:
+    """Decide a claim by the interval alone."""
+    if claim.holds.contains(estimate):
+        return "reproduced"
+    fails = claim.fails or claim.holds.opposite
+    return "not reproduced" if fails.contains(estimate) else "inconclusive"
 
 
 def read_claims(text: str | None = None) -> list[Claim]:
@@ -120,8 +206,10 @@ def read_claims(text: str | None = None) -> list[Claim]:
     --------
     >>> import deep_nb
     >>> claims = deep_nb.claims.read_claims()
-    >>> claims[0].id, claims[0].statement
-    ('1a', 'DEEP learns XOR')
+    >>> claims[1].id, claims[1].statement
+    ('1b', 'DEEP learns XOR reliably: most networks do')
+    >>> print(claims[5].evidence[0])
+    figure (asymmetric EP notebook of 2019, commit 9e07bd1, cell 13)
     """
     if text is None:
         text = files("deep_nb").joinpath("claims/claims.yml").read_text(encoding="utf-8")

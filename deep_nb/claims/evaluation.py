@@ -1,93 +1,142 @@
-"""The table of verdicts: estimates from tables of networks, each decided by `Side.verdict`."""
+"""The table of verdicts: estimates from tables of networks, each decided by its claim's rule."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import pandas as pd
+import scipy.stats
+from statsmodels.stats.proportion import test_proportions_2indep as score_test
 
 from deep_nb._validation import table
 from deep_nb.analysis.statistics import (
     Estimate,
-    difference_of_medians,
     difference_of_shares,
-    log_rank,
+    holm,
+    mcnemar,
     median,
+    paired_difference,
     share,
+    tango,
 )
-from deep_nb.claims.claim import Claim, Verdict, check_claims
-from deep_nb.claims.ensembles import SETTING, best_networks, check_grid
-
-SOURCE = "Farinha et al. 2020, arXiv:2006.08798"
+from deep_nb.claims.claim import Claim, Verdict, check_claims, verdict
+from deep_nb.claims.ensembles import SETTING, check_curves, check_grid
 
 #: Makes the whole table; ``deep-nb claims --only ID`` decides one claim at the published settings.
 COMMAND = "deep-nb replicate --profile full --only claims"
 
+#: p-values, corrected for their number, below which a verdict is decided.
+SIGNIFICANT = 0.05
+
+#: Networks in a published ensemble.
+ENSEMBLE = 10
+
 #: Columns of the claims table, and those among them that hold strings.
 COLUMNS = [
-    "id", "statement", "source", "task", "quantity", "estimate", "low", "high", "bound", "p",
-    "networks", "rule", "verdict", "settings", "reproduced_at", "not_reproduced_at", "at_best",
-    "command",
+    "id", "statement", "evidence", "note", "task", "quantity", "estimate", "low", "high", "p",
+    "p_holm", "networks", "runaway", "rule", "verdict", "settings", "reproduced_at",
+    "not_reproduced_at", "nearest", "within", "at_best", "command",
 ]  # fmt: skip
 TEXTS = [
-    "id", "statement", "source", "task", "quantity", "bound", "rule", "verdict", "at_best",
+    "id", "statement", "evidence", "note", "task", "quantity", "rule", "verdict", "at_best",
     "command",
 ]  # fmt: skip
 
-#: Networks by (model, task, pruned), or by a setting of the grid.
+#: Networks by (model, task, pruned, layered), or by (model, task, setting of the grid).
 _Tables = dict[Any, pd.DataFrame]
 
 
-class Evidence(NamedTuple):
-    """The estimate of one claim's quantity.
-
-    p is 0 for quantities without a test. `bound` is "≤" or "≥" where a median is censored, so that
-    the estimate is a bound for the difference, else empty.
-    """
+class Finding(NamedTuple):
+    """The estimate of one claim's quantity, and the p-value against the bound of its rule."""
 
     estimate: Estimate
     p: float
     networks: int
-    bound: str = ""
 
 
-def _share(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Evidence:
-    return Evidence(share(int(of[claim.measure].sum()), len(of)), 0.0, len(of))
+#: What no networks tell about a share or a difference.
+_NOTHING = Finding(Estimate(np.nan, -1.0, 1.0), 1.0, 0)
 
 
-def _difference(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Evidence:
+def _share(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Finding:
+    return _of_counts(int(of[claim.measure].sum()), len(of), claim.holds.bound)
+
+
+def _of_counts(successes: int, total: int, bound: float) -> Finding:
+    p = float(scipy.stats.binomtest(successes, total, bound).pvalue)
+    return Finding(share(successes, total), p, total)
+
+
+def _ensemble(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Finding:
+    bound = 1 - (1 - claim.holds.bound) ** (1 / ENSEMBLE)
+    single = _of_counts(int(of[claim.measure].sum()), len(of), bound)
+    estimate = Estimate(*(1 - (1 - value) ** ENSEMBLE for value in single.estimate))
+    return single._replace(estimate=estimate)
+
+
+def _difference(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Finding:
     assert against is not None
-    counts = [(int(side[claim.measure].sum()), len(side)) for side in (of, against)]
-    return Evidence(difference_of_shares(*counts), 0.0, len(of) + len(against))
+    first, second = ((int(side[claim.measure].sum()), len(side)) for side in (of, against))
+    estimate = difference_of_shares(first, second)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where neither side varies
+        p = float(score_test(*first, *second, value=claim.holds.bound, method="score").pvalue)
+    return Finding(estimate, 1.0 if np.isnan(p) else p, len(of) + len(against))
 
 
-def _median(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Evidence:
-    return Evidence(median(of[claim.measure]), 0.0, len(of))
-
-
-def _earlier(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Evidence:
+def _paired(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Finding:
     assert against is not None
-    horizon = int(min(of["n_epochs"].iloc[0], against["n_epochs"].iloc[0]))
-    sides = [side["epochs"].to_numpy(float) for side in (of, against)]
-    first, second = (np.where(side < horizon, side, np.nan) for side in sides)
-    difference = difference_of_medians(
-        np.nan_to_num(first, nan=horizon), np.nan_to_num(second, nan=horizon)
-    )
-    censored = [bool(np.isnan(side).mean() >= 0.5) for side in (first, second)]
-    bound = {(True, False): "≥", (False, True): "≤"}.get((censored[0], censored[1]), "")
-    return Evidence(difference, log_rank(first, second, horizon), len(of) + len(against), bound)
+    first, second = _pairs(claim, of, against)
+    estimate = paired_difference(first, second)
+    side = claim.holds
+    if claim.fails is not None and not side.contains(estimate):
+        side = claim.fails
+    bound = side.bound
+    if bound == 0:
+        p = mcnemar(first, second)
+    else:
+        b, c = int((first & ~second).sum()), int((second & ~first).sum())
+        p = float(2 * scipy.stats.norm.sf(abs(tango(b, c, len(first), bound))))
+    return Finding(estimate, p, 2 * len(first))
 
 
-_QUANTITIES: dict[str, Callable[[Claim, pd.DataFrame, pd.DataFrame | None], Evidence]] = {
+def _kept(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Finding:
+    assert against is not None
+    first, second = _pairs(claim, of, against)
+    if not second.any():
+        return _NOTHING
+    return _of_counts(int(first[second].sum()), int(second.sum()), claim.holds.bound)
+
+
+def _pairs(claim: Claim, of: pd.DataFrame, against: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the outcomes of the networks whose seeds both sides have."""
+    sides = [side.set_index("seed")[claim.measure].astype(bool) for side in (of, against)]
+    first, second = sides[0].align(sides[1], join="inner")
+    return first.to_numpy(), second.to_numpy()
+
+
+def _median(claim: Claim, of: pd.DataFrame, against: pd.DataFrame | None) -> Finding:
+    values, bound = of[claim.measure], claim.holds.bound
+    differ = int((values != bound).sum())
+    p = scipy.stats.binomtest(int((values > bound).sum()), differ).pvalue if differ else 1.0
+    return Finding(median(values), float(p), len(of))
+
+
+_QUANTITIES: dict[str, Callable[[Claim, pd.DataFrame, pd.DataFrame | None], Finding]] = {
     "share": _share,
+    "ensemble": _ensemble,
     "difference": _difference,
+    "paired": _paired,
+    "kept": _kept,
     "median": _median,
-    "earlier": _earlier,
 }
 
 
 def evaluate(
-    claims: Iterable[Claim], networks: pd.DataFrame, grid: pd.DataFrame | None = None
+    claims: Iterable[Claim],
+    networks: pd.DataFrame,
+    grid: pd.DataFrame | None = None,
+    best: pd.DataFrame | None = None,
+    curves: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the claims table: a verdict for every claim and task.
 
@@ -98,22 +147,29 @@ def evaluate(
         As returned by `measure_all`.
     grid : pandas.DataFrame, optional
         As returned by `sweep`.
+    best : pandas.DataFrame, optional
+        As returned by `measure_best`.
+    curves : pandas.DataFrame, optional
+        As returned by `compare_curves`; needed if a claim is about curves.
 
     Returns
     -------
     pandas.DataFrame
-        One row per claim and task: id, statement, source, task, quantity, estimate, low, high,
-        bound ("≤" or "≥" where a median is censored), p (NaN without a test), networks (of both
-        sides), rule and verdict. About the grid: the number of its settings (0 without a grid), at
-        how many the claim is ``reproduced_at`` and ``not_reproduced_at``, and, where two models are
-        compared, the verdict ``at_best``, with each model at its own best setting as in
-        `best_settings`. Last, the command that makes the row.
+        One row per claim and task: id, statement, evidence, note, task, quantity, estimate, low,
+        high, p against the rule's bound (NaN without a test), ``p_holm`` corrected for all rows,
+        networks that the estimate is from, ``runaway`` networks left out of it, rule and verdict.
+        About the grid: the number of its settings (0 without a grid), at how many the claim is
+        ``reproduced_at`` and ``not_reproduced_at`` (95 % intervals, not corrected); ``nearest``,
+        the smallest factor between settings; ``within``, the largest factor such that the claim is
+        reproduced at every setting that is at most that far above or below the published one (1:
+        at the published setting alone; 0: not even there); and, where two models are compared, the
+        verdict ``at_best``, each at its own best setting. Last, the command that makes the row.
 
     Raises
     ------
     ValueError
-        If `claims` are not claims, or `networks` or `grid` is not such a table or lacks networks
-        that a claim is about.
+        If `claims` are not claims, or a table is not as described or lacks networks or curves that
+        a claim is about.
 
     See Also
     --------
@@ -122,48 +178,88 @@ def evaluate(
     Examples
     --------
     >>> import deep_nb
-    >>> claims = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1b"]
+    >>> claims = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1c"]
     >>> networks = deep_nb.claims.measure("EP_asym", "xor", range(10), hyper={"n_epochs": 20})
     >>> row = deep_nb.claims.evaluate(claims, networks).iloc[0]
     >>> round(float(row["high"]), 3), row["rule"], row["verdict"]
     (0.278, 'below 0.5', 'reproduced')
     """
     claims = check_claims(claims)
-    numbers = "pruned learned epochs? n_epochs learned_after sparsity gershgorin"
-    table(networks, "networks", numbers, "model task")
+    trained = any(claim.quantity != "curves" for claim in claims)
+    groups = _groups(networks, "networks") if trained or _given(networks) else {}
+    at_best = _groups(best, "best") if _given(best) else {}
     settings: _Tables = {}
-    if grid is not None:
+    if _given(grid):
         settings = dict(list(check_grid(grid).groupby(["model", "task", *SETTING])))
-    groups: _Tables = dict(list(networks.groupby(["model", "task", "pruned"])))
-    rows = [_row(claim, task, groups, settings) for claim in claims for task in claim.tasks]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    if _given(curves):
+        check_curves(curves)
+    rows = []
+    for claim in claims:
+        if claim.quantity == "curves":
+            rows.append(_curves_row(claim, curves))
+        else:
+            rows += [_row(claim, task, groups, settings, at_best) for task in claim.tasks]
+    result = pd.DataFrame(rows, columns=COLUMNS)
+    tested = result["p"].notna().to_numpy()
+    if tested.any():
+        result.loc[tested, "p_holm"] = holm(result.loc[tested, "p"].to_numpy(float))
+        undecided = tested & ~(result["p_holm"] < SIGNIFICANT).to_numpy()
+        result.loc[undecided, "verdict"] = "inconclusive"
+    return result
 
 
-def _row(claim: Claim, task: str, groups: _Tables, settings: _Tables) -> dict[str, Any]:
-    of, against = (
-        None if side is None else _group(groups, (side.model, task, side.pruned), "networks")
-        for side in (claim.of, claim.against)
-    )
-    assert of is not None
-    evidence = _QUANTITIES[claim.quantity](claim, of, against)
-    over_grid = _over_grid(claim, task, settings)
+def _given(frame: pd.DataFrame | None) -> TypeGuard[pd.DataFrame]:
+    """Return whether an optional table is there; an empty one, of no claims, is not."""
+    return frame is not None and not (isinstance(frame, pd.DataFrame) and frame.empty)
+
+
+def _groups(networks: pd.DataFrame, what: str) -> _Tables:
+    numbers = "pruned layered seed learned learned_after gershgorin at_rest certified sparsity"
+    checked = table(networks, what, f"{numbers} step_is_stable", "model task")
+    return dict(list(checked.groupby(["model", "task", "pruned", "layered"])))
+
+
+def _row(
+    claim: Claim, task: str, groups: _Tables, settings: _Tables, at_best: _Tables
+) -> dict[str, Any]:
+    keys = [(side.key[0], task, *side.key[1:]) for side in (claim.of, claim.against) if side]
+    sides = [_group(groups, key, "networks") for key in keys]
+    finding, decided = _decide(claim, sides)
+    best = ""
+    if claim.grid and claim.against is not None and at_best:
+        best = _decide(claim, [_group(at_best, key, "best") for key in keys])[1]
+    return {
+        **_description(claim, task),
+        "estimate": finding.estimate.value,
+        "low": finding.estimate.low,
+        "high": finding.estimate.high,
+        "p": finding.p,
+        "p_holm": np.nan,
+        "networks": finding.networks,
+        "runaway": sum(len(side) - len(_stable(side)) for side in sides),
+        "verdict": decided,
+        **_over_grid(claim, task, settings)._asdict(),
+        "at_best": best,
+    }
+
+
+def _description(claim: Claim, task: str) -> dict[str, Any]:
     return {
         "id": claim.id,
         "statement": claim.statement,
-        "source": SOURCE,
+        "evidence": "; ".join(map(str, claim.evidence)),
+        "note": claim.note,
         "task": task,
         "quantity": _describe(claim),
-        "estimate": evidence.estimate.value,
-        "low": evidence.estimate.low,
-        "high": evidence.estimate.high,
-        "bound": evidence.bound,
-        "p": evidence.p if claim.quantity == "earlier" else np.nan,
-        "networks": evidence.networks,
-        "rule": str(claim.holds),
-        "verdict": _in_words(claim, _verdict(claim, evidence), over_grid),
-        **over_grid._asdict(),
+        "rule": _rule(claim),
         "command": COMMAND,
     }
+
+
+def _rule(claim: Claim) -> str:
+    if claim.quantity == "curves":
+        return "all are"
+    return str(claim.holds) + (f" (fails {claim.fails})" if claim.fails else "")
 
 
 def _group(groups: _Tables, key: Any, what: str) -> pd.DataFrame:
@@ -172,28 +268,75 @@ def _group(groups: _Tables, key: Any, what: str) -> pd.DataFrame:
     return groups[key]
 
 
+def _stable(networks: pd.DataFrame) -> pd.DataFrame:
+    return networks[networks["step_is_stable"].astype(bool)]
+
+
+def _decide(claim: Claim, sides: list[pd.DataFrame]) -> tuple[Finding, Verdict]:
+    """Return the finding without runaways, and the verdict if it is the same with them."""
+    findings = []
+    for chosen in ([_stable(side) for side in sides], sides):
+        if min(map(len, chosen)) < 2:
+            findings.append(_NOTHING)
+        else:
+            findings.append(_QUANTITIES[claim.quantity](claim, chosen[0], [*chosen, None][1]))
+    without, with_them = (verdict(claim, finding.estimate) for finding in findings)
+    return findings[0], without if without == with_them else "inconclusive"
+
+
+#: Measures in words.
+_MEASURES = {
+    "learned": "learned",
+    "learned_after": "learned (final weights)",
+    "gershgorin": "Gershgorin test passed",
+    "at_rest": "at rest",
+    "certified": "certified",
+    "sparsity": "sparsity",
+}
+
+
 def _describe(claim: Claim) -> str:
-    of = claim.of.model + (" pruned" if claim.of.pruned else "")
-    if claim.quantity == "share":
-        return f"share of {of}: {claim.measure}"
-    if claim.quantity == "median":
-        return f"median {claim.measure} of {of}"
-    assert claim.against is not None
-    what = "median epochs" if claim.quantity == "earlier" else f"share {claim.measure}"
-    return f"{what}, {of} − {claim.against.model}"
+    of, against, what = claim.of, claim.against, _MEASURES[claim.measure]
+    return {
+        "share": f"share of {of}: {what}",
+        "ensemble": f"probability that one of ten {of}: {what}",
+        "difference": f"share {what}, {of} − {against}",
+        "paired": f"share {what}, {of} − {against}, paired",
+        "kept": f"share of the seeds {what} by {against} that are by {of}, too",
+        "median": f"median {what} of {of}",
+        "curves": f"share of the published points within 95 % of ensembles of ten {of}",
+    }[claim.quantity]
 
 
-def _verdict(claim: Claim, evidence: Evidence) -> Verdict:
-    return claim.holds.verdict(evidence.estimate, evidence.p)
+def _curves_row(claim: Claim, curves: pd.DataFrame | None) -> dict[str, Any]:
+    of = check_curves(curves)
+    of = of[(of["source"] == claim.figure) & of["published"].notna()]
+    if not len(of):
+        raise ValueError(f"curves has no rows of {claim.figure!r}, but a claim needs them")
+    inside = float(of["inside"].mean())
+    return {
+        **_description(claim, claim.tasks[0]),
+        "estimate": inside,
+        "low": inside,
+        "high": inside,
+        "p": np.nan,
+        "p_holm": np.nan,
+        "networks": len(of),
+        "runaway": 0,
+        "verdict": verdict(claim, Estimate(inside, inside, inside)),
+        **OverGrid()._asdict(),
+        "at_best": "",
+    }
 
 
 class OverGrid(NamedTuple):
-    """Verdicts over the grid: at how many settings, and at each model's best one."""
+    """Verdicts around the published setting."""
 
     settings: int = 0
     reproduced_at: int = 0
     not_reproduced_at: int = 0
-    at_best: str = ""
+    nearest: float = np.nan
+    within: float = np.nan
 
 
 def _over_grid(claim: Claim, task: str, settings: _Tables) -> OverGrid:
@@ -203,35 +346,37 @@ def _over_grid(claim: Claim, task: str, settings: _Tables) -> OverGrid:
         {
             tuple(setting): networks
             for (model, of_task, *setting), networks in settings.items()
-            if (model, of_task) == (side.model, task) and claim.grid_N_H in (None, setting[0])
+            if (model, of_task) == (side.model, task) and (claim.vary_N_H or setting[0] == 1)
         }
         for side in (claim.of, claim.against)
         if side is not None
     ]
+    if not sides[0]:
+        raise ValueError(f"grid has no rows of {claim.of.model} on {task}, but a claim needs them")
+    verdicts = {
+        setting: _decide(claim, [_group(side, setting, "grid") for side in sides])[1]
+        for setting in sides[0]
+    }
+    found = list(verdicts.values())
+    return OverGrid(
+        settings=len(found),
+        reproduced_at=found.count("reproduced"),
+        not_reproduced_at=found.count("not reproduced"),
+        nearest=min((radius for radius in map(_radius, verdicts) if radius > 1), default=1.0),
+        within=_within(verdicts),
+    )
 
-    def decide(of: pd.DataFrame, against: pd.DataFrame | None) -> Verdict:
-        return _verdict(claim, _QUANTITIES[claim.quantity](claim, of, against))
 
-    verdicts = [
-        decide(of, _group(sides[1], setting, "grid") if claim.against else None)
-        for setting, of in sides[0].items()
-    ]
-    best = decide(*map(best_networks, sides)) if claim.against else ""
-    yes, no = verdicts.count("reproduced"), verdicts.count("not reproduced")
-    return OverGrid(len(verdicts), yes, no, best)
+def _radius(setting: Any) -> float:
+    """Return how far a setting is from the published one, as a factor of one hyperparameter."""
+    return float(f"{max(max(factor, 1 / factor) for factor in setting):.6g}")
 
 
-def _in_words(claim: Claim, verdict: Verdict, over: OverGrid) -> str:
-    if not over.settings:
-        return verdict
-    if verdict != "reproduced":
-        others = " at the published setting; reproduced at others" if over.reproduced_at else ""
-        return verdict + others
-    beyond = "not beyond it"
-    if claim.grid == "best":
-        holds = over.at_best == "reproduced"
-        if over.at_best == "inconclusive":
-            beyond = "beyond it inconclusive"
-    else:
-        holds = over.not_reproduced_at < (over.reproduced_at if claim.grid == "most" else 1)
-    return verdict if holds else f"{verdict} at the published setting; {beyond}"
+def _within(verdicts: dict[Any, Verdict]) -> float:
+    """Return the half-width, as a factor, of the largest box in which a claim is reproduced."""
+    largest = 0.0
+    for radius in sorted({*map(_radius, verdicts)}):
+        if any(verdicts[at] != "reproduced" for at in verdicts if _radius(at) == radius):
+            break
+        largest = radius
+    return largest

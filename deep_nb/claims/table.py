@@ -9,18 +9,19 @@ from deep_nb._validation import one_of
 from deep_nb._validation import table as check_table
 
 #: Columns that are shown: numbers, of which some may be missing, and words.
-_NUMBERS = "estimate? low? high? p? settings reproduced_at not_reproduced_at"
-_WORDS = "id statement task quantity bound rule verdict at_best"
+_NUMBERS = (
+    "estimate? low? high? p_holm? networks runaway settings reproduced_at not_reproduced_at "
+    "nearest? within?"
+)
+_WORDS = "id statement evidence note task quantity rule verdict at_best"
 
 _SYMBOLS = {"reproduced": "✓", "inconclusive": "~", "not reproduced": "✗"}
-_LEGEND = (
-    "✓ reproduced · (✓) reproduced at the published settings, not or not clearly at others · "
-    "~ inconclusive · ✗ not reproduced"
-)
+_LEGEND = "✓ reproduced · ~ inconclusive · ✗ not reproduced"
+_NARROW = " · (✓) reproduced, but not at every setting within a factor of {:.2g}"
 
 
 def claims_table(table: pd.DataFrame) -> str:
-    """Return the claims table as Markdown, with one row per claim and one column per task.
+    """Return the claims table as Markdown: evidence, rule, and one column per task.
 
     Raises
     ------
@@ -35,19 +36,21 @@ def claims_table(table: pd.DataFrame) -> str:
     Examples
     --------
     >>> import deep_nb
-    >>> claims = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1b"]
+    >>> claims = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1c"]
     >>> networks = deep_nb.claims.measure("EP_asym", "xor", range(10), hyper={"n_epochs": 20})
     >>> text = deep_nb.claims.claims_table(deep_nb.claims.evaluate(claims, networks))
     >>> text.splitlines()[0]
-    '|  | claim | rule | XOR |'
+    '|  | claim | evidence | reproduced if | XOR |'
     """
     check_table(table, "table", _NUMBERS, _WORDS)
     lines = []
     for of_claim, rows in table.groupby("id", sort=False):
         first = rows.iloc[0]
         rule = f"{first['quantity']} {first['rule']}"
-        lines.append([str(of_claim), first["statement"], rule, *_over_tasks(table, rows, _cell)])
-    return _markdown(["", "claim", "rule", *_tasks(table)], lines)
+        evidence = "<br>".join(filter(None, [first["evidence"], first["note"]]))
+        words = [first["statement"], evidence.replace("|", r"\|"), rule]
+        lines.append([str(of_claim), *words, *_over_tasks(table, rows, _cell)])
+    return _markdown(["", "claim", "evidence", "reproduced if", *_tasks(table)], lines)
 
 
 def verdict_table(table: pd.DataFrame) -> str:
@@ -66,18 +69,20 @@ def verdict_table(table: pd.DataFrame) -> str:
     Examples
     --------
     >>> import deep_nb
-    >>> claims = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1b"]
+    >>> claims = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1c"]
     >>> networks = deep_nb.claims.measure("EP_asym", "xor", range(10), hyper={"n_epochs": 20})
     >>> text = deep_nb.claims.verdict_table(deep_nb.claims.evaluate(claims, networks))
     >>> text.splitlines()[2]
-    '| 1b | Asymmetric EP does not learn XOR | ✓ |'
+    '| 1c | Asymmetric EP does not learn XOR | ✓ |'
     """
     check_table(table, "table", _NUMBERS, _WORDS)
-    lines = [
-        [str(of_claim), rows.iloc[0]["statement"], *_over_tasks(table, rows, _symbol)]
-        for of_claim, rows in table.groupby("id", sort=False)
-    ]
-    return _markdown(["", "claim", *_tasks(table)], lines) + f"\n{_LEGEND}\n"
+    factor = float(table["nearest"].fillna(0).max())
+    lines = []
+    for of_claim, rows in table.groupby("id", sort=False):
+        symbols = _over_tasks(table, rows, lambda row: _symbol(row, factor))
+        lines.append([str(of_claim), rows.iloc[0]["statement"], *symbols])
+    legend = _LEGEND + (_NARROW.format(factor) if factor else "")
+    return _markdown(["", "claim", *_tasks(table)], lines) + f"\n{legend}\n"
 
 
 def _markdown(header: list[str], lines: list[list[str]]) -> str:
@@ -95,25 +100,28 @@ def _over_tasks(table: pd.DataFrame, rows: pd.DataFrame, cell: Callable[[Any], s
     return [cells.get(task, "") for task in dict.fromkeys(table["task"])]
 
 
-def _symbol(row: Any) -> str:
+def _symbol(row: Any, factor: float) -> str:
     """Return the verdict of one claim and task as a symbol."""
-    verdict, _, elsewhere = row["verdict"].partition(" at the published setting")
-    symbol = _SYMBOLS[one_of(verdict, _SYMBOLS, "verdict")]
-    return f"({symbol})" if elsewhere and verdict == "reproduced" else symbol
+    symbol = _SYMBOLS[one_of(row["verdict"], _SYMBOLS, "verdict")]
+    narrow = row["settings"] and row["within"] < factor
+    return f"({symbol})" if narrow and row["verdict"] == "reproduced" else symbol
 
 
 def _cell(row: Any) -> str:
     """Return estimate, interval and verdicts of one claim and task."""
-    epochs = row["quantity"].startswith("median epochs")
-    factor, unit = (1, " epochs") if epochs else (100, " %")
-    estimate, low, high = (f"{factor * row[n]:.3g}" for n in ("estimate", "low", "high"))
-    text = f"{row['bound']} {estimate}{unit} [{low}, {high}]".strip()
-    if epochs:
-        text += f", p = {row['p']:.0e}" if row["p"] >= 1e-6 else ", p < 1e-6"
+    estimate, low, high = (f"{100 * row[n]:.3g}" for n in ("estimate", "low", "high"))
+    text = f"{estimate} %" if low == high else f"{estimate} % [{low}, {high}]"
+    text = f"{text} of {row['networks']}" if row["networks"] else "no networks"
+    if not pd.isna(row["p_holm"]):
+        text += f", p = {row['p_holm']:.1g}" if row["p_holm"] >= 1e-6 else ", p < 1e-6"
+    if row["runaway"]:
+        text += f", {row['runaway']} runaways apart"
     text += f"<br>**{row['verdict']}**"
     if row["settings"]:
         yes, no, total = (row[name] for name in ("reproduced_at", "not_reproduced_at", "settings"))
         text += f"<br>{total} settings: yes {yes}, no {no}"
+        if row["within"] >= 1:
+            text += f"; all within a factor of {row['within']:.2g}"
     if row["at_best"]:
         text += f"<br>each at its best: {row['at_best']}"
     return text

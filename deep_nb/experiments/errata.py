@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from deep_nb.analysis import jacobian
+from deep_nb.analysis import jacobian, learned
+from deep_nb.claims import read_sources
 from deep_nb.inference import decision_map, trajectory
 from deep_nb.plotting import BLUE, VERMILION
 from deep_nb.run import problem_of, sealed
@@ -16,6 +17,100 @@ from deep_nb.training import train
 AT_REST = 1e-20
 #: The published threshold of early stop, on ‖ds‖².
 STOP = 1e-10
+
+
+#: Each defect: what it is, in which notebooks, and words of ``claims/evidence.yml`` that show it.
+ERRATA: list[tuple[str, str, dict[str, str]]] = [
+    (
+        "the stored output of 2020 diverged (NaN after epoch 2), and its batch test comes from "
+        "another run; the notebook of 2019 holds a sound run",
+        "DEEP of 2020",
+        {
+            "DEEP 2020 training": "RuntimeWarning: overflow encountered in square",
+            "DEEP 2020 results": "W_min = nan, W_max = nan",
+            "DEEP 2020 batch test": "Y_out_free: [0. 1. 1. 0.]",
+            "DEEP 2019 results": "W_min = -0.441, W_max = 0.404",
+        },
+    ),
+    (
+        "`dW_epochs` is a copy of `W_epochs`",
+        "one-hot",
+        {"one-hot change": "dW_epochs = np.array(W_epochs)"},
+    ),
+    (
+        "with early stop, the logged MSE is 0 after the stop",
+        "all of 2020",
+        {"early stop": "mses_free = np.zeros((n_epochs,T1))"},
+    ),
+    (
+        "the batch test integrates with twice the step",
+        "DEEP, one-hot",
+        {"batch test": "S_t[:,N_X:] += dt*dS_t[:,N_X:]/0.5"},
+    ),
+    (
+        "early stop uses an undefined name",
+        "one-hot",
+        {"one-hot stop": "if magnitude<=stop:"},
+    ),
+    (
+        "they do not run on current NumPy and networkx",
+        "all",
+        {"networkx": "nx.from_numpy_matrix(W_plot,create_using=nx.DiGraph)"},
+    ),
+    (
+        "no random seed is set",
+        "all",
+        {"initial weights": "np.random.normal(0,0.05,(n,n))"},
+    ),
+    (
+        "the strict Gershgorin tests cannot pass",
+        "DEEP, one-hot",
+        {
+            "column test": "second_column = np.all(b1_column<np.abs(b0))",
+            "DEEP 2019 results": "Gershgorin by column: False (fails in 6 columns)",
+            "DEEP_oh 2020 results": "Gershgorin by column: False (fails in 3 columns)",
+        },
+    ),
+    (
+        "‖ds‖² does not measure rest, yet early stop depends on it",
+        "all of 2020",
+        {"early stop": "error_free[t1] = np.sum(dS[:,N_X:]**2)"},
+    ),
+    (
+        "layered: the last *real* input skips layers as if it were the bias",
+        "asymmetric EP of 2020",
+        {"layered mask": "W[:N_cum[0]-1,N_cum[1]:] = 0"},
+    ),
+    (
+        "the README calls the one-hot DEEP notebook an implementation of asymmetric EP",
+        "README",
+        {
+            "readme": "contains the asymmetric EP's implementation for learning logic operations "
+            "with onehot encoding",
+            "one-hot dynamics": "dS = S@W-S*(np.sum(W,axis=1))",
+            "EP dynamics": "dS = S@W+B-S",
+        },
+    ),
+]
+
+
+def errata_table() -> str:
+    """Return the defects in Markdown, each with the notebooks that have it and its evidence."""
+    sources = read_sources()
+    lines = ["|  | defect | where | evidence |", "|---|---|---|---|"]
+    for number, (defect, where, evidence) in enumerate(ERRATA, 1):
+        parts = [f"{sources[name]}: `{words}`" for name, words in evidence.items()]
+        lines.append(f"| {number} | {defect} | {where} | {'<br>'.join(parts)} |")
+    return "\n".join(lines) + "\n"
+
+
+def extreme_weights(run: xr.Dataset) -> tuple[float, float]:
+    """Return the medians, over networks that learned, of the extreme weights of all epochs."""
+    of = run["W_epochs"][learned(run)[:, -1].values]
+    if not of.sizes["seed"]:
+        return np.nan, np.nan
+    axes = ["snapshot", "pre", "post"]
+    return float(of.min(axes).median()), float(of.max(axes).median())
 
 
 def train_absurdly() -> tuple[xr.Dataset, str]:

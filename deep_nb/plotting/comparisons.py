@@ -17,8 +17,6 @@ from deep_nb._validation import (
     check_same_labels,
     finite_array,
     integer,
-    items,
-    number,
     one_of,
     short,
     table,
@@ -155,11 +153,11 @@ def _finish_shares(ax: Axes) -> Axes:
     return ax
 
 
-def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float, int]) -> Figure:
-    """Draw the share of a model's networks that learn, over the grid of settings.
+def plot_robustness(grid: pd.DataFrame, model: str) -> Figure:
+    """Draw the share of a model's networks that learn, around its published setting.
 
-    One panel for each task (rows) and each pair of N_H and n_epochs (columns); β increases upwards,
-    dt_W to the right.
+    One panel for each task (rows) and each number of hidden neurons (columns); β increases upwards,
+    dt_W to the right, both as multiples of the published values. The published setting is framed.
 
     Parameters
     ----------
@@ -167,13 +165,11 @@ def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float,
         As returned by `deep_nb.claims.sweep`.
     model : str
         One of its models.
-    published : tuple
-        The model's published (N_H, β, n_epochs), framed where it is on the grid.
 
     Raises
     ------
     ValueError
-        If `grid` is not such a table, `model` is not in it, or `published` is not such a tuple.
+        If `grid` is not such a table, or `model` is not in it.
 
     See Also
     --------
@@ -182,40 +178,41 @@ def plot_robustness(grid: pd.DataFrame, model: str, published: tuple[int, float,
     Examples
     --------
     >>> import deep_nb
-    >>> grid = deep_nb.claims.sweep(range(2), [2], [10.0], [1.0], [3])
-    >>> figure = deep_nb.plotting.plot_robustness(grid, "DEEP", (5, 10.0, 200))
-    >>> len(figure.axes)  # one for each task, and the colour bar
-    6
+    >>> claims = [claim for claim in deep_nb.claims.read_claims() if claim.id == "1c"]
+    >>> grid = deep_nb.claims.sweep(claims, range(2), [10.0])
+    >>> figure = deep_nb.plotting.plot_robustness(grid, "EP_asym")
+    >>> len(figure.axes)  # one task, and the colour bar
+    2
     """
-    grid = table(grid, "grid", "N_H beta dt_W_factor n_epochs learned", "model task")
+    numbers = "N_H N_H_factor beta_factor dt_W_factor learned"
+    grid = table(grid, "grid", numbers, "model task")
     one_of(model, sorted(set(grid["model"])), "model")
-    setting = [number(value, "published") for value in items(published, "published", 3)]
-    if len(setting) != 3:
-        raise ValueError(f"published must be (N_H, beta, n_epochs), got {short(published)}")
     of = grid[grid["model"] == model]
     tasks = list(dict.fromkeys(of["task"]))
-    pairs = of[["n_epochs", "N_H"]].drop_duplicates().sort_values(["n_epochs", "N_H"]).to_numpy()
-    size = (1.25 * len(pairs) + 1.2, 1.15 * len(tasks) + 0.8)
-    figure, axes = new_axes(len(tasks), len(pairs), size)
+    sizes = of[["N_H_factor", "N_H"]].drop_duplicates().sort_values("N_H_factor").to_numpy()
+    # A single panel also needs room for the title.
+    size = (max(1.6 * len(sizes) + 1.4, 4.2), 1.3 * len(tasks) + 1.1)
+    figure, axes = new_axes(len(tasks), len(sizes), size)
     for (row, column), ax in np.ndenumerate(axes):
-        task, (n_epochs, N_H) = tasks[row], pairs[column]
-        chosen = (of["task"] == task) & (of["n_epochs"] == n_epochs) & (of["N_H"] == N_H)
-        share = of[chosen].pivot_table("learned", "beta", "dt_W_factor", "mean")
-        here = (N_H, n_epochs) == (setting[0], setting[2])
-        image = _heat_map(ax, share, setting[1] if here else None)
+        task, (factor, N_H) = tasks[row], sizes[column]
+        chosen = of[(of["task"] == task) & (of["N_H_factor"] == factor)]
+        share = chosen.pivot_table("learned", "beta_factor", "dt_W_factor", "mean")
+        image = _heat_map(ax, share, factor == 1)
         if row == 0:
-            ax.set_title(f"{n_epochs} epochs\nN_H = {N_H}", fontsize=7)
-        ax.set_ylabel("" if column else f"{task.upper()}\nβ", fontsize=7, parse_math=False)
-        ax.set_xlabel("" if row < len(tasks) - 1 else "dt_W / published", fontsize=6)
-    bar = figure.colorbar(image, ax=axes, label="share of networks that learned", shrink=0.6)
+            ax.set_title(f"N_H = {N_H:g}", fontsize=7)
+        vertical = "" if column else f"{task.upper()}\nβ / published"
+        ax.set_ylabel(vertical, fontsize=7, parse_math=False)
+        ax.set_xlabel("" if row < len(tasks) - 1 else "dt_W / published", fontsize=7)
+    shrink = 0.6 if len(tasks) > 1 else 1.0  # room for the label
+    bar = figure.colorbar(image, ax=axes, label="share that learned", shrink=shrink)
     set_font_size(bar.ax)
-    title = f"{model}: per cent of networks that learn (framed: published setting)"
+    title = f"{model}: per cent that learn"
     figure.suptitle(title, fontsize=1.2 * FONT_SIZE, parse_math=False)
     return figure
 
 
-def _heat_map(ax: Any, share: pd.DataFrame, published_beta: float | None) -> Any:
-    """Draw one panel with its numbers, and a frame around β at the published dt_W."""
+def _heat_map(ax: Any, share: pd.DataFrame, published: bool) -> Any:
+    """Draw one panel with its numbers, and a frame around the published β and dt_W."""
     image = ax.imshow(share, origin="lower", cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(share.to_numpy()):
         colour = "black" if value > 0.5 else "white"
@@ -223,11 +220,11 @@ def _heat_map(ax: Any, share: pd.DataFrame, published_beta: float | None) -> Any
             column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=5, color=colour
         )
     betas, factors = share.index.to_list(), share.columns.to_list()
-    x, y = np.flatnonzero(share.columns == 1), np.flatnonzero(share.index == published_beta)
-    if x.size and y.size:
+    x, y = np.flatnonzero(share.columns == 1), np.flatnonzero(share.index == 1)
+    if published and x.size and y.size:
         corner = x[0] - 0.5, y[0] - 0.5
         ax.add_patch(Rectangle(corner, 1, 1, fill=False, ec=VERMILION, lw=2, clip_on=False))
-    ax.set_xticks(range(len(factors)), [f"{factor:g}" for factor in factors])
-    ax.set_yticks(range(len(betas)), [f"{beta:g}" for beta in betas])
+    ax.set_xticks(range(len(factors)), [f"{factor:.2g}" for factor in factors])
+    ax.set_yticks(range(len(betas)), [f"{beta:.2g}" for beta in betas])
     ax.tick_params(labelsize=6, length=2)
     return image
