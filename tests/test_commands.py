@@ -454,7 +454,8 @@ def test_a_start_loads_no_library_that_it_does_not_need(code, loaded):
          "with --experiments"),
         ("list --only x", "no experiment matches 'x'; there are: a, b"),
         ("claims --only x",
-         "no claim matches 'x'; there are: 1a, 1b, 1c, 2a, 2b, 3, 4a, 4b, 5"),
+         "no claim matches 'x'; there are: 1a, 1b, 1c, 1d, 2a, 2b, 3, 4, 5a, 5b, 5c, "
+         "6a, 6b, 6c, 7, 8a, 8b, 8c"),
         ("verify empty", "no SHA256SUMS in empty: is it an output folder of deep-nb replicate?"),
         ("verify empty --against empty", "no executed notebooks in empty"),
         ("report empty --readme file",

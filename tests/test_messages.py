@@ -37,15 +37,14 @@ from .conftest import refused
 
 XOR = Layout(2, True, (2,), 1)
 EYE = np.eye(2)
-GRID = pd.DataFrame(
-    {
-        "N_H": [2, 2], "beta": [1.0, 1.0], "dt_W_factor": [1.0, 1.0], "n_epochs": [3, 3],
-        "seed": [0, 1], "learned": [True, True], "epochs": [1.0, np.nan], "model": ["DEEP"] * 2,
-        "task": ["xor"] * 2,
-    }
-)  # fmt: skip
 NETWORKS = pd.DataFrame(
-    {"pruned": [True], "learned": [True], "step_is_stable": [True], "model": ["DEEP"]}
+    {
+        "pruned": [True],
+        "layered": [False],
+        "learned": [True],
+        "step_is_stable": [True],
+        "model": ["DEEP"],
+    }
 )
 
 
@@ -59,7 +58,7 @@ def labelled(matrix, rows, columns=None):
         # Alignment.
         (lambda run: rule_change(run, "asymepp"),
          "unknown rule 'asymepp' (did you mean 'asymep'?); allowed: stdp, contrastive, centered, "
-         "asymep, adjoint"),
+         "onesided, asymep, adjoint"),
         (lambda run: rule_change(run, "asymep", hyper=3),
          "hyper must be a mapping from names to values, got 3"),
         (lambda run: rule_change(run, "asymep", hyper={"N_H": [3]}),
@@ -72,7 +71,7 @@ def labelled(matrix, rows, columns=None):
          "rules must be a sequence that is not empty, got 'asymep'"),
         (lambda run: angle_to_gradient(run, ["asymepp"]),
          "unknown rule 'asymepp' (did you mean 'asymep'?); allowed: stdp, contrastive, centered, "
-         "asymep, adjoint"),
+         "onesided, asymep, adjoint"),
         (lambda run: angle_to_gradient(run, epochs=3),
          "epochs must be a sequence that is not empty, got 3"),
         (lambda run: angle_to_gradient(run, epochs=[-2]),
@@ -203,48 +202,12 @@ def labelled(matrix, rows, columns=None):
         (lambda _: claims.measure("DEEP", "xor", -1),
          "each seed must be an integer from 0 to 2**32 - 1, got -1"),
         (lambda _: claims.unstable_steps(3),
-         "networks must be a table with rows and the columns pruned, learned, step_is_stable, "
-         "model, task, got 3"),
+         "networks must be a table with rows and the columns pruned, layered, learned, "
+         "step_is_stable, model, task, got 3"),
         (lambda _: claims.unstable_steps(NETWORKS),
-         "networks has no column 'task'; needed: pruned, learned, step_is_stable, model, task"),
+         "networks has no column 'task'; needed: pruned, layered, learned, step_is_stable, model, task"),
         (lambda _: claims.unstable_steps(NETWORKS.assign(task=[3])),
          "networks must have strings in the column 'task'"),
-        (lambda _: claims.sweep(-1, [2], [1.0], [1.0], [3]),
-         "each seed must be an integer from 0 to 2**32 - 1, got -1"),
-        (lambda _: claims.sweep(1, 2, [1.0], [1.0], [3]),
-         "N_H must be a sequence that is not empty, got 2"),
-        (lambda _: claims.sweep(1, [0], [1.0], [1.0], [3]),
-         "N_H must be an integer from 1 to 10000, got 0"),
-        (lambda _: claims.sweep(1, [10**9], [1.0], [1.0], [3]),
-         "N_H must be an integer from 1 to 10000, got 1000000000"),
-        (lambda _: claims.sweep(1, [2], 1.0, [1.0], [3]),
-         "beta must be a sequence that is not empty, got 1.0"),
-        (lambda _: claims.sweep(1, [2], ["a"], [1.0], [3]),
-         "beta must be a finite number, got 'a'"),
-        (lambda _: claims.sweep(1, [2], [1.0], 1.0, [3]),
-         "dt_W_factor must be a sequence that is not empty, got 1.0"),
-        (lambda _: claims.sweep(1, [2], [1.0], [-1.0], [3]),
-         "dt_W_factor must be a finite number from 0 to 1e+100, got -1.0"),
-        (lambda _: claims.sweep(1, [2], [1.0], [1e101], [3]),
-         "dt_W_factor must be a finite number from 0 to 1e+100, got 1e+101"),
-        (lambda _: claims.sweep(1, [2], [1.0], [1.0], 3),
-         "n_epochs must be a sequence that is not empty, got 3"),
-        (lambda _: claims.sweep(1, [2], [1.0], [1.0], [0]),
-         "n_epochs must be an integer from 1 to 1000000, got 0"),
-        (lambda _: claims.sweep(1, [2], [1.0], [1.0], [10**12]),
-         "n_epochs must be an integer from 1 to 1000000, got 1000000000000"),
-        (lambda _: claims.sweep(1, [2, 2], [1.0], [1.0], [3]),
-         "N_H must contain distinct values, got [2, 2]"),
-        (lambda _: claims.sweep(1, [2], [1.0, 1], [1.0], [3]),
-         "beta must contain distinct values, got [1.0, 1.0]"),
-        (lambda _: claims.sweep(1, [2], [1.0], [1.0], [3], checkpoint=3),
-         "checkpoint must be a valid path (str or os.PathLike), got 3"),
-        (lambda _: claims.best_settings(3),
-         "grid must be a table with rows and the columns N_H, beta, dt_W_factor, n_epochs, seed, "
-         "learned, epochs, model, task, got 3"),
-        (lambda _: claims.best_settings(pd.DataFrame({"N_H": [2]})),
-         "grid has no column 'beta'; needed: N_H, beta, dt_W_factor, n_epochs, seed, learned, "
-         "epochs, model, task"),
         (lambda _: claims.evaluate([], 3),
          "claims must be one or more claims, as returned by read_claims, got []"),
         (lambda _: claims.measure_all([3], 1),
@@ -252,13 +215,13 @@ def labelled(matrix, rows, columns=None):
         (lambda _: claims.measure_all(claims.read_claims()[:1], -1),
          "each seed must be an integer from 0 to 2**32 - 1, got -1"),
         (lambda _: verdict_table(3),
-         "table must be a table with rows and the columns estimate, low, high, p, settings, "
-         "reproduced_at, not_reproduced_at, id, statement, task, quantity, bound, rule, verdict, "
-         "at_best, got 3"),
+         "table must be a table with rows and the columns estimate, low, high, p_holm, networks, "
+         "runaway, settings, reproduced_at, not_reproduced_at, nearest, within, id, statement, "
+         "evidence, note, task, quantity, rule, verdict, at_best, got 3"),
         (lambda _: verdict_table(pd.DataFrame({"id": [1]})),
-         "table has no column 'estimate'; needed: estimate, low, high, p, settings, "
-         "reproduced_at, not_reproduced_at, id, statement, task, quantity, bound, rule, verdict, "
-         "at_best"),
+         "table has no column 'estimate'; needed: estimate, low, high, p_holm, networks, "
+         "runaway, settings, reproduced_at, not_reproduced_at, nearest, within, id, statement, "
+         "evidence, note, task, quantity, rule, verdict, at_best"),
         # Topologies.
         (lambda _: custom(np.eye(6, dtype=bool), XOR),
          "topology has 6 forbidden synapses, the first from x0 to x0: self-loops and synapses "
@@ -305,10 +268,6 @@ def labelled(matrix, rows, columns=None):
          "seeds must be distinct, got 0 more than once"),
         (lambda run: deep_nb.concat([run.assign_attrs(provenance="x")]),
          "a run's provenance is missing or is not JSON"),
-        (lambda _: claims.best_settings(GRID.assign(seed=[0, 2])),
-         "grid must have networks of even and odd seeds at each setting"),
-        (lambda _: claims.best_settings(GRID.assign(learned=[np.nan, 1.0])),
-         "grid must have finite numbers in the column 'learned'"),
         (lambda _: turnover(3),
          "expected a run, as from deep_nb.train, got int"),
     ],
@@ -451,10 +410,10 @@ def test_a_damaged_claims_table_is_named(tmp_path, changes, message):
     path = tmp_path / "claims" / "claims.csv"
     assert read_table(tmp_path) is None
     path.parent.mkdir()
-    claims_table(bound=None, at_best=None, id="007").to_csv(path, index=False)
+    claims_table(note=None, at_best=None, id="007").to_csv(path, index=False)
     read = read_table(tmp_path).to_dict("records")[0]
-    assert {name: read[name] for name in ("id", "bound", "at_best", "statement")} == {
-        "id": "007", "bound": "", "at_best": "", "statement": "7",
+    assert {name: read[name] for name in ("id", "note", "at_best", "statement")} == {
+        "id": "007", "note": "", "at_best": "", "statement": "7",
     }  # fmt: skip
     assert list(read) == list(COLUMNS)
     claims_table(**changes).to_csv(path, index=False)
