@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BROWSER := $(VENV)/.browser
 
-.PHONY: help test lint unit floors api replicate notebooks figures bench mutants clean
+.PHONY: help test test-browser lint unit floors api replicate notebooks figures bench mutants clean
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
 	@echo "make test        set up .venv and run everything: lint, types, tests, coverage, README, notebooks"
+	@echo "make test-browser  set up Playwright and Chromium, and test the explorer as a page and in JupyterLab"
 	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
 	@echo "make unit        unit tests, and the examples in docstrings and README"
 	@echo "make floors      unit tests with the lowest versions that pyproject.toml allows, in .floors"
@@ -34,8 +36,17 @@ lint: $(READY)
 unit: $(READY)
 	$(BIN)/pytest --numprocesses auto -m "not system" tests deep_nb README.md
 
-test: lint
+test: lint $(BROWSER)
 	$(BIN)/pytest --numprocesses auto --cov
+
+# Playwright drives a Chromium of the system. Where neither can be had, the tests say so and are skipped.
+$(BROWSER): $(READY)
+	-$(BIN)/python -m pip install --quiet --editable '.[test,browser]'
+	-command -v chromium || { apt-get update -qq && apt-get install -qq --yes chromium; } > $(VENV)/chromium.log 2>&1
+	touch $@
+
+test-browser: $(BROWSER)
+	$(BIN)/pytest tests/test_explorer_browser.py --capture=no -o addopts=
 
 # Old libraries warn of newer ones. NumPy itself ignores the message about ndarray's size.
 FLOORS := .floors/bin/python
@@ -55,7 +66,8 @@ replicate: $(READY)
 
 notebooks: $(READY)
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level ERROR \
-	    --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
+	    notebooks/*.ipynb
 
 figures: $(READY)
 	$(BIN)/deep-nb replicate --profile full --figures figures

@@ -38,7 +38,7 @@ def pytest_runtest_setup(item):
 
 #: Tests that share a batch or a kernel run one after the other in the same process.
 TOGETHER = re.compile(
-    r"notebooks/\w+|tests/test_(?:bad_files|cli_input|kernel|report|resume)"
+    r"notebooks/\w+|tests/test_(?:bad_files|cli_input|explorer\w*|kernel|report|resume)"
     r"|tests/test_(?=faults.py::test_a_(?:batch|second|pickle)|cluster.py::test_a_batch)"
 )
 

@@ -1,5 +1,6 @@
 from . import analysis, claims, plotting, replication
 from .classifier import DEEPClassifier
+from .explorer import explore
 from .inference import decision_map, predict, trajectory
 from .models import (
     DEEP,
@@ -35,6 +36,7 @@ __all__ = [
     "concat",
     "contracting_DEEP",
     "decision_map",
+    "explore",
     "fast_contracting_DEEP",
     "load",
     "plotting",

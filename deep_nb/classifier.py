@@ -2,7 +2,8 @@ r"""A scikit-learn classifier: one complete directed network, learning in mini-b
 
 It uses the same dynamics and rules as `deep_nb.train`, with one output neuron per class, and adds
 what larger data sets need: mini-batches in random order, a learning rate that falls along a half
-cosine, and optional noise on the inputs.
+cosine, and optional noise on the inputs. The default is the dynamics of EP with the rule
+``asymep``; `DEEPClassifier.contracting` has those of contracting DEEP.
 """
 
 from collections.abc import Iterator
@@ -31,9 +32,14 @@ from deep_nb.models import (
     Model,
     NonNegative,
     Positive,
+    contracting_DEEP,
     get_model,
 )
 from deep_nb.topology import Layout, complete
+
+#: A factor per Euler step proves contraction if it is below 1 by this much: beyond rounding, since
+#: a factor is a sum of at most 20 000 numbers below 2, each rounded by 1e-16.
+MARGIN = 1e-9
 
 #: Maximum length of scikit-learn's messages about bad samples.
 LONGEST_MESSAGE = 1000
@@ -67,6 +73,11 @@ class Samples(NamedTuple):
 class DEEPClassifier(ClassifierMixin, BaseEstimator):
     r"""Classify with one complete directed network that learns by two local phases.
 
+    The defaults are not DEEP: they are the dynamics of asymmetric EP (leak 1, no outflow) with the
+    rule ``asymep``. They learn from features between 0 and 1 as they are, but nothing proves that
+    their phases come to rest. `DEEPClassifier.contracting` returns a classifier of contracting
+    DEEP, in which every phase does; ``notebooks/real_data.ipynb`` compares both.
+
     Scale the features to [0, 1] first (`sklearn.preprocessing`): the neurons' states live there.
     Features far beyond, or a `dt` or `dt_W` that is too large, saturate the outputs, and the
     network then learns nothing better than chance, without an error. The rule ``adjoint`` has no
@@ -77,7 +88,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     model : str or Model
         The dynamics: a name in `deep_nb.MODELS` or a model of your own.
     rule : str
-        "stdp", "contrastive", "centered", "asymep" or "adjoint".
+        "stdp", "contrastive", "centered", "onesided", "asymep" or "adjoint".
     N_H : int or tuple of int
         Hidden neurons.
     beta : float
@@ -132,6 +143,11 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         Accuracy on the samples set aside after each pass; None without early stopping.
     best_validation_score_ : float or None
         The largest of these.
+    certified_ : bool
+        Whether every phase that the rule learns from is proved to contract, with the weights as
+        they are: each factor of `contraction` is below 1, beyond rounding.
+    contraction_curve_ : list of float
+        The largest factor of `contraction` after each pass.
     layout_ : Layout
         Order and names of the neurons.
     W_ : ndarray, shape (N, N)
@@ -176,6 +192,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     hyper_: Hyperparameters
     mask_: Bool[Array, "N N"]
     loss_curve_: list[float]
+    contraction_curve_: list[float]
     validation_scores_: list[float] | None
     best_validation_score_: float | None
 
@@ -220,6 +237,44 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.dtype = dtype
+
+    @classmethod
+    def contracting(cls, **parameters: Any) -> Self:
+        r"""Return a classifier of contracting DEEP, whose phases all contract.
+
+        The leak λ is 1 and β = 0.5 < λ, so that every phase of every pass contracts whatever is
+        learned (``docs/stability.md``), as long as :math:`dt (\lambda + \beta + 2 o) < 2` with
+        :math:`o = \max_j \sum_k |W_{jk}|` over free neurons j, k. `certified_` says whether that
+        holds. It may not with several hundred hidden neurons or a large `dt_W`: then lower `dt`,
+        and raise `T1` and `T2` in proportion. Centre the features, for example with scikit-learn's
+        ``StandardScaler``: these networks learn little from features between 0 and 1.
+
+        Parameters
+        ----------
+        **parameters
+            Replace single settings. Another leak is
+            ``model=deep_nb.contracting_DEEP.replace(leak=...)``; keep β below it.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.preprocessing import scale
+        >>> from deep_nb import DEEPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> network = DEEPClassifier.contracting(N_H=10, random_state=0).fit(scale(X), y)
+        >>> bool(network.score(scale(X), y) > 0.9), network.certified_
+        (True, True)
+        """
+        given: dict[str, Any] = {
+            "model": contracting_DEEP.replace(leak=1.0),
+            "N_H": 50,
+            "beta": 0.5,
+            "dt_W": 2.0,
+            "T1": 60,
+            "T2": 30,
+            "dt": 0.05,
+        }
+        return cls(**(given | parameters))
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from new weights for `n_epochs` passes, or fewer with early stopping.
@@ -334,6 +389,36 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         rates = np.full(n_batches, hyper.dt_W)
         self._pass(self._network(hyper), samples, counting, settings, rates, weights[counting])
         return self
+
+    def contraction(self) -> dict[str, float]:
+        r"""Return a factor per Euler step by which each phase contracts, below 1 if it does.
+
+        The keys are the phases of the rule: "free"; "+β", except for ``adjoint``; "-β" for
+        ``centered`` and ``asymep``. With :math:`d_j` the decay of the free neuron j, its leak and
+        outflow, and β = 0 in the free phase, the factor is the smaller of two norms of the linear
+        part of an Euler step, ℓ1 and ℓ∞:
+
+        .. math:: \min_{o} \max_j \big(|1 - dt (d_j \pm \beta_j)| + dt\, o_j\big), \qquad
+                  o_j = \sum_k |W_{jk}| \text{ or } \sum_k |W_{kj}|
+
+        over free neurons, with :math:`\beta_j = \beta` on outputs and 0 elsewhere. The activation
+        moves no component of two states further apart, so a factor below 1 proves that the phase
+        has one rest point for each sample, and approaches it by that factor at every step from
+        every start. A factor above 1 proves nothing. With absolute outflow, as in contracting
+        DEEP, the factor in ℓ1 falls or stays when synapses are removed by `prune`.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` has not been called, or has failed.
+        """
+        check_is_fitted(self, "W_")
+        return self._network(self.hyper_).contraction(self.layout_.N_Y)
+
+    @property
+    def certified_(self) -> bool:
+        """Whether every phase is proved to contract."""
+        return max(self.contraction().values()) < 1 - MARGIN
 
     def prune(self, keep: float) -> Self:
         """Remove the weakest synapses; they stay removed in later calls of `partial_fit`.
@@ -461,7 +546,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
         self.mask_, self.W_ = _on_device(mask, samples.X), _on_device(W, samples.X)
         self.b_ = namespace(self.W_).zeros_like(self.W_[0, :])
         self.n_iter_ = 0
-        self.loss_curve_ = []
+        self.loss_curve_, self.contraction_curve_ = [], []
         self.validation_scores_ = self.best_validation_score_ = None
 
     def _network(self, hyper: Hyperparameters) -> Network:
@@ -502,6 +587,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
             )
         self.n_iter_ += 1
         self.loss_curve_.append(float(loss) / M)
+        self.contraction_curve_.append(max(network.contraction(self.layout_.N_Y).values()))
         self.hyper_ = network.hyper
 
     def _accuracy(self, samples: Samples, weights: Float[np.ndarray, " M"]) -> float:

@@ -173,6 +173,25 @@ def train(
 
 
 @main.command()
+@click.option("--model", default="contracting DEEP", show_default=True, help="A model's name.")
+@click.option("--task", default="xor", show_default=True, help="A task's name.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the network.")
+@click.option(
+    "-o",
+    "--output",
+    type=FilePath(dir_okay=False),
+    default="explore.html",
+    show_default=True,
+    help="HTML page.",
+)
+def explore(model: str, task: str, seed: int, output: Path) -> None:
+    """Write a page with one network to explore; it opens without Python or a network."""
+    from deep_nb.explorer.page import write_page
+
+    click.echo(f"wrote {write_page(output, model, task, seed)}")
+
+
+@main.command()
 @click.option(
     "--only",
     metavar="PATTERN",

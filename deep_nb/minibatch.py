@@ -105,6 +105,25 @@ class Network:
         clamped = xp.zeros((W.shape[0], self.W_in.shape[0]), dtype=W.dtype, device=device(W))
         return xp.concat([clamped, W], axis=1), xp.concat([clamped[0, :], self.b])
 
+    @np.errstate(over="ignore", invalid="ignore")  # a factor beyond the range proves nothing
+    def contraction(self, N_Y: int) -> dict[str, float]:
+        """Return a factor per Euler step for each phase, see `DEEPClassifier.contraction`."""
+        W, hyper = to_numpy(self.W).astype(float), self.hyper
+        sums = np.abs(W).sum(axis=1), np.abs(W).sum(axis=0)
+        outgoing = sums[0] if self.model.absolute_outflow else W.sum(axis=1)
+        outputs = np.arange(len(W)) >= len(W) - N_Y
+        phases = {"free": 0.0}
+        if self.model.rule != "adjoint":
+            phases["+β"] = hyper.beta
+        if self.model.rule in ("centered", "asymep"):
+            phases["-β"] = -hyper.beta
+        factors = {}
+        for phase, beta in phases.items():
+            decay = self.model.leak + self.model.outflow * outgoing + beta * outputs
+            kept = np.abs(1 - hyper.dt * decay)
+            factors[phase] = float(min((kept + hyper.dt * of).max() for of in sums))
+        return factors
+
     def free(self, X: Float[Array, "M N_X"]) -> tuple[Array, Array, Array]:
         """Return drive, decay and last states of the free phase of clamped states X."""
         xp, model = self.xp, self.model
@@ -222,11 +241,18 @@ def centered(network: Network, batch: Batch, share: Float[Array, "M 1"]) -> Chan
     return _descent(network, batch, share * _symmetric(network, batch, network.W))
 
 
+def onesided(network: Network, batch: Batch, share: Float[Array, "M 1"]) -> Change:
+    """See `deep_nb.rules.onesided`."""
+    beta = network.hyper.beta
+    nudged = _transposed(network, batch).nudged(beta)
+    S = network.relax(network.W.T, *nudged, network.hyper.T2)
+    return _descent(network, batch, share / beta * (S - batch.S))
+
+
 def asymep(network: Network, batch: Batch, share: Float[Array, "M 1"]) -> Change:
     """See `deep_nb.rules.asymep`."""
-    W = network.W
-    transposed = replace(batch, drive=batch.drive + batch.S @ W - batch.S @ W.T)
-    return _descent(network, batch, share * _symmetric(network, transposed, W.T))
+    transposed = _transposed(network, batch)
+    return _descent(network, batch, share * _symmetric(network, transposed, network.W.T))
 
 
 def adjoint(network: Network, batch: Batch, share: Float[Array, "M 1"]) -> Change:
@@ -241,9 +267,16 @@ RULES: dict[RuleName, Callable[[Network, Batch, Array], Change]] = {
     "stdp": stdp,
     "contrastive": contrastive,
     "centered": centered,
+    "onesided": onesided,
     "asymep": asymep,
     "adjoint": adjoint,
 }
+
+
+def _transposed(network: Network, batch: Batch) -> Batch:
+    """Return the batch with the drive of the transposed field."""
+    W = network.W
+    return replace(batch, drive=batch.drive + batch.S @ W - batch.S @ W.T)
 
 
 def _symmetric(network: Network, batch: Batch, W: Float[Array, "n n"]) -> Float[Array, "M n"]:

@@ -4,7 +4,7 @@ A rule is a function from a `Lesson` to a `Change`; it runs its own nudged phase
 :math:`C = \frac12 \lVert y - s \rVert^2` of the outputs at the free rest point, averaged over
 samples. The rules differ in how close ΔW comes to the gradient of −C. That gradient exists where
 the rest point is isolated (J nonsingular over the neurons that are not saturated) and away from the
-corners of the clip (`at_corner`):
+corners of the clip (`at_corner`); with the absolute outflow, weights of 0 are corners, too:
 
 ============== ======================================================= ===== =========
 rule           nudged phases                                           local gradient
@@ -12,6 +12,7 @@ rule           nudged phases                                           local gra
 stdp           one at +β, the whole path                               yes   no
 contrastive    one at +β                                               yes   no
 centered       ±β                                                      yes   if J = Jᵀ
+onesided       one at +β, with the antisymmetric part of J reversed    yes   as β → 0
 asymep         ±β, with the antisymmetric part of J reversed           yes   as β → 0
 adjoint        none: a linear solve                                    no    yes
 ============== ======================================================= ===== =========
@@ -140,6 +141,18 @@ def centered(lesson: Lesson) -> Change:
     return Change(nudged, *descent(lesson, delta))
 
 
+def onesided(lesson: Lesson) -> Change:
+    r"""Nudging at +β alone, with the antisymmetric part of J reversed: half of `asymep`.
+
+    :math:`\delta = (s^{+\beta} - s^*) / \beta` tends to the adjoint with an error of order β, where
+    `asymep` has β². There is no phase at −β, and so no condition β < λ for contraction
+    (``docs/stability.md``). ΔW as in `descent`.
+    """
+    beta = lesson.problem.hyper.beta
+    nudged = lesson.nudge(transposed_field(lesson.field, lesson.free.S), beta)
+    return Change(nudged, *descent(lesson, (nudged.S - lesson.free.S) / beta))
+
+
 def asymep(lesson: Lesson) -> Change:
     r"""Symmetric nudging with the antisymmetric part of J reversed, AsymEP [A26]_.
 
@@ -175,6 +188,7 @@ RULES: dict[RuleName, Rule] = {
     "stdp": stdp,
     "contrastive": contrastive,
     "centered": centered,
+    "onesided": onesided,
     "asymep": asymep,
     "adjoint": adjoint,
 }

@@ -1,4 +1,5 @@
 import os
+import re
 
 import hypothesis
 import matplotlib as mpl
@@ -31,6 +32,11 @@ def assert_same(run, other):
     """Every bit and every attribute, but for when and where it was trained."""
     bare = [r.assign_attrs(provenance="") for r in (run, other)]
     xr.testing.assert_identical(*bare)
+
+
+def refused(message, error=ValueError):
+    """Expect an error with exactly this message."""
+    return pytest.raises(error, match=rf"\A{re.escape(message)}\Z")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import deep_nb
-from deep_nb.analysis.alignment import angle_to_gradient, rule_change
+from deep_nb.analysis.alignment import _angle, angle_to_gradient, rule_change
 from deep_nb.analysis.stability import REST_SPEED
 
 LEAKY = deep_nb.DEEP.replace(name="leaky DEEP", leak=1.0, rule="asymep")
@@ -117,3 +117,10 @@ def test_without_a_gradient_the_angle_is_nan(diverged_run, run):
         angle_to_gradient(run, rules="asymep")
     with pytest.raises(ValueError, match="beta"):
         angle_to_gradient(run, hyper={"beta": 0.0})
+
+
+def test_angles_of_rows_by_hand():
+    """Right, acute, straight, none; a row may be as small or as large as numbers are."""
+    a = np.array([[1.0, 0.0], [1e-150, 0.0], [0.0, 2.0], [0.0, 0.0], [3.0, 4.0]])
+    b = np.array([[0.0, 5.0], [1e150, 1e150], [0.0, -3.0], [1.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_allclose(_angle(a, b), [90.0, 45.0, 180.0, np.nan, np.nan], rtol=1e-14)

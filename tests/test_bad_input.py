@@ -124,6 +124,7 @@ def table():
             "X": samples, "y": labels, "classes": [0, 1], "sample_weight": [1.0, 2.0] * 4,
         },
         "DEEPClassifier.prune": {"self": fitted, "keep": 0.5},
+        "DEEPClassifier.contraction": {"self": fitted},
         "DEEPClassifier.decision_function": {"self": fitted, "X": samples},
         "DEEPClassifier.predict_proba": {"self": fitted, "X": samples},
         "DEEPClassifier.predict": {"self": fitted, "X": samples},
@@ -133,8 +134,12 @@ def table():
         "Task": {"name": "x", "X": [[0], [1]], "Y": [[1], [0]]},
         "concat": {"runs": [w.run, w.run.assign_coords(seed=[7, 8])]},
         "decision_map": {**run, "n": 3, "engine": "numba"},
+        "explore": {"model": "DEEP", "task": "xor", "seed": 1},
         "load": {"path": "run.nc"},
-        "predict": {**run, "X": [[0, 1]], "engine": "reference"},
+        "predict": {
+            **run, "X": [[0, 1]], "engine": "reference", "Y": [[1]], "beta": 0.5,
+            "start": np.zeros(6), "clamp": {"h0": 0.5}, "energy": True,
+        },
         "save": {**run, "path": "new.nc"},
         "settings": run,
         "train": {
@@ -143,7 +148,10 @@ def table():
             "topology": mask, "engine": "numba", "threads": 1, "record": ("weights",),
             "progress": False, "executor": None, "checkpoint": None, "block": 2,
         },
-        "trajectory": {**run, "engine": "blas"},
+        "trajectory": {
+            **run, "engine": "blas", "X": [[0, 1], [1, 1]], "Y": [[1], [0]], "beta": 0.5,
+            "start": np.zeros((2, 6)), "clamp": {"y0": [1.0, 0.5]}, "energy": False,
+        },
         "write_report": {"folder": w.folder, "target": "report.html"},
         "analysis.angle_to_gradient": {
             **run, "rules": ("asymep", "stdp"), "epochs": (-1, 2), "hyper": {"beta": 1.0},

@@ -59,7 +59,7 @@ def test_the_program_certifies_what_the_identity_does(J):
 
 @given(weights, st.floats(0, 6))
 def test_every_certificate_is_negative_definite(J, shift):
-    J = J - shift * np.eye(len(J))
+    J = (J - shift * np.eye(len(J))).round(9)  # the check below is another one, less exact
     for method in ("identity", "comparison", "sdp", "auto"):
         found = certificate(J, method)
         if found.method == "":
@@ -276,3 +276,31 @@ def test_an_unknown_method_is_answered_with_the_nearest():
     ):
         with pytest.raises(ValueError, match=said):
             call()
+
+
+@pytest.mark.parametrize(
+    "J",
+    [
+        [[-1, 1e100, 0], [0, -1, 1e100], [0, 0, -1]],
+        [[-1, 1e200], [0, -1]],
+        [[-1e300, 1e308], [1e308, -1e300]],
+    ],
+)
+def test_entries_that_overflow_are_not_certified(J):
+    assert np.isnan(diagonal_certificate(J)).all()
+    assert certificate(J).method.tolist() == ""
+
+
+@pytest.mark.parametrize("method", ["comparison", "identity"])
+@pytest.mark.parametrize("size", [1e12, 1e17, 1e20])
+def test_the_leak_certifies_however_large_the_weights(size, method):
+    W = np.array([[0.0, size], [size, 0.0]])
+    leak = float(certifying_leak(W, absolute_outflow=True, method=method))
+    J = W - (size + leak) * np.eye(2)
+    assert np.isfinite(certificate(J, method).D).all()
+    assert leak <= 1 or leak / size < 1e-13  # no more than rounding asks for
+
+
+def test_an_outflow_that_overflows_is_refused():
+    with pytest.raises(ValueError, match="the outflow overflows: W or outflow is too large"):
+        certifying_leak([[0, 1e308], [1e308, 0]], outflow=100.0)

@@ -1,3 +1,4 @@
+import itertools
 import pickle
 from unittest import mock
 
@@ -8,7 +9,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler, scale
 from sklearn.utils.estimator_checks import (
     check_class_weight_classifiers,
     check_sample_weight_equivalence_on_dense_data,
@@ -16,9 +17,10 @@ from sklearn.utils.estimator_checks import (
 )
 
 import deep_nb
-from deep_nb import DEEPClassifier
+from deep_nb import DEEPClassifier, analysis
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import get_engine
+from deep_nb.rules import RULES
 from deep_nb.topology import complete
 
 SMALL = DEEPClassifier(N_H=20, n_epochs=30, random_state=0)
@@ -250,7 +252,7 @@ def fitted(X, y, sample_weight=None, **other):
     return DEEPClassifier(**given).fit(X, y, sample_weight)
 
 
-@pytest.mark.parametrize("rule", ["stdp", "contrastive", "centered", "asymep", "adjoint"])
+@pytest.mark.parametrize("rule", list(RULES))
 def test_a_weight_of_two_is_the_sample_twice(iris, rule):
     X, y = iris[0][::5], iris[1][::5]
     weights = np.arange(len(X)) % 4  # some are left out
@@ -448,3 +450,106 @@ def test_divergence_while_scoring_leaves_nothing_fitted(iris, monkeypatch):
         model.fit(X, y)
     with pytest.raises(NotFittedError):
         model.predict(X)
+
+
+# Contraction
+
+PHASES = {
+    "stdp": ["free", "+β"],
+    "contrastive": ["free", "+β"],
+    "centered": ["free", "+β", "-β"],
+    "asymep": ["free", "+β", "-β"],
+    "adjoint": ["free"],
+}
+
+
+@pytest.mark.parametrize("rule", PHASES)
+@pytest.mark.parametrize("name", ["EP_asym", "DEEP", "contracting DEEP"])
+def test_factors_are_those_of_the_analysis(iris, name, rule):
+    """Of the linear part of each phase, in the better of two norms; see docs/stability.md."""
+    model = DEEPClassifier(name, rule, N_H=6, n_epochs=2, beta=0.4, dt=0.2, random_state=0)
+    model.fit(*iris)
+    W = model.W_[model.layout_.N_X :, model.layout_.N_X :]
+    outgoing = np.abs(W) if model.model_.absolute_outflow else W
+    J = W.T - np.diag(model.model_.leak + model.model_.outflow * outgoing.sum(axis=1))
+    outputs = np.diag([0.0] * 6 + [1.0] * 3)
+    linear = {"free": J, "+β": J - 0.4 * outputs, "-β": J + 0.4 * outputs}
+    if rule == "asymep":
+        linear = {phase: part.T if phase != "free" else part for phase, part in linear.items()}
+    found = model.contraction()
+    assert [*found] == PHASES[rule]
+    for phase, factor in found.items():
+        norms = (analysis.euler_factor_l1, analysis.euler_factor_linf)
+        assert factor == pytest.approx(min(float(norm(linear[phase], 0.2)) for norm in norms))
+    assert model.contraction_curve_[-1] == max(found.values())
+
+
+def test_a_certificate_is_that_of_the_phase_report():
+    """The same weights, as a network of `train` and as a classifier's."""
+    model = deep_nb.contracting_DEEP.replace(one_hot=True)
+    for beta in (0.2, 0.3):  # below the leak, 0.25, and above
+        hyper = {"N_H": 4, "n_epochs": 20, "beta": beta, "dt": 0.1}
+        run = deep_nb.train(model, "or", seeds=[3], hyper=hyper)
+        report = analysis.phase_report(run).sel(seed=3)
+        given = {"N_H": 4, "beta": beta, "dt": 0.1, "n_epochs": 1, "random_state": 0}
+        network = DEEPClassifier(model, **given).fit(run["X"].values, run["Y"].values[:, 0])
+        network.W_ = run["W"].values[0]
+        found = network.contraction()
+        assert [*found] == report["phase"].values.tolist()
+        by_norm = report["method"].isin(["l1", "linf"]).values
+        assert (np.array([*found.values()]) < 1).tolist() == by_norm.tolist()
+        assert network.certified_ == by_norm.all() == (beta < 0.25)
+        for factor, proved in zip(found.values(), report["factor"].values, strict=True):
+            if factor < 1:  # the report takes the first norm that proves it, not the better one
+                assert factor <= proved * (1 + 1e-12)
+
+
+def test_contracting_networks_learn_and_are_certified_at_every_pass(iris):
+    X, y = scale(iris[0]), iris[1]
+    network = DEEPClassifier.contracting(N_H=10, random_state=0).fit(X, y)
+    assert network.score(X, y) > 0.95
+    assert network.certified_
+    # 1 − dt (λ − β) at −β, and 1 − dt λ in the other phases
+    assert network.contraction() == pytest.approx({"free": 0.95, "+β": 0.95, "-β": 0.975})
+    assert len(network.contraction_curve_) == network.n_iter_ == 50
+    assert max(network.contraction_curve_) == pytest.approx(0.975)
+    before = network.contraction_curve_[-1]
+    network.partial_fit(X, y)
+    assert len(network.contraction_curve_) == 51
+    assert network.prune(0.2).certified_
+    assert max(network.contraction().values()) <= before + 1e-12
+    network.W_ = 50 * network.W_  # dt (λ + 2 o) is beyond 2
+    assert not network.certified_
+    assert not DEEPClassifier(N_H=10, random_state=0).fit(X, y).certified_
+    with pytest.raises(NotFittedError):
+        DEEPClassifier.contracting().contraction()
+    assert not hasattr(DEEPClassifier(), "certified_")
+
+
+def test_two_starts_of_a_certified_network_approach_by_its_factor(iris):
+    X, y = scale(iris[0]), iris[1]
+    network = DEEPClassifier.contracting(N_H=10, n_epochs=5, random_state=0).fit(X, y)
+    clamped = np.c_[X, np.ones(len(X))]
+    model = network.model_
+    field = free_field(network.W_[None], network.b_[None], clamped, model)
+    relax = get_engine("reference", 13, "hard_sigmoid")
+    factor, distances = network.contraction()["free"], []
+    starts = [np.full((1, len(X), 13), value) for value in (0.0, 1.0)]
+    for _ in range(30):
+        starts = [relax(field, S, Phase(network.dt, 1)).S for S in starts]
+        distances.append(np.abs(starts[0] - starts[1]).sum(axis=2))
+    for before, after in itertools.pairwise(distances):
+        assert (after <= factor * before + 1e-14).all()
+
+
+def test_settings_of_contracting_networks_can_be_replaced():
+    network = DEEPClassifier.contracting(N_H=7, dt=0.02, random_state=1)
+    assert (network.N_H, network.dt, network.beta, network.random_state) == (7, 0.02, 0.5, 1)
+    assert network.model.name == "contracting DEEP"
+    assert (network.model.leak, network.model.absolute_outflow) == (1.0, True)
+    other = DEEPClassifier.contracting(model=deep_nb.contracting_DEEP.replace(leak=2.0), beta=1.5)
+    assert (other.model.leak, other.beta) == (2.0, 1.5)
+    assert clone(other).get_params() == other.get_params()
+    assert DEEPClassifier().get_params()["model"] == "EP_asym"
+    with pytest.raises(TypeError, match="unexpected keyword argument 'nois'"):
+        DEEPClassifier.contracting(nois=0.1)

@@ -22,6 +22,7 @@ COMMANDS = {name: {p.name: p for p in c.params} for name, c in main.commands.ite
 GOOD = {
     "train": {"model": "DEEP", "task": "xor", "hyper": "n_epochs=2"},
     "claims": {"only": "1b", "seeds": "0-1"},
+    "explore": {"model": "DEEP", "seed": "1"},
     "list": {},
     "status": {"output": "out"},
     "replicate": {"output": "out"},

@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pandas as pd
 import pytest
 import xarray as xr
 
 import deep_nb
 import deep_nb.report
-from deep_nb import analysis, replication
+from deep_nb import analysis, cli, replication
 from deep_nb._printing import Lenient
 from deep_nb.cli import _seeds
 from deep_nb.problem import Flags
@@ -428,3 +429,93 @@ def test_a_start_loads_no_library_that_it_does_not_need(code, loaded):
         "numpy", "pandas", "papermill", "pydantic", "scipy", "sklearn", "statsmodels", "xarray",
     }  # fmt: skip
     assert modules & heavy == loaded
+
+
+# What is said about bad input, in full
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train DEEP xor --set T1", "--set must be NAME=VALUE, got 'T1'"),
+        ("train DEEP xor --set T1=3 --set T1=4", "--set gives 'T1' more than once"),
+        ("train DEEP xor --set T1=a=b",
+         "--set needs a number or a list such as [5], got 'T1=a=b'"),
+        (f"train DEEP xor --set T1={'x' * 77}y",
+         f"--set needs a number or a list such as [5], got 'T1={'x' * 77}'"),
+        ("train DEEP xor --set T1=[[[[",
+         "--set needs a number or a list such as [5], got 'T1=[[[['"),
+        *((f"{command} --seeds {seeds}",
+           f"--seeds must be numbers and ranges such as 0-9,12, got {seeds!r}")
+          for command in ("train DEEP xor", "claims")
+          for seeds in ("x", "5-3,7", "3,", "3-", "1.5", "٣", "0-1000000", "9-1000009")),
+        ("list --experiments none.yml",
+         "no experiments file at none.yml: run this in a clone of the repository, or name a file "
+         "with --experiments"),
+        ("list --only x", "no experiment matches 'x'; there are: a, b"),
+        ("claims --only x",
+         "no claim matches 'x'; there are: 1a, 1b, 1c, 2a, 2b, 3, 4a, 4b, 5"),
+        ("verify empty", "no SHA256SUMS in empty: is it an output folder of deep-nb replicate?"),
+        ("verify empty --against empty", "no executed notebooks in empty"),
+        ("report empty --readme file",
+         "empty has no claims table: run deep-nb replicate --only claims"),
+        ("replicate --scheduler x",
+         "--scheduler must be an address such as tcp://192.168.0.1:8786, got 'x'"),
+    ],
+)  # fmt: skip
+def test_bad_words_are_one_line(folder, words, message):
+    (folder / "empty").mkdir()
+    (folder / "file").write_text("")
+    result = run(*words.split())
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: {message}\n"
+
+
+NOT_A_PATH = "{} is not a path; for a file or folder of this name, put ./ before it"
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "message"),
+    [
+        (["train", "DEEP", "xor", "-o", "--sparse"], "'-o' / '--output'",
+         NOT_A_PATH.format("'--sparse'")),
+        (["verify", "x", "--against", "-"], "'--against'", NOT_A_PATH.format("'-'")),
+        (["verify", "--", "-x"], "'FOLDER'", NOT_A_PATH.format("'-x'")),
+        (["train", "DEEP", "xor", "-o", ""], "'-o' / '--output'",
+         "it must be a valid path (str or os.PathLike), got ''"),
+        (["list", "--experiments", "a\0"], "'--experiments'",
+         "it must be a valid path (str or os.PathLike), got 'a\\x00'"),
+    ],
+)  # fmt: skip
+def test_an_option_that_is_not_a_path_is_named(words, name, message):
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"Usage: main {words[0]} [OPTIONS]")
+    assert result.stderr.endswith(f"\n\nError: Invalid value for {name}: {message}\n")
+
+
+def test_the_nearest_word_follows_the_message_of_click():
+    result = run("list", "--profile", "ful")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("'full' (did you mean 'full'?)\n")
+    assert "Invalid value for '--profile': 'ful' is not one of 'quick', " in result.stderr
+    assert run("list", "--profile", "x").stderr.endswith("'full'\n")
+
+
+def test_a_path_knows_its_option(tmp_path):
+    """Wherever it is converted, also outside of a command."""
+    kind = cli.FilePath(dir_okay=False)
+    option = click.Option(["--page"], type=kind)
+    context = click.Context(click.Command("c"), info_name="c")
+    assert kind.convert(str(tmp_path / "x"), option, context) == tmp_path / "x"
+    for bad in ("-x", "", str(tmp_path)):
+        with pytest.raises(click.BadParameter) as raised:
+            kind.convert(bad, option, context)
+        assert (raised.value.param, raised.value.ctx) == (option, context)
+
+
+def test_a_value_may_contain_an_equals_sign():
+    assert cli._assignments(("a=1", 'b="x=y"', "c=[1, 2]", "d=null")) == {
+        "a": 1, "b": "x=y", "c": [1, 2], "d": None,
+    }  # fmt: skip
+    assert cli._seeds("0-2, 7 ,9-9") == [0, 1, 2, 7, 9]

@@ -5,10 +5,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from statsmodels.stats.proportion import proportion_confint
 
-from deep_nb.experiments import claims, errata, gradients, real_data, sparsity, stability
+import deep_nb
+from deep_nb.experiments import (
+    claims,
+    corrections,
+    errata,
+    gradients,
+    real_data,
+    sparsity,
+    stability,
+)
 
 from .test_drawn_runs import edges
 
@@ -195,6 +205,96 @@ def test_angles_over_symmetry_are_drawn_as_medians(ax):
     assert not ax.get_lines()
 
 
+def judged(learned, angle, certified):
+    """What `gradients.judge` returns of one model, with the rules in another order."""
+    rows = [("adjoint", 0.1, 3, 0.0, 4)]
+    for rule, *cells in zip(
+        [rule for rule, *_ in RULES][::-1], learned, angle, certified, strict=True
+    ):
+        rows += [(rule, beta, *values) for beta, *values in zip([0.1, 3.0], *cells, strict=True)]
+    return pd.DataFrame(rows, columns=["rule", "beta", "learned", "angle", "certified"])
+
+
+@pytest.fixture
+def of_a_model():
+    learned = [[4, 3], [2, 1], [0, 0], [1, 4]]
+    angle = [[1.0, 20.0], [10.0, 100.0], [30.0, np.nan], [40.0, 50.0]]
+    certified = [[4, 0], [4, 3], [4, 4], [0, 4]]
+    return judged(learned, angle, certified)
+
+
+def faces(ax):
+    """Place of each point, and whether it is filled, for each collection of points."""
+    return [
+        [
+            (*place, tuple(face[:3]) == tuple(edge[:3]))
+            for place, face, edge in zip(
+                of.get_offsets().tolist(),
+                of.get_facecolors(),
+                np.resize(of.get_edgecolors(), (2, 4)),
+                strict=True,
+            )
+        ]
+        for of in ax.collections
+        if isinstance(of, PathCollection)
+    ]
+
+
+def test_shares_that_learned_are_filled_where_all_networks_are_certified(of_a_model, ax):
+    gradients.draw_learned(of_a_model, 4, ax)
+    *curves, reference = ax.get_lines()
+    assert [look[:3] for look in looks(ax)][:-1] == [look[:3] for look in RULES]
+    shares = [[0.25, 1.0], [0.0, 0.0], [0.5, 0.25], [1.0, 0.75]]
+    assert [list(line.get_ydata()) for line in curves] == shares
+    assert list(reference.get_ydata()) == [0.75, 0.75]
+    assert reference.get_label() == "adjoint"
+    filled = [[False, True], [True, True], [True, False], [True, False]]
+    assert faces(ax) == [
+        [(beta, y, full) for beta, y, full in zip([0.1, 3.0], of, row, strict=True)]
+        for of, row in zip(shares, filled, strict=True)
+    ]
+    assert ax.get_legend() is None
+    bands = [area for area in ax.collections if not isinstance(area, PathCollection)]
+    low, high = proportion_confint([1, 4], 4, method="wilson")
+    assert_band(bands[0], GREY, [0.1, 3.0], low, high)
+    assert (ax.get_xscale(), ax.get_ylim()) == ("log", (-0.05, 1.05))
+
+
+def test_angles_over_beta_are_filled_where_all_networks_are_certified(of_a_model, ax):
+    gradients.draw_angle(of_a_model, 4, ax)
+    *curves, level = ax.get_lines()
+    assert [look[:3] for look in looks(ax)][:-1] == [look[:3] for look in RULES]
+    angles = [[40.0, 50.0], [30.0, np.nan], [10.0, 100.0], [1.0, 20.0]]
+    np.testing.assert_array_equal([line.get_ydata() for line in curves], angles)
+    assert all(list(line.get_xdata()) == [0.1, 3.0] for line in curves)
+    assert [full for *_, full in faces(ax)[3]] == [True, False]
+    assert list(level.get_ydata()) == [90, 90]
+    assert (ax.get_xscale(), ax.get_yticks().tolist()) == ("log", [0, 45, 90, 135, 180])
+
+
+def test_shares_of_masks_are_drawn_for_each_rule_with_intervals(ax):
+    rules = [*corrections.RULES]
+    rows = [(rule, part, k + 2 * (part > 0)) for k, rule in enumerate(rules) for part in (0.0, 0.5)]
+    table = pd.DataFrame(rows, columns=["rule", "reciprocal", "learned"])
+    corrections.draw(table, 8, ax)
+    assert [bars.get_label() for bars in ax.containers] == ["0% reciprocal", "50% reciprocal"]
+    for bars, colour, shift, more in zip(
+        ax.containers, (VERMILION, GREY), (-0.2, 0.0), (0, 2), strict=True
+    ):
+        line, _, (spans,) = bars
+        counts = np.arange(7) + more
+        assert line.get_color() == colour
+        np.testing.assert_allclose(line.get_xdata(), np.arange(7) + shift)
+        np.testing.assert_allclose(line.get_ydata(), counts / 8)
+        low, high = proportion_confint(counts, 8, method="wilson")
+        ends = np.array([segment[:, 1] for segment in spans.get_segments()])
+        np.testing.assert_allclose(ends, np.column_stack([low, high]), atol=1e-12)
+    assert [text.get_text() for text in ax.get_xticklabels()] == rules
+    (background,) = ax.patches
+    assert (background.get_x(), background.get_width()) == (2.5, 4.0)  # the last four
+    assert ax.get_ylim() == (-0.05, 1.05)
+
+
 # Real data
 
 
@@ -216,8 +316,39 @@ def test_confusions_are_drawn_with_digits_downwards_and_answers_to_the_right(ax)
     assert list(ax.get_xticks()) == list(ax.get_yticks()) == [0, 1, 2]
 
 
+def test_accuracies_are_drawn_in_percent_with_their_intervals(ax):
+    rows = [
+        ("Iris", "contracting DEEP", 0.9, 0.85, 0.95),
+        ("Wine", "contracting DEEP", 0.5, 0.4, 0.6),
+        ("Iris", "leaky DEEP", 0.8, 0.7, 0.9),
+        ("Iris", "MLP", 0.99, np.nan, np.nan),
+    ]
+    table = pd.DataFrame(rows, columns=["data", "model", "accuracy", "low", "high"])
+    real_data.draw_accuracies(table, "Iris", ax)
+    lines = ax.get_lines()
+    (rule,) = [line for line in lines if line.get_linestyle() == ":"]
+    marks = [line for line in lines if line.get_marker() == "o"]
+    intervals = [line for line in lines if line not in (rule, *marks)]
+    assert rule.get_xdata() == pytest.approx([90, 90])
+    np.testing.assert_allclose(
+        [line.get_xydata() for line in intervals],
+        [[[85, 0], [95, 0]], [[70, 1], [90, 1]], [[np.nan, 2], [np.nan, 2]]],
+    )
+    np.testing.assert_allclose(
+        [line.get_xydata()[0] for line in marks], [[90, 0], [80, 1], [99, 2]]
+    )
+    for lines in (intervals, marks):
+        assert [line.get_color() for line in lines] == [VERMILION, BLUE, GREY]
+    assert words(ax) == ("test accuracy / %", "", "Iris")
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["contracting DEEP", "leaky DEEP", "MLP"]
+    assert list(ax.get_yticks()) == [0, 1, 2]
+    assert ax.get_ylim() == (2.5, -0.5)
+
+
 def test_learning_curves_are_drawn_over_passes(ax):
     curve = pd.DataFrame({"training part": [0.5, 0.9], "test part": [0.4, 0.8]}, index=[1, 2])
+    curve["factor"] = 0.95
     real_data.draw_learning_curve(curve, ax)
     assert points(ax) == [[[1, 0.5], [2, 0.9]], [[1, 0.4], [2, 0.8]]]
     assert [look[:3] for look in looks(ax)] == [
@@ -234,8 +365,10 @@ SHARES = [1.0, 0.7, 0.4, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01]
 def test_accuracies_after_cuts_are_drawn_as_means_and_ranges(rng, ax):
     values = rng.uniform(0.1, 0.9, (2, 3, 10))
     ways = ["one cut", "learning on after each cut"]
-    accuracies = xr.DataArray(values, dims=("way", "seed", "share"), coords={"way": ways})
-    real_data.draw_cuts(accuracies, ax)
+    both = np.stack([values, 0 * values], axis=2)
+    coords = {"way": ways, "part": ["test", "validation"]}
+    accuracy = xr.DataArray(both, dims=("way", "seed", "part", "share"), coords=coords)
+    real_data.draw_cuts(xr.Dataset({"accuracy": accuracy}), ax)
     assert looks(ax) == [(ways[1], BLUE, "-", "o"), (ways[0], VERMILION, "--", "o")]
     for line, area, of in zip(ax.get_lines(), ax.collections, values[::-1], strict=True):
         np.testing.assert_array_equal(line.get_xdata(), SHARES)
@@ -397,8 +530,51 @@ def test_leaks_are_drawn_as_the_share_at_or_below(ax):
         ("DEEP_oh", GREEN, "-."),
     ]
     assert {line.get_drawstyle() for line in ax.get_lines()} == {"steps-post"}
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
     assert words(ax) == ("smallest certifying leak λ (1/τ)", "share of networks at or below", "")
     assert legend(ax) == [*leaks]
+
+
+def test_leaks_too_small_for_the_axis_are_drawn_at_its_least(ax):
+    given = np.array([0.5, 0.0, 0.0002, 0.002])
+    stability.draw_leaks({"DEEP": given}, ax)
+    assert stability.LEAST_LEAK == 0.001
+    assert points(ax) == [[[0.001, 0.25], [0.001, 0.5], [0.002, 0.75], [0.5, 1.0]]]
+    assert given.tolist() == [0.5, 0.0, 0.0002, 0.002]
+
+
+def test_all_models_of_the_notebook_have_a_look_of_their_own():
+    drawn = {*deep_nb.MODELS, "leaky DEEP"}
+    assert {*stability.STYLES} == drawn
+    assert len({*stability.STYLES.values()}) == len(drawn)
+
+
+def test_distances_from_rest_are_drawn_as_medians_with_the_loosest_bound(rng):
+    V = rng.uniform(0.1, 1, (5, 3, 4))
+    bound = V + rng.uniform(0, 1, V.shape)
+    V[:, 1, 3] = bound[:, 1, 3] = np.nan  # a phase of fewer steps
+    dims = ("seed", "phase", "step")
+    found = xr.Dataset({"V": (dims, V), "bound": (dims, bound)}, {"phase": ["free", "+β", "-β"]})
+    axes = plt.subplots(1, 3)[1]
+    stability.draw_distances(found, axes)
+    colours, titles = (BLUE, VERMILION, GREEN), ("free, ℓ1", "+β, ℓ∞", "-β, ℓ∞")
+    for k, (ax, colour, title) in enumerate(zip(axes, colours, titles, strict=True)):
+        steps = 3 if k == 1 else 4
+        relative, of = V[:, k, :steps] / V[:, k, :1], bound[:, k, :steps] / V[:, k, :1]
+        low, middle, high = ordered(relative)
+        labels = ["networks: median, quartiles", "bound, loosest"]
+        assert [look[:3] for look in looks(ax)] == [
+            (labels[0], colour, "-"),
+            (labels[1], colour, ":"),
+        ]
+        for line, values in zip(ax.get_lines(), (middle, of.max(axis=0)), strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), range(steps))
+            np.testing.assert_allclose(line.get_ydata(), values, rtol=1e-12)
+        assert_band(ax.collections[0], colour, range(steps), low, high)
+        assert words(ax) == ("Euler step", "" if k else "‖s − s*‖ / its first value", title)
+        assert (ax.get_xscale(), ax.get_yscale(), ax.get_ylim()) == ("linear", "log", (1e-16, 10))
+        assert legend(ax) == labels
+    plt.close("all")
 
 
 def test_the_price_of_a_leak_is_drawn(ax):

@@ -203,6 +203,44 @@ def test_energies_start_at_one_and_have_the_bound_of_their_phase():
             assert (line.get_color(), line.get_linestyle()) == (look[1], ":")
 
 
+def at_rest(run, networks):
+    """The run with networks whose outputs reach the targets of ID exactly, and stay there.
+
+    s* = min(W x / λ, 1) for a synapse of more than λ from the input to the output.
+    """
+    run = run.copy(deep=True)
+    for k in networks:
+        run["W"][k] = 0.0
+        run["W"][k].loc[{"pre": "x0", "post": "y0"}] = 2.0
+    return run
+
+
+def test_networks_that_begin_a_phase_at_rest_are_left_out_of_it():
+    leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
+    hyper = {**SHORT, "T1": 1000}
+    run = deep_nb.train(leaky, "id", seeds=[3, 8, 5, 1], hyper=hyper)
+    others = plotting.plot_energy(run.isel(seed=[0, 3])).get_lines()
+    ax = plotting.plot_energy(at_rest(run, [1, 2]))
+    assert ax.get_title() == "Energy: 4 of 4 networks certified"
+    labels = [line.get_label() for line in ax.get_lines()]
+    assert labels == [
+        "free phase", "free: bound, median", "free: bound, loosest",
+        "nudged phase", "nudged: bound, median", "nudged: bound, loosest",
+    ]  # fmt: skip
+    for line, same in zip(ax.get_lines()[3:], others[3:], strict=True):
+        np.testing.assert_allclose(line.get_ydata(), same.get_ydata(), rtol=1e-12)
+    free = ax.get_lines()[0].get_ydata()
+    assert not np.allclose(free, others[0].get_ydata())  # there, all four move
+
+
+def test_a_phase_in_which_every_network_is_at_rest_is_not_drawn():
+    leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
+    run = deep_nb.train(leaky, "id", seeds=[3, 8], hyper={**SHORT, "T1": 1000})
+    ax = plotting.plot_energy(at_rest(run, [0, 1]))
+    labels = [line.get_label() for line in ax.get_lines()]
+    assert labels == ["free phase", "free: bound, median", "free: bound, loosest"]
+
+
 def test_networks_without_a_certificate_are_counted_but_not_drawn():
     leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
     run = deep_nb.train(leaky, "or", seeds=range(3), hyper=SHORT).copy(deep=True)

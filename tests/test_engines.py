@@ -94,3 +94,13 @@ def test_unknown_engine_suggests():
         get_engine("refrence", 6, "tanh")
     with pytest.raises(ValueError, match="unknown engine 7"):
         deep_nb.train("DEEP", "xor", seeds=0, engine=7)
+
+
+def test_only_what_is_asked_for_is_made(relax, rng):
+    field, S = problem(rng)
+    bare = relax(field, S, Phase(dt=0.1, T=5))
+    assert (bare.pairing, bare.trajectory) == (None, None)
+    full = relax(field, S, Phase(dt=0.1, T=5, stdp=(0.0, 1.0), trajectory=True))
+    assert full.pairing.shape == field.W.shape
+    assert full.trajectory.shape == (3, 6, 4, 5)
+    np.testing.assert_array_equal(bare.S, full.S)

@@ -24,7 +24,7 @@ FLAGS = [
 def variants():
     """Published models, and each rule with both dynamics, of which the one has a leak."""
     models = {name: deep_nb.MODELS[name] for name in ("DEEP", "DEEP_oh", "EP_asym")}
-    for rule in ("stdp", "contrastive", "centered", "asymep"):
+    for rule in ("stdp", "contrastive", "centered", "onesided", "asymep"):
         hyper = deep_nb.DEEP.hyper.replace(beta=0.5, dt_W=3.0, beta_0=0.3)
         deep = deep_nb.DEEP.replace(rule=rule, leak=0.7, absolute_outflow=True, hyper=hyper)
         models[f"DEEP {rule}"] = deep
@@ -118,6 +118,15 @@ def test_a_task_of_classes_is_judged_by_the_largest_output(compare, rng):
     )
     run = compare("DEEP_oh", task, hyper={"N_H": [4], "beta": 0.5, "dt_W": 1.0})
     assert len(set(run["class_error_free"].values.ravel())) > 2
+
+
+def test_many_outputs_are_nudged_in_the_transposed_field(compare, rng):
+    """Of several outputs and as many hidden neurons as a lane has not, so in both kernels."""
+    task = deep_nb.Task("t", rng.uniform(size=(6, 3)), rng.integers(0, 2, (6, 3)))
+    model = deep_nb.fast_contracting_DEEP.replace(rule="onesided")
+    for N_H in (3, 45):
+        run = compare(model, task, hyper={"N_H": [N_H], "beta": 3.0, "dt_W": 0.3})
+        assert (run["dW_norm"].values > 0).any()
 
 
 def test_random_numbers_are_those_of_numpy():

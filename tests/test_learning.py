@@ -106,9 +106,10 @@ def test_the_adjoint_is_the_gradient_by_finite_differences(model, seed):
     np.testing.assert_allclose(change.db[0, own], descent, rtol=0, atol=1e-6 * max(size, 1))
 
 
+@pytest.mark.parametrize("rule", ["onesided", "asymep"])
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @given(seed=st.integers(0, 10**6))
-def test_asymep_tends_to_the_adjoint_at_least_linearly(model, seed):
+def test_corrected_rules_tend_to_the_adjoint_at_least_linearly(model, rule, seed):
     """Ten times less β, at least about ten times less error, until rounding (1e-16 / β) is left.
 
     Slow modes answer strongly to β: at 1e-2 they may still carry a neuron into saturation.
@@ -122,9 +123,63 @@ def test_asymep_tends_to_the_adjoint_at_least_linearly(model, seed):
     for beta in (1e-3, 1e-4):
         hyper = lesson.problem.hyper.replace(beta=beta)
         at = replace(lesson, problem=replace(lesson.problem, hyper=hyper))
-        errors.append(np.linalg.norm(RULES["asymep"](at).dW - gradient) / size)
+        errors.append(np.linalg.norm(RULES[rule](at).dW - gradient) / size)
     assert errors[0] < 0.2
     assert errors[1] < errors[0] / 8 + 1e-9
+
+
+def test_halving_beta_halves_the_error_of_one_side_and_quarters_that_of_both():
+    """Up to the next order of β, which is below a tenth at these β: nothing saturates."""
+    lesson, _ = lesson_of(deep_nb.EP_asym, 5, scale=0.2)
+    gradient = RULES["adjoint"](lesson).dW
+    for rule, ratio in (("onesided", 2), ("asymep", 4)):
+        errors = []
+        for beta in (0.02, 0.01):
+            hyper = lesson.problem.hyper.replace(beta=beta)
+            at = replace(lesson, problem=replace(lesson.problem, hyper=hyper))
+            errors.append(np.linalg.norm(RULES[rule](at).dW - gradient))
+        assert errors[0] / errors[1] == pytest.approx(ratio, rel=0.1)
+
+
+@pytest.mark.parametrize("beta", [0.3, 3.0, -0.1])
+@pytest.mark.parametrize("name", ["leaky DEEP", "absolute outflow", "EP_asym"])
+def test_the_one_sided_change_is_that_of_one_relaxation(name, beta):
+    """Relaxed here step by step in F(s) − 2A (s − s*) + β (y − s), with A from J itself."""
+    of, b = lesson_of(MODELS[name], 3, beta=beta, T2=60, M=4)
+    model, X, Y = of.problem.model, of.problem.X, of.problem.Y
+    N_X, M, W, free = X.shape[1], len(X), of.W[0], of.free.S[0]
+    outgoing = W[N_X:, N_X:]
+    outflow = abs(outgoing) if model.absolute_outflow else outgoing
+    J = outgoing.T - np.diag(model.leak + model.outflow * outflow.sum(axis=1))
+    A = (J - J.T) / 2
+    drive = X @ W[:N_X, N_X:] + b[0, N_X:]
+    S = free.copy()
+    for _ in range(60):
+        speed = S @ J.T + drive - 2 * (S - free) @ A.T
+        speed[:, -2:] += beta * (Y - S[:, -2:])
+        S = np.clip(S + REST.dt * speed, 0, 1)
+    change = RULES["onesided"](replace(of, relax=get_engine("reference", len(J), "hard_sigmoid")))
+    np.testing.assert_allclose(change.nudged.S[0], S, atol=1e-13)  # sums in another order
+    delta = (S - free) / beta
+    assert abs(delta).max() > 1e-3
+    factor = np.sign(outgoing) if model.absolute_outflow else 1.0
+    own = model.outflow * (free * delta).mean(axis=0)[:, None] * factor
+    expected = np.concatenate([X, free], axis=1).T @ delta / M
+    expected[N_X:] -= own
+    np.testing.assert_allclose(change.dW[0, :, N_X:], expected, atol=1e-12)
+    np.testing.assert_allclose(change.db[0, N_X:], delta.mean(axis=0), atol=1e-12)
+
+
+def test_the_one_sided_rule_nudges_once():
+    of, _ = lesson_of(LEAKY, 0)
+    calls = []
+
+    def watched(*given):
+        calls.append(given)
+        return of.relax(*given)
+
+    RULES["onesided"](replace(of, relax=watched))
+    assert len(calls) == 1
 
 
 def test_only_the_correction_finds_the_gradient_of_an_asymmetric_network():
@@ -137,10 +192,11 @@ def test_only_the_correction_finds_the_gradient_of_an_asymmetric_network():
             W[0, 2:, 2:] = (W[0, 2:, 2:] + W[0, 2:, 2:].T) / 2
         at = with_weights(lesson, W, b)
         gradient = RULES["adjoint"](at).dW
-        for rule in ("contrastive", "centered", "asymep"):
+        for rule in ("contrastive", "centered", "onesided", "asymep"):
             difference = RULES[rule](at).dW - gradient
             errors[name, rule] = np.linalg.norm(difference) / np.linalg.norm(gradient)
     assert errors["asymmetric", "asymep"] < 1e-3
+    assert errors["asymmetric", "onesided"] < 1e-2
     assert errors["asymmetric", "centered"] > 0.05
     assert errors["asymmetric", "contrastive"] > 0.05
     assert all(errors["symmetric", rule] < 1e-3 for rule in ("contrastive", "centered"))
@@ -154,7 +210,7 @@ def test_a_neurons_own_outflow_counts_in_every_gradient_rule():
     at = with_weights(lesson, W, b)
     gradient = RULES["adjoint"](at).dW
     assert np.linalg.norm(gradient) > 1e-3
-    for rule in ("centered", "asymep"):
+    for rule in ("centered", "onesided", "asymep"):
         error = np.linalg.norm(RULES[rule](at).dW - gradient)
         assert error < 1e-3 * np.linalg.norm(gradient)
     missing = np.linalg.norm(RULES["contrastive"](at).dW - gradient)
@@ -331,9 +387,10 @@ def test_every_rule_trains_every_model(rule, model):
     assert_same(again, run)
 
 
-def test_gradients_need_a_clipped_rest_point():
-    with pytest.raises(ValueError, match="'asymep' needs the activation 'hard_sigmoid'"):
-        deep_nb.EP_asym.replace(rule="asymep", activation="tanh")
+@pytest.mark.parametrize("rule", ["onesided", "asymep", "adjoint"])
+def test_gradients_need_a_clipped_rest_point(rule):
+    with pytest.raises(ValueError, match=f"'{rule}' needs the activation 'hard_sigmoid'"):
+        deep_nb.EP_asym.replace(rule=rule, activation="tanh")
 
 
 def test_l1_shrinks_weights_towards_zero():

@@ -29,7 +29,7 @@ CASES = [
     (model, rule)
     for model in MODELS
     for rule in RULES
-    if MODELS[model].activation == "hard_sigmoid" or rule not in ("asymep", "adjoint")
+    if MODELS[model].activation == "hard_sigmoid" or rule not in ("onesided", "asymep", "adjoint")
 ]
 
 #: Batch sizes around the 16 samples that move together.
@@ -97,7 +97,10 @@ def test_a_batch_learns_what_the_rule_says(model, rule, M):
 
 
 @given(
-    st.sampled_from(["centered", "asymep"]), st.integers(1, 40), st.integers(1, 30), st.integers()
+    st.sampled_from(["centered", "onesided", "asymep"]),
+    st.integers(1, 40),
+    st.integers(1, 30),
+    st.integers(),
 )
 def test_of_any_size(rule, M, N_H, seed):
     problem, W, b = problem_of("EP_asym", rule, M, (N_H,), seed % 1000)

@@ -16,7 +16,16 @@ import pandas as pd
 import pytest
 
 import deep_nb
-from deep_nb.experiments import claims, common, gradients, real_data, sparsity, stability
+from deep_nb.experiments import (
+    claims,
+    common,
+    contracting,
+    corrections,
+    gradients,
+    real_data,
+    sparsity,
+    stability,
+)
 
 from .conftest import SHORT
 
@@ -54,21 +63,42 @@ def execute(name, parameters, cells=None):
         ("claims", "grid_factors", [3.0, 3.0], "distinct"),
         ("claims", "grid_N_H_factors", 2.0, "sequence"),
         ("claims", "grid_N_H_factors", [2.0, 2.0], "distinct"),
+        ("contracting", "num_net", 0, "from 1"),
+        ("contracting", "tasks", [], "not empty"),
+        ("contracting", "tasks", ["xor", "nor"], "unknown task in tasks 'nor'"),
+        ("contracting", "tasks", ["xor", "xor"], "distinct"),
+        ("contracting", "architecture_tasks", "xor", "sequence"),
+        ("contracting", "architecture_tasks", ["andd"], "did you mean 'and'"),
+        ("contracting", "architecture_tasks", ["or", "id", "or"], "distinct"),
+        ("contracting", "architecture_num_net", 2.0, "from 1"),
+        ("contracting", "parity_bits", [], "not empty"),
+        ("contracting", "parity_bits", [3, 5], "an integer from 2 to 4"),
+        ("contracting", "parity_bits", [3.0], "an integer from 2 to 4"),
+        ("contracting", "parity_bits", [[3]], "an integer from 2 to 4"),
+        ("contracting", "parity_num_net", True, "from 1"),
+        ("contracting", "noises", [], "not empty"),
+        ("contracting", "noises", [0.1, -0.1], "each entry of noises"),
+        ("contracting", "noises", [10.1], "from 0 to 10"),
+        ("contracting", "bits", [1], "an integer from 2 to 16"),
+        ("contracting", "bits", [4, 17], "an integer from 2 to 16"),
+        ("contracting", "bits", 4, "sequence"),
+        ("contracting", "kicks", [float("nan")], "each entry of kicks"),
+        ("contracting", "kicks", ["0.1"], "each entry of kicks"),
         ("errata", "num_net", 0, "from 1"),
         ("errata", "num_net", 2.0, "from 1"),
-        ("gradients", "num_net", 1, "from 2"),
+        ("gradients", "num_net", 0, "from 1"),
         ("gradients", "n_epochs", 0, "from 1"),
-        ("gradients", "leak", -0.5, "from 0"),
-        ("gradients", "leak", "0.5", "from 0"),
+        ("gradients", "nudges", [], "not empty"),
+        ("gradients", "nudges", [0.1, 0.2], "must be one of"),
+        ("gradients", "nudges", ["0.1"], "must be one of"),
         ("gradients", "betas", [], "not empty"),
         ("gradients", "betas", [0.1, 0.0], "above 0"),
-        ("gradients", "align_tasks", [], "not empty"),
-        ("gradients", "align_tasks", ["xorr"], "did you mean 'xor'"),
         ("gradients", "align_epochs", [], "not empty"),
         ("gradients", "align_epochs", [20, -1], "each entry of align_epochs"),
         ("gradients", "align_epochs", [0, 19], "must reach epoch 20"),
-        ("gradients", "tasks", [], "not empty"),
-        ("gradients", "tasks", "xor", "sequence"),
+        ("gradients", "mask_num_net", 0, "from 1"),
+        ("gradients", "reciprocal", [], "not empty"),
+        ("gradients", "reciprocal", [0.0, 0.3], "must be one of"),
         ("gradients", "search_num_net", -1, "from 0"),
         ("logical_operations", "num_net", 0, "from 1"),
         ("logical_operations", "num_net", True, "from 1"),
@@ -78,11 +108,8 @@ def execute(name, parameters, cells=None):
         ("real_data", "n_epochs", 0, "from 1"),
         ("real_data", "N_H", 0, "from 1"),
         ("real_data", "prune_epochs", -1, "from 0"),
-        ("real_data", "noise", -0.1, "from 0"),
-        ("real_data", "parity_bits", [0], "from 1 to 10"),
-        ("real_data", "parity_bits", 3, "sequence"),
-        ("real_data", "parity_num_net", 0, "from 1"),
-        ("real_data", "parity_n_epochs", 0, "from 1"),
+        ("real_data", "n_jobs", 0, "from 1"),
+        ("real_data", "n_jobs", -1, "from 1"),
         ("real_data", "mnist", 1, "True or False"),
         ("sparsity", "model", "deep", "did you mean 'DEEP'"),
         ("sparsity", "tasks", [], "not empty"),
@@ -114,11 +141,14 @@ def test_values_that_cannot_work_are_refused_before_any_training(name, parameter
 def test_the_least_that_can_work_is_accepted():
     claims.check(2, 10, 2, [1.001], [])
     claims.check(1000, 10, 1000, [10, 100], (2,))
-    gradients.check(2, 1, 0.0, [1e-9], ["id"], [20], ["xor"], 0)
-    real_data.check(0, 0.0, [], False, seeds=1)
-    real_data.check(0, 0.0, [1, 10], True, seeds=1)
+    gradients.check(1, [10.0], [1e-9], [20], 0, num_net=1)
+    corrections.check([0.5], mask_num_net=1)
+    counts = {"num_net": 1, "architecture_num_net": 1, "parity_num_net": 1}
+    contracting.check(["id"], ("or",), [2, 16], [0.0, 10.0], [0.0, 10], [2, 4], **counts)
+    real_data.check(0, 1, False, seeds=1)
+    real_data.check(0, 2, True, seeds=1)
     sparsity.check("DEEP", ["id"], {"reg_W": []}, 2, n_epochs=1)
-    stability.check(0.0, [0.0], "id", "xor", num_net=1)
+    stability.check(0.0, [0.0], "id", num_net=1)
 
 
 BRIEF = {"n_epochs": 2, "T1": 30, "T2": 20}
@@ -141,6 +171,15 @@ BRIEF = {"n_epochs": 2, "T1": 30, "T2": 20}
             "certified: 0 of 1\n",
         ),
         (
+            "contracting",
+            {
+                "num_net": 1, "tasks": ["id"], "architecture_tasks": ["id"],
+                "architecture_num_net": 1, "parity_bits": [2], "parity_num_net": 1,
+                "noises": [0.0, 0.0005, 10.0], "bits": [2, 16], "kicks": [0.0, 10.0],
+            },
+            "noise 0.05%",
+        ),
+        (
             "sparsity",
             {
                 "num_net": 2, "n_epochs": 1, "draws": 1, "tasks": ["id"],
@@ -151,10 +190,10 @@ BRIEF = {"n_epochs": 2, "T1": 30, "T2": 20}
         (
             "gradients",
             {
-                "num_net": 2, "n_epochs": 1, "leak": 0.0, "betas": [1.0],
-                "align_tasks": ["id"], "align_epochs": [20], "tasks": ["id"],
+                "num_net": 1, "n_epochs": 1, "nudges": [0.01], "betas": [1.0],
+                "align_epochs": [20], "mask_num_net": 1, "reciprocal": [0.5],
             },
-            "leaky DEEP  asymep       median error at β = 1: ",
+            "leaky DEEP       asymep       median error at β = 1: ",
         ),
     ],
 )  # fmt: skip
@@ -164,6 +203,7 @@ def test_odd_values_work(name, parameters, line):
 
 def test_a_single_split_has_no_interval():
     scores = pd.DataFrame({"data": ["Iris"], "model": ["MLP"], "seed": [0], "accuracy": [0.9]})
+    scores = scores.assign(n_train=120, n_test=30, certified=None)
     row = real_data.accuracy_table(scores).iloc[0]
     assert row["accuracy"] == 0.9
     assert np.isnan([row["low"], row["high"]]).all()

@@ -39,6 +39,7 @@ PHASES = {
     "stdp": ["free", "+β"],
     "contrastive": ["free", "+β"],
     "centered": ["free", "+β", "-β"],
+    "onesided": ["free", "+β"],
     "asymep": ["free", "+β", "-β"],
     "adjoint": ["free"],
 }
@@ -99,7 +100,8 @@ def test_a_report_judges_the_phases_of_the_rule(rule):
         assert report["seed"].values.tolist() == [0, 1, 2, 3]
         assert report.attrs == {**run.attrs, "epochs_trained": epoch}
         J, nudge = jacobian(run, epoch), np.diag([0.0] * 5 + [0.15])
-        own = J.swapaxes(1, 2) if rule == "asymep" else J
+        corrected = rule in ("onesided", "asymep")
+        own = J.swapaxes(1, 2) if corrected else J
         linear = {"free": J, "+β": own - nudge, "-β": own + nudge}
         for phase in PHASES[rule]:
             at = report.sel(phase=phase)
@@ -110,7 +112,6 @@ def test_a_report_judges_the_phases_of_the_rule(rule):
                 ("euler_factor_linf", euler_factor_linf(linear[phase], 0.05)),
             ):
                 np.testing.assert_allclose(at[name], expected, rtol=1e-13, atol=1e-14)
-        corrected = rule == "asymep"
         assert report["certified"].values.all()
         assert (report["method"].sel(phase="free") == "l1").all()
         if rule != "adjoint":
@@ -185,6 +186,21 @@ def test_corrected_phases_contract_for_all_weights_if_beta_is_below_the_leak(rng
     assert phase_report(by_hand(W * 1e3, beta=0.19))["certified"].values.tolist() == [[False] * 3]
 
 
+@pytest.mark.parametrize("beta", [0.19, 3.0])
+def test_the_one_sided_rule_is_certified_at_every_beta(beta, rng):
+    """Its phase at +β contracts in ℓ∞ at the rate λ at least: the hidden neurons' rows give −λ."""
+    for _ in range(20):
+        W = rng.normal(size=(3, 3)) * rng.choice([0.1, 1.0, 3.0]) * (1 - np.eye(3))
+        report = phase_report(by_hand(W, beta=beta, rule="onesided"))
+        assert report["certified"].values.tolist() == [[True, True]]
+        rate = report["contraction_rate_linf"].sel(phase="+β")
+        assert rate.item() == pytest.approx(-0.2, abs=1e-14)
+    for task in ("xor", "not"):
+        run = trained("onesided", task=task, beta=beta, n_epochs=40)
+        assert certified_throughout(run).all()
+        assert (run["dW_norm"] > 0).any()
+
+
 @pytest.mark.parametrize("rule", ["asymep", "stdp"])
 @pytest.mark.parametrize("leak", [0.2, 0.6, 1.0])
 def test_throughout_means_in_every_epoch(rule, leak):
@@ -208,6 +224,55 @@ def test_one_epoch_without_a_certificate_is_enough(contracting_run):
     for W in (after["W"], after["W_epochs"][:, -1]):
         W[1, 3:, 3:] *= 1e4
     assert certified_throughout(after).values.tolist() == [True, False, True, True]
+
+
+def over_epochs(W, **settings):
+    """A run of one network that had the weights W after each number of epochs."""
+    run = by_hand(ZERO, **settings)
+    hyper = problem_of(run).hyper.replace(n_epochs=len(W) - 1)
+    kept = deep_nb.settings(run) | {"hyper": hyper, "record": ("weights",)}
+    run = deep_nb.train(**kept)
+    run["W_epochs"][0, :, 3:, 3:] = W
+    run["W"][0, 3:, 3:] = W[-1]
+    return run
+
+
+#: Of 24 epochs, those with which the search in parts begins and ends, and some between them.
+EPOCHS = [0, 1, 7, 8, 9, 12, 15, 16, 17, 22, 23]
+
+
+@pytest.mark.parametrize("proved", [ZERO, CHAIN], ids=["closed form", "certificate"])
+def test_an_epoch_without_a_certificate_is_noticed_wherever_it_is(proved):
+    settings = {"rule": "adjoint", "leak": 1.0, "outflow": 0.0}
+    good = np.array([CHAIN] * 23 + [proved], dtype=float)
+    assert certified_throughout(over_epochs(good, **settings)).all()
+    run = over_epochs(good, **settings)
+    for epoch in EPOCHS:
+        changed = run.copy(deep=True)
+        # A loop of gain 4 among decays of 1: an eigenvalue of +1, so nothing can prove it.
+        changed["W_epochs"][0, epoch, 3:, 3:] = [[0, 2, 0], [2, 0, 0], [0, 0, 0]]
+        assert not certified_throughout(changed).any(), epoch
+
+
+@pytest.mark.parametrize("proved", [ZERO, CHAIN], ids=["closed form", "certificate"])
+@pytest.mark.parametrize("size", [np.inf, np.nan, 1.7e308])
+def test_an_epoch_that_is_not_finite_is_noticed_wherever_it_is(size, proved):
+    """Weights of 1.7e308 are finite, but not the Jacobian: their sum overflows."""
+    run = over_epochs(np.array([proved] * 24, dtype=float), rule="adjoint", leak=1.0)
+    for epoch in (0, 11, 23):
+        changed = run.copy(deep=True)
+        changed["W_epochs"][0, epoch, 3, 4:6] = size
+        assert not certified_throughout(changed).any()
+
+
+def test_every_method_counts_in_every_part_of_the_search():
+    """Closed forms, the identity, the comparison matrix, in turn, over 24 epochs."""
+    settings = {"rule": "adjoint", "leak": 1.0, "outflow": 0.0}
+    W = np.array([ZERO, ROTATION, CHAIN] * 8, dtype=float)
+    run = over_epochs(W, **settings)
+    methods = [phase_report(run, epoch)["method"].item() for epoch in range(24)]
+    assert methods == ["l1", "identity", "comparison"] * 8
+    assert certified_throughout(run).all()
 
 
 def test_phases_count_as_asked():
@@ -408,7 +473,14 @@ def test_the_report_of_the_free_phase_has_the_rates(contracting_run):
 
 
 @pytest.mark.parametrize(
-    ("rule", "stable"), [("asymep", False), ("centered", False), ("stdp", True), ("adjoint", True)]
+    ("rule", "stable"),
+    [
+        ("asymep", False),
+        ("centered", False),
+        ("onesided", True),
+        ("stdp", True),
+        ("adjoint", True),
+    ],
 )
 def test_a_step_must_be_stable_at_minus_beta_too(rule, stable):
     """The output's μ at −β, 24 − 1, times 0.05 is 1.15; at +β, −25 times 0.05 is −1.25."""

@@ -5,13 +5,15 @@ import io
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 import deep_nb
-from deep_nb import cli, replication
+from deep_nb import _printing, cli, replication
 from deep_nb._printing import Lenient, notice
+from deep_nb._start import skip_iri_grammar
 from deep_nb.replication.execution import Outcome
 
 from .conftest import SHORT, assert_same
@@ -203,3 +205,44 @@ def test_a_command_into_a_pipe_that_nobody_reads():
         text=True,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_closed_descriptors_are_opened_for_reading_and_writing(monkeypatch):
+    """0 and 2 are closed; what is opened would take their numbers."""
+    opened = []
+
+    def fstat(descriptor):
+        if descriptor != 1:
+            raise OSError
+
+    monkeypatch.setattr(_printing.os, "fstat", fstat)
+    monkeypatch.setattr(_printing.os, "open", lambda *arguments: opened.append(arguments))
+    _printing._open_closed_descriptors()
+    monkeypatch.undo()
+    assert opened == [(os.devnull, os.O_RDWR)] * 2
+
+
+def test_what_a_stream_still_holds_is_discarded(tmp_path):
+    with (tmp_path / "x").open("w") as stream:
+        stream.write("still in the buffer")
+        _printing._discard(stream)
+    assert (tmp_path / "x").read_text() == ""
+
+
+@pytest.mark.parametrize("failure", [OSError, ValueError])
+def test_nothing_is_discarded_of_a_stream_that_is_not_a_file(failure):
+    def fileno():
+        raise failure
+
+    _printing._discard(SimpleNamespace(fileno=fileno))
+    with pytest.raises(TypeError):
+        _printing._discard(SimpleNamespace(fileno=lambda: None))
+
+
+def test_the_grammar_of_addresses_is_left_out_unless_it_is_loaded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "rfc3987_syntax", raising=False)
+    skip_iri_grammar()
+    assert sys.modules["rfc3987_syntax"] is None
+    monkeypatch.setitem(sys.modules, "rfc3987_syntax", sys)
+    skip_iri_grammar()
+    assert sys.modules["rfc3987_syntax"] is sys

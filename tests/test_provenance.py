@@ -12,6 +12,7 @@ import subprocess
 import tomllib
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import netCDF4
@@ -269,3 +270,39 @@ def test_a_drawing_is_stamped_once_and_stays_xml(tmp_path, metadata):
         stamp(path, origin)
     sources = list(ElementTree.parse(path).iter("{http://purl.org/dc/elements/1.1/}source"))
     assert [json.loads(source.text) for source in sources] == [ORIGIN]
+
+
+def test_git_is_asked_about_one_folder_and_not_waited_for_without_end(tmp_path, monkeypatch):
+    asked = []
+
+    def run(command, **options):
+        asked.append((command, options))
+        return SimpleNamespace(stdout=" told\n")
+
+    monkeypatch.setattr(_provenance.subprocess, "run", run)
+    monkeypatch.setenv("GIT_DIR", "elsewhere")
+    monkeypatch.setenv("MINE", "kept")
+    assert _provenance._git(tmp_path, "status", "-uno") == "told"
+    ((command, options),) = asked
+    environment = options.pop("env")
+    assert command == ["git", "-C", str(tmp_path), "-c", "safe.directory=*", "status", "-uno"]
+    assert options == {"capture_output": True, "errors": "replace", "check": True, "timeout": 30}
+    assert environment["MINE"] == "kept"
+    assert {name: value for name, value in environment.items() if name.startswith("GIT_")} == {
+        "GIT_CEILING_DIRECTORIES": str(tmp_path.resolve().parent),
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
+
+
+def test_the_processor_is_the_first_of_linux_or_what_python_knows(tmp_path, monkeypatch):
+    info = tmp_path / "cpuinfo"
+    monkeypatch.setattr(_provenance, "Path", {"/proc/cpuinfo": info}.__getitem__)
+    info.write_bytes(b"vendor: x\nmodel name\t: A: \xff\xc2\xb5 \nmodel name\t: B\n")
+    assert _provenance._cpu() == "A: \ufffdµ"
+    info.write_text("vendor: x\n")
+    for processor, machine, told in [("p", "m", "p"), ("", "m", "m"), ("p", "", "p")]:
+        monkeypatch.setattr(platform, "processor", lambda processor=processor: processor)
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
+        assert _provenance._cpu() == told
+    info.unlink()
+    assert _provenance._cpu() == "p"

@@ -6,12 +6,14 @@ No kernel runs here: the outcomes are made by hand.
 import builtins
 import contextlib
 import dataclasses
+import errno
 import gzip
 import html
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,6 +45,7 @@ from deep_nb.replication.records import read_record
 from deep_nb.replication.scratch import ANSWER, LOG, REQUEST, scratch_folder
 from deep_nb.replication.verification import read_checksums, write_checksums
 
+from .conftest import refused
 from .test_replication import run, write_notebook
 
 
@@ -761,6 +764,204 @@ def test_a_batch_that_ends_in_another_thread_releases_its_folder(tmp_path, job, 
         outcomes.close()
         with free:
             assert len(kept) == 1
+
+
+# What a batch asks of its workers
+
+
+def jobs_named(job, *names):
+    return [dataclasses.replace(job, name=name) for name in names]
+
+
+def test_an_executor_receives_each_job_with_its_fingerprint_and_nothing_to_stop_it(tmp_path, job):
+    asked = []
+
+    class Asked(Prepared):
+        def submit(self, *arguments):
+            asked.append(arguments)
+            return super().submit()
+
+    jobs = jobs_named(job, "a", "b")
+    output = tmp_path / "out"
+    made = Outcome("a", None, {}, "wrong")
+    assert len(list(batch.replicate(jobs, output, executor=Asked(made)))) == 2
+    assert asked == [(execute, one, one.fingerprint, output, None) for one in jobs]
+
+
+def test_one_job_at_a_time_is_executed_here_and_those_of_a_batch_that_ends_early_are_stopped(
+    tmp_path, job, monkeypatch
+):
+    """The second is executed while the first is put away; the third is not begun."""
+    asked, begun, stopped = [], threading.Semaphore(0), []
+
+    def execute(job, *arguments):
+        asked.append((job.name, arguments))
+        begun.release()
+        if job.name == "b":
+            stopped.append(arguments[-1].wait(10))
+        return Outcome(job.name, None, {}, "")
+
+    monkeypatch.setattr(batch, "execute", execute)
+    jobs = jobs_named(job, "a", "b", "c")
+    outcomes = batch.replicate(jobs, tmp_path / "out")
+    assert next(outcomes).name == "a"
+    assert all(begun.acquire(timeout=10) for _ in range(2))
+    names = [thread.name for thread in threading.enumerate()]
+    assert sum(name.startswith("deep_nb") for name in names) == 1
+    outcomes.close()
+    assert stopped == [True]
+    stop = asked[0][1][-1]
+    assert isinstance(stop, threading.Event)
+    assert asked == [(name, (job.fingerprint, tmp_path / "out", stop)) for name in "ab"]
+
+
+def test_two_jobs_at_a_time_are_executed_where_two_are_asked_for(tmp_path, job, monkeypatch):
+    meeting = threading.Barrier(2, timeout=10)
+
+    def execute(job, *_):
+        meeting.wait()
+        return Outcome(job.name, None, {}, "")
+
+    monkeypatch.setattr(batch, "execute", execute)
+    outcomes = list(batch.replicate(jobs_named(job, "a", "b"), tmp_path / "out", 2))
+    assert sorted((told.name, told.error) for told in outcomes) == [("a", ""), ("b", "")]
+
+
+def test_only_what_is_not_done_runs_unless_forced(tmp_path, job, monkeypatch):
+    ran = []
+
+    def execute(job, *_):
+        ran.append(job.name)
+        return Outcome(job.name, None, {}, "wrong" if job.name == "b" else "")
+
+    monkeypatch.setattr(batch, "execute", execute)
+    jobs = jobs_named(job, "a", "b")
+    for options, wanted in [
+        ({}, "ab"),
+        ({}, "b"),
+        ({"force": True}, "ab"),
+        ({"force": False}, "b"),
+    ]:
+        ran.clear()
+        assert [told.name for told in batch.replicate(jobs, tmp_path / "out", **options)] == [
+            *wanted
+        ]
+        assert ran == [*wanted]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_working_folder_that_is_gone_is_an_error_unless_workers_elsewhere_may_write(
+    tmp_path, job, monkeypatch, own
+):
+    def execute(*_):
+        shutil.rmtree(tmp_path / "out" / WORKING)
+        return Outcome("a", None, {}, "")
+
+    class Remote:
+        def submit(self, *_):
+            future = Future()
+            future.set_result(execute())
+            return future
+
+    monkeypatch.setattr(batch, "execute", execute)
+    outcomes = batch.replicate([job], tmp_path / "out", executor=None if own else Remote())
+    assert next(outcomes).status == "done"
+    with pytest.raises(FileNotFoundError) if own else contextlib.nullcontext():
+        assert list(outcomes) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"jobs": 3}, "jobs must be a sequence, got 3"),
+        ({"jobs": [3]}, "jobs[0] must be of type Job, got 3"),
+        ({"output": 3}, "output must be a valid path (str or os.PathLike), got 3"),
+        ({"processes": 0}, "processes must be an integer of at least 1, got 0"),
+        ({"processes": "1"}, "processes must be an integer of at least 1, got '1'"),
+        ({"executor": 3},
+         "executor must be an object with submit(), as in concurrent.futures, got 3"),
+        ({"force": 1}, "force must be True or False, got 1"),
+    ],
+)  # fmt: skip
+def test_arguments_of_a_batch_are_named_before_it_starts(tmp_path, arguments, message):
+    with refused(message):
+        batch.replicate(**{"jobs": [], "output": tmp_path / "out", **arguments})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_needs_the_kernel_of_notebooks(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    message = (
+        "the kernel of the notebooks is not installed (import of ipykernel halted; None in "
+        f"sys.modules); install it with: {sys.executable} -m pip install ipykernel"
+    )
+    with refused(message, RuntimeError):
+        batch.replicate([], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected", "message"),
+    [
+        (filelock.Timeout("x"), RuntimeError,
+         "another batch is using {}: wait until it ends, or choose another folder with --output"),
+        (OSError(errno.ENOLCK, "x"), RuntimeError,
+         "the file system of {} has no locks: choose a folder elsewhere with --output"),
+        (OSError(errno.ENOSYS, "x"), RuntimeError,
+         "the file system of {} has no locks: choose a folder elsewhere with --output"),
+        (OSError(errno.ENOTSUP, "x"), RuntimeError,
+         "the file system of {} has no locks: choose a folder elsewhere with --output"),
+        (NotImplementedError("x"), RuntimeError,
+         "the file system of {} has no locks: choose a folder elsewhere with --output"),
+        (OSError(errno.EACCES, "x"), PermissionError, f"[Errno {errno.EACCES}] x"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path, monkeypatch, failure, expected, message):
+    def acquire(lock, timeout):
+        assert timeout == 0
+        raise failure
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    with refused(message.format(tmp_path / "out"), expected):
+        list(batch.replicate([], tmp_path / "out"))
+
+
+def test_a_place_for_results_with_an_input_is_named(tmp_path, job):
+    place = tmp_path / "a"
+    place.mkdir()
+    notebook = place / "tiny.ipynb"
+    shutil.copyfile(job.notebook, notebook)
+    job = dataclasses.replace(job, notebook=notebook)
+    message = (
+        f"{place} is for results, but tiny.ipynb of an experiment is in it: choose another folder"
+    )
+    with refused(message, FileExistsError):
+        check_places([job], tmp_path)
+    with refused(f"no {RECORD} in {place}: it has not finished", FileNotFoundError):
+        collect_figures(["a"], tmp_path, tmp_path / "figures")
+    for arguments, message in [
+        ((3, "a", "b"), "names must be a sequence, got 3"),
+        ((["a/b"], "a", "b"), "names[0] must be the name of a file or folder, got 'a/b'"),
+        (([], 3, "b"), "source must be a valid path (str or os.PathLike), got 3"),
+        (([], "a", 3), "target must be a valid path (str or os.PathLike), got 3"),
+    ]:
+        with refused(message):
+            collect_figures(*arguments)
+
+
+@pytest.mark.parametrize("kind", ["a link", "not a folder"])
+def test_a_taken_place_is_named(tmp_path, job, kind):
+    place = tmp_path / "a"
+    if kind == "a link":
+        place.symlink_to(tmp_path)
+    else:
+        place.write_text("")
+    message = f"{place} is {kind}: move it away, or choose another folder"
+    with refused(message, FileExistsError):
+        check_places([job], tmp_path)
+    made = Prepared(Outcome("a", None, {}, ""))
+    (told,) = batch.replicate([job], tmp_path, executor=made)
+    assert (told.error, told.folder) == (f"FileExistsError: {message}", None)
+    assert told.origin == {**deep_nb._provenance.provenance(), "error": told.error}
 
 
 # What an execution records

@@ -145,3 +145,9 @@ def test_control_characters_and_surrogates_are_escaped():
     assert printable("\x1b[31m\x00\x07\r\x7f\x9b\u202e\ud800") == (
         r"\x1b[31m\x00\x07\r\x7f\x9b\u202e\ud800"
     )
+
+
+def test_the_options_of_pandas_are_passed_on(tmp_path):
+    (tmp_path / "x.csv").write_text("id,n\n007,1\n")
+    table = read_csv(tmp_path / "x.csv", dtype={"id": str})
+    assert table.to_dict("records") == [{"id": "007", "n": 1}]

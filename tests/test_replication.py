@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -19,9 +20,7 @@ from deep_nb.replication.names import RECORD
 from deep_nb.replication.records import Record, write_record
 from deep_nb.replication.verification import write_checksums
 
-from .conftest import assert_same
-
-pytestmark = pytest.mark.system
+from .conftest import assert_same, refused
 
 
 def run(*arguments):
@@ -96,6 +95,7 @@ def test_numbers_of_a_matrix_can_be_in_a_name(batch):
     assert [job.name for job in read_jobs(batch, only="lr=0.5")] == ["lr=0.5"]
 
 
+@pytest.mark.system
 def test_a_failed_experiment_keeps_its_notebook_and_the_others_run(batch, tmp_path):
     output = tmp_path / "out"
     figures = tmp_path / "figures"
@@ -118,6 +118,7 @@ def test_a_failed_experiment_keeps_its_notebook_and_the_others_run(batch, tmp_pa
     assert not (figures / "n0").exists()
 
 
+@pytest.mark.system
 def test_only_outputs_of_an_earlier_run_are_removed(batch, tmp_path):
     folder = tmp_path / "out" / "n7"
     folder.mkdir(parents=True)
@@ -131,6 +132,7 @@ def test_only_outputs_of_an_earlier_run_are_removed(batch, tmp_path):
     assert names == ["mine.png", "mine.txt", "n.svg", "record.json", "tiny.html", "tiny.ipynb"]
 
 
+@pytest.mark.system
 def test_a_file_in_place_of_a_folder_fails_only_its_experiment(batch, tmp_path):
     output = tmp_path / "out"
     output.mkdir()
@@ -141,43 +143,112 @@ def test_a_file_in_place_of_a_folder_fails_only_its_experiment(batch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("entry", "message"),
     [
-        ("experiments: [{name: a, notebook: tiny.ipynb, parameters: {m: 1}}]",
-         "experiment 'a': tiny.ipynb has no parameter 'm'.*allowed: n, output"),
-        ("experiments: [{name: a, notebook: bare.ipynb}]",
-         r"bare.ipynb must have one code cell tagged 'parameters'.* it has none"),
-        ("experiments: [{name: a, notebook: tiny.ipynb, profiles: {}}]", "unknown name 'profiles'"),
-        ("experiments: [{name: ../a, notebook: tiny.ipynb}]", "Entry.name = '../a'"),
-        ("experiments: [{name: a}]", "needs a value for 'notebook'"),
-        ("experiments: [3]", "an experiment must be a mapping"),
-        ("experiments: [{name: a, notebook: tiny.ipynb}, {name: a, notebook: tiny.ipynb}]",
-         "two experiments named 'a'"),
-        ("experiments: 3", "must hold one list named 'experiments'"),
-        ("[", "is not an experiments file"),
-        ("experiments: []", "does not describe any experiment"),
-        ("experiments: [{name: '{m}', notebook: tiny.ipynb, matrix: {n: [1]}}]",
-         "a name in braces must be one of its matrix: n"),
-        ("experiments: [{name: '{}', notebook: tiny.ipynb, matrix: {n: [1]}}]",
-         "a name in braces must be one of its matrix: n"),
-        ("experiments: [{name: '{n.real}', notebook: tiny.ipynb, matrix: {n: [1]}}]",
-         "'{n.real}' names a folder"),
-        *((f"experiments: [{{name: '{{n}}', notebook: tiny.ipynb, matrix: {{n: ['{name}']}}}}]",
-           f"'{name[:20]}.*' names a folder")
-          for name in ("..", ".5", "1.", "report.html", "1..5", "x" * 201, "é" * 101, "a b")),
-        ("experiments: [{name: '{n}', notebook: tiny.ipynb, matrix: {n: ['../../x']}}]",
-         "'../../x' names a folder and may hold only letters"),
-        ("experiments: [{name: a, notebook: tiny.ipynb, parameters: {output: x}}]",
-         "the batch sets 'output'"),
-        ("experiments: [{name: a, notebook: experiments.yml}]", "is not a notebook"),
-        ("a", "is not an experiments file"),
+        ("name: a, notebook: tiny.ipynb, parameters: {m: 1}",
+         "experiment 'a': tiny.ipynb has no parameter 'm'; allowed: n, output"),
+        ("name: a, notebook: tiny.ipynb, parameters: {outputs: 1}",
+         "experiment 'a': tiny.ipynb has no parameter 'outputs' (did you mean 'output'?); "
+         "allowed: n, output"),
+        ("name: a, notebook: none.ipynb, parameters: {n: 1}",
+         "experiment 'a': none.ipynb has no parameter 'n'; allowed: none"),
+        ("name: a, notebook: bare.ipynb",
+         "{root}/bare.ipynb must have one code cell tagged 'parameters', which assigns a default "
+         "to each parameter; it has none"),
+        ("name: a, notebook: uses.ipynb, parameters: {n: 2}",
+         "experiment 'a': the parameters cell of uses.ipynb may use 'n' only as in 'n = value', "
+         "because the batch sets it after this cell; line 2, 'm = n + 1', does more"),
+        ("name: a, notebook: tiny.ipynb, profiles: {}",
+         "unknown name 'profiles' in Entry (did you mean 'files'?); allowed: name, notebook, "
+         "parameters, matrix, quick, full, files, timeout"),
+        ("name: ../a, notebook: tiny.ipynb",
+         r"Entry.name = '../a': String should match pattern '^[\w{}.=+-]+$'"),
+        ("name: a", "Entry needs a value for 'notebook'"),
+        ("notebook: tiny.ipynb, timeout: 0, quick: 3",
+         "Entry needs a value for 'name'\n"
+         "Entry.quick = 3: it should be a valid dictionary\n"
+         "Entry.timeout = 0: it should be greater than 0"),
+        ("name: a, notebook: ''",
+         "experiment 'a': its notebook must be a valid path (str or os.PathLike), got ''"),
+        ("name: '{m}', notebook: tiny.ipynb, matrix: {n: [1], k: [2]}",
+         "experiment '{m}': a name in braces must be one of its matrix: n, k"),
+        ("name: '{}', notebook: tiny.ipynb",
+         "experiment '{}': a name in braces must be one of its matrix: none"),
+        *((f"name: '{{n}}', notebook: tiny.ipynb, matrix: {{n: ['{name}']}}",
+           f"experiment '{{n}}': {shown} names a folder and may hold only letters, digits, '_', "
+           "'-', '=', '+', and a point between digits, at most 200 bytes")
+          for name, shown in [
+              *((name, repr(name)) for name in ("..", ".5", "1.", "report.html", "1..5", "a b")),
+              ("../../x", "'../../x'"), ("x" * 201, f"'{'x' * 37}...{'x' * 38}'"),
+              ("é" * 101, f"'{'é' * 37}...{'é' * 38}'"),
+          ]),
+        ("name: '{n.real}', notebook: tiny.ipynb, matrix: {n: [1]}",
+         "experiment '{n.real}': '{n.real}' names a folder and may hold only letters, digits, '_', "
+         "'-', '=', '+', and a point between digits, at most 200 bytes"),
+        ("name: a, notebook: tiny.ipynb, parameters: {output: x}",
+         "experiment 'a': the batch sets 'output'; remove it from the file"),
+        ("name: a, notebook: tiny.ipynb, quick: {checkpoint: x}",
+         "experiment 'a': the batch sets 'checkpoint'; remove it from the file"),
+        ("name: a, notebook: tiny.ipynb, parameters: {n: .inf}",
+         "experiment 'a': n must be a finite number, a string, true, false, null, or a list or "
+         "mapping of these, got inf"),
+        ("name: a, notebook: experiments.yml",
+         "{root}/experiments.yml is not a notebook: its name does not end in .ipynb"),
     ],
 )  # fmt: skip
-def test_an_invalid_experiments_file_is_refused(batch, tmp_path, text, message):
+def test_an_invalid_experiment_is_refused(batch, tmp_path, entry, message):
     write_notebook(tmp_path / "bare.ipynb", "1", parameters=None)
-    batch.write_text(text)
-    with pytest.raises(ValueError, match=message):
+    write_notebook(tmp_path / "none.ipynb", "1", parameters="pass")
+    write_notebook(tmp_path / "uses.ipynb", "1", parameters="n = 1\nm = n + 1\noutput = ''")
+    batch.write_text(f"experiments: [{{{entry}}}]")
+    with refused(message.replace("{root}", str(tmp_path))):
         read_jobs(batch)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("experiments: [3]", "an experiment must be a mapping from names to values, got 3"),
+        ("experiments: [{name: a, notebook: tiny.ipynb}, {name: a, notebook: tiny.ipynb}]",
+         "{path} has two experiments named 'a'"),
+        ("experiments: 3", "{path} must hold one list named 'experiments'"),
+        ("{experiments: [], more: []}", "{path} must hold one list named 'experiments'"),
+        ("experiments: []", "{path} does not describe any experiment"),
+        ("a", "{path} is not an experiments file: the file must be a mapping from names to values, "
+         "got 'a'"),
+        (f"experiments: [{{name: '{{n}}', notebook: tiny.ipynb, matrix: {{n: {[0] * 20_000}}}}}]",
+         "{path} has 20000 experiments, more than 10000"),
+    ],
+    ids=["number", "twice", "no list", "more", "empty", "text", "many"],
+)  # fmt: skip
+def test_an_invalid_experiments_file_is_refused(batch, text, message):
+    batch.write_text(text)
+    with refused(message.replace("{path}", str(batch))):
+        read_jobs(batch)
+
+
+def test_ten_thousand_experiments_are_allowed(batch):
+    numbers = ", ".join(map(str, range(10_000)))
+    batch.write_text(
+        f"experiments: [{{name: 'n{{n}}', notebook: tiny.ipynb, matrix: {{n: [{numbers}]}}}}]"
+    )
+    assert [job.name for job in read_jobs(batch, only=["n0", "n9999"])] == ["n0", "n9999"]
+
+
+def test_arguments_of_read_jobs_are_named(batch):
+    with refused("experiments must be a valid path (str or os.PathLike), got 3"):
+        read_jobs(3)
+    with refused("unknown profile 'fuller' (did you mean 'full'?); allowed: quick, full"):
+        read_jobs(batch, "fuller")
+    with refused("no experiment matches 'x'; there are: n0, n7, last"):
+        read_jobs(batch, only="x")
+    batch.write_text("[")
+    with pytest.raises(ValueError, match="is not an experiments file: while parsing a flow node"):
+        read_jobs(batch)
+
+
+def test_braces_in_paths_are_not_parameters():
+    assert jobs.literal(Path("/{n}/a}b{")) == "/{{n}}/a}}b{{"
 
 
 @pytest.mark.parametrize(
@@ -186,16 +257,33 @@ def test_an_invalid_experiments_file_is_refused(batch, tmp_path, text, message):
 def test_files_outside_the_folder_of_the_notebook_are_refused(batch, name):
     entry = {"name": "a", "notebook": "tiny.ipynb", "files": [name]}
     batch.write_text(json.dumps({"experiments": [entry]}))
-    with pytest.raises(ValueError, match=r"files must be paths inside the folder of tiny\.ipynb"):
+    message = (
+        "experiment 'a': files must be paths inside the folder of tiny.ipynb, such as data.csv or "
+        f"data/x.csv, got {name!r}"
+    )
+    with refused(message):
         read_jobs(batch)
 
 
 def test_errors_name_missing_files(batch, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no experiments file at .*none\.yml"):
+    message = (
+        f"no experiments file at {tmp_path / 'none.yml'}: run this in a clone of the repository, "
+        "or name a file with --experiments"
+    )
+    with refused(message, FileNotFoundError):
         read_jobs(tmp_path / "none.yml")
-    batch.write_text("experiments: [{name: a, notebook: gone.ipynb}]")
-    with pytest.raises(FileNotFoundError, match=r"experiment 'a': no notebook at .*gone\.ipynb"):
-        read_jobs(batch)
+    for entry, missing in [
+        ("notebook: gone.ipynb", "no notebook at {root}/gone.ipynb"),
+        ("notebook: tiny.ipynb, files: [data/x.csv]", "no file at {root}/data/x.csv"),
+    ]:
+        batch.write_text(f"experiments: [{{name: a, {entry}}}]")
+        message = f"experiment 'a': {missing}".replace("{root}", str(tmp_path))
+        with refused(message, FileNotFoundError):
+            read_jobs(batch)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x.csv").write_text("1")
+    (job,) = read_jobs(batch)
+    assert job.inputs == [tmp_path / "tiny.ipynb", tmp_path / "data" / "x.csv"]
 
 
 def test_each_command_line_error_is_one_message(batch):

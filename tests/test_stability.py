@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from click.testing import CliRunner
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ from deep_nb.analysis.stability import (
 from deep_nb.cli import main
 from deep_nb.dynamics import Field, hard_sigmoid, vector_field
 
-from .conftest import SHORT
+from .conftest import SHORT, refused
 
 EPS = np.finfo(float).eps
 numbers = st.floats(-2, 2, allow_subnormal=False)
@@ -502,10 +503,21 @@ def test_paths_that_do_not_fit_are_refused(change, said):
         energy(change(deep_nb.trajectory(run)), run)
 
 
-@pytest.mark.parametrize("P", [np.eye(6), np.zeros((1, 6, 6)), np.full((2, 6, 6), np.nan), "P"])
-def test_matrices_that_do_not_fit_are_refused(P):
+@pytest.mark.parametrize(
+    ("P", "message"),
+    [
+        (np.eye(6),
+         "P must be finite and of shape (2, 6, 6), got an array of float64 of shape (6, 6)"),
+        (np.zeros((1, 6, 6)),
+         "P must be finite and of shape (2, 6, 6), got an array of float64 of shape (1, 6, 6)"),
+        (np.full((2, 6, 6), np.nan),
+         "P must be finite and of shape (2, 6, 6), got an array of float64 of shape (2, 6, 6)"),
+        ("P", "P must be a plain array of real numbers, got ndarray of <U1"),
+    ],
+)  # fmt: skip
+def test_matrices_that_do_not_fit_are_refused(P, message):
     run = deep_nb.train("DEEP", "xor", seeds=range(2), hyper=SHORT)
-    with pytest.raises(ValueError, match=r"^P must be"):
+    with refused(message):
         energy(deep_nb.trajectory(run), run, P)
 
 
@@ -624,3 +636,17 @@ def test_the_command_line_tells_of_runaway_networks(monkeypatch):
     monkeypatch.setattr(claims, "read_claims", lambda: [claim.replace(tasks=["xor"])])
     result = CliRunner().invoke(main, ["claims", "--seeds", "3-5"])
     assert "0 [0, 0.658], p = 5.0e-01, 2 networks, 1 runaways apart\n" in result.output
+
+
+def test_the_labels_of_a_stack_are_not_those_of_its_matrices():
+    """Of four axes; a = −1, −2, … gives P = 1 / −2a by hand."""
+    rates = np.arange(1.0, 7).reshape(3, 2)
+    J = xr.DataArray(
+        -rates[..., None, None] * np.eye(2),
+        dims=("seed", "snapshot", "post", "pre"),
+        coords={"seed": [5, 6, 7], "snapshot": [0, 9], "post": ["a", "b"], "pre": ["a", "b"]},
+    )
+    expected = 0.5 / rates[..., None, None] * np.eye(2)
+    np.testing.assert_allclose(lyapunov_matrix(J), expected, rtol=1e-14)
+    Q = pd.DataFrame(2 * np.eye(2), index=["a", "b"], columns=["a", "b"])
+    np.testing.assert_allclose(lyapunov_matrix(J, Q), 2 * expected, rtol=1e-14)

@@ -306,3 +306,12 @@ def test_turnover_counts_what_is_removed_and_what_grows_back(short_run):
     assert counts["regrown"].values.tolist() == [[0, 0, 0, 2], [2, 0, 0, 0]]
     with pytest.raises(ValueError, match="weights"):
         turnover(run.drop_vars(["W_epochs", "b_epochs"]).assign_attrs(record="[]"))
+
+
+def test_turnover_is_labelled_like_its_run(short_run):
+    counts = turnover(short_run)
+    for counted in counts.values():
+        assert counted.dims == ("seed", "epoch")
+    assert counts["epoch"].values.tolist() == short_run["epoch"].values.tolist()
+    assert {*counts.coords} == {"seed", "epoch"}
+    assert counts.attrs == short_run.attrs

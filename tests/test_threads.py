@@ -255,3 +255,13 @@ def test_overflow_in_one_thread_leaves_the_errors_of_another(engine):
             thread.join()
         assert list(warnings.filters) == filters
     assert seen == ["raise", "raise"]
+
+
+def test_a_limit_inside_a_limit_changes_nothing():
+    limit = blas._OneThread()
+    for _ in range(2):
+        with limit():
+            with limit():
+                assert blas_threads() == {1}
+            assert blas_threads() == {1}
+        assert blas_threads() == {2}

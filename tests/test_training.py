@@ -12,12 +12,13 @@ import deep_nb
 from deep_nb import training
 from deep_nb.analysis import stability
 from deep_nb.dynamics import ACTIVATIONS, euler_step, free_field, vector_field
-from deep_nb.engines import ENGINES
-from deep_nb.problem import Flags
-from deep_nb.rules import State, learn
+from deep_nb.engines import ENGINES, get_engine
+from deep_nb.problem import Flags, Problem
+from deep_nb.pruning import prune
+from deep_nb.rules import State, learn, updated_weights
 from deep_nb.run import VARIABLES, problem_of
 
-from .conftest import SHORT
+from .conftest import SHORT, assert_same
 
 FLAGS = list(Flags.model_fields)
 #: Variables with one value per epoch.
@@ -304,3 +305,85 @@ def test_provenance_names_the_start_and_the_seconds_of_the_work(monkeypatch):
     monkeypatch.setattr(training, "_train", lambda *_: clock.__setitem__(0, 7))
     origin = json.loads(deep_nb.train("DEEP", "xor", seeds=0).attrs["provenance"])
     assert (origin["started"], origin["seconds"]) == ("2020-01-01T00:00:00+00:00", 7.0)
+
+
+# Constraints on weights
+
+CONSTRAINED = pytest.mark.parametrize("model", ["DEEP", "contracting DEEP"])  # stdp, asymep
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@CONSTRAINED
+def test_a_constraint_that_changes_nothing_gives_the_bits_of_train(model, sparse):
+    hyper = {**SHORT, "N_H": [5], "tol_W": 0.05}
+    problem = Problem.of(model, "xor", hyper, Flags(sparse=sparse))
+    record = ("trajectories", "weights")
+    run = training.train_constrained(problem, [4, 9, 2], lambda W, networks: W, record)
+    given = {"hyper": hyper, "sparse": sparse, "record": record, "engine": "numba"}
+    assert_same(run, deep_nb.train(model, "xor", seeds=[4, 9, 2], **given))
+    if sparse:
+        assert (run["n_connections"] < problem.mask.sum()).any()
+
+
+class Floor:
+    """Keeps weights of 0.02 and more, other ones for each network, and notes its calls."""
+
+    def __init__(self, problem):
+        self.mask, self.calls = problem.mask, []
+
+    def __call__(self, W, networks):
+        self.calls.append(networks.tolist())
+        least = (0.02 + 0.01 * networks)[:, None, None]
+        return np.where(self.mask, np.maximum(W, least), 0.0)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@CONSTRAINED
+def test_a_constraint_is_applied_at_the_start_and_after_each_change_and_pruning(model, sparse):
+    """Against a loop that reads each network's stream in the published order."""
+    hyper = {**SHORT, "N_H": [5], "tol_W": 0.5, "temp": 0.2, "dt_W": 0.3}
+    problem = Problem.of(model, "xor", hyper, Flags(sparse=sparse))
+    floor = Floor(problem)
+    run = training.train_constrained(problem, [4, 9], floor, ("weights",))
+    assert floor.calls == [[0], [1], [0, 1], [0, 1], [0, 1], [0, 1]]
+    relax, b = get_engine("numba", 6, "hard_sigmoid"), np.zeros((1, 9))
+    lifted = 0
+    for k, seed in enumerate([4, 9]):
+        stream, at = np.random.RandomState(seed), np.array([k])
+        W = floor(stream.normal(0, 0.05, (1, 9, 9)), at)
+        for epoch in range(4):
+            np.testing.assert_array_equal(run["W_epochs"][k, epoch], W[0])
+            S = stream.uniform(0, 0.1, (1, 4, 6))
+            _, change = learn(problem, State(W, b, S), relax)
+            W = updated_weights(W, change.dW, 0.3, 0.0)
+            if sparse:
+                W = prune(W, stream.random_sample((1, 9, 9)), 0.5, 0.2)
+                lifted += (W[0] == 0)[problem.mask].sum()
+            W = floor(W, at)
+        np.testing.assert_array_equal(run["W"][k], W[0])
+        least = run["W_epochs"].values[k][:, problem.mask].min(axis=1)
+        assert least[0] == 0.02 + 0.01 * k <= least.min()
+    assert lifted > 0 or not sparse
+    assert (run["n_connections"] == problem.mask.sum()).all()
+
+
+def test_networks_keep_their_positions_when_another_diverges():
+    problem = Problem.of("contracting DEEP", "or", {**SHORT, "N_H": [5]})
+    floor = Floor(problem)
+
+    def explosive(W, networks):
+        W = floor(W, networks)
+        W[networks == 1] *= 1e308 if len(floor.calls) == 5 else 1.0  # after the second epoch
+        return W
+
+    run = training.train_constrained(problem, [4, 9, 2], explosive, ("weights",))
+    assert floor.calls == [[0], [1], [2], [0, 1, 2], [0, 1, 2], [0, 2], [0, 2]]
+    assert run["diverged"].values.tolist() == [False, True, False]
+    assert run["diverged_epoch"].values[1] == 2
+    for k in (0, 2):
+        least = run["W_epochs"].values[k][:, problem.mask].min(axis=1)
+        assert (least >= 0.02 + 0.01 * k).all()
+    quiet = training.train_constrained(problem, [4, 9, 2], Floor(problem), ("weights",))
+    for k in (0, 2):
+        np.testing.assert_array_equal(run["W_epochs"][k], quiet["W_epochs"][k])
+    assert not np.array_equal(quiet["W_epochs"][0, 0], quiet["W_epochs"][0, -1])

@@ -3,13 +3,17 @@
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import Field, model_validator
 
 import deep_nb
 from deep_nb import _validation as v
+
+from .conftest import refused
 
 
 @pytest.mark.parametrize(
@@ -93,6 +97,9 @@ def test_patterns_select_in_the_order_of_the_candidates(only, names):
     for bad in ("A*", "c9", ["a1", "c"], "a"):
         with pytest.raises(ValueError, match=r"no thing matches .*; there are: b1, a2, a1, C9"):
             v.select(candidates, "id", bad, "thing")
+    for bad, allowed in [([], "a sequence that is not empty, got []"), ([3], "a string, got 3")]:
+        with refused(f"only must be {allowed}"):
+            v.select(candidates, "id", bad, "thing")
 
 
 def test_a_change_replaces_one_value_and_is_checked():
@@ -109,3 +116,61 @@ def test_paths_have_their_limits():
     for bad in ("", "a\0b", "x" * 256, longest + "/x", "\ud800", b"x", 3, None):
         with pytest.raises(ValueError, match="p must be a valid path"):
             v.as_path(bad, "p")
+
+
+def test_only_words_have_a_nearest_word_and_only_one():
+    assert v.did_you_mean("deepp", ["DEEP_oh", "DEEP"]) == " (did you mean 'DEEP'?)"
+    assert v.did_you_mean("DEP", ["DEEP"]) == " (did you mean 'DEEP'?)"
+    for other in (3, None, "q"):
+        assert v.did_you_mean(other, ["xxxx"]) == ""
+    long = "a" * v.LONGEST_NAME
+    assert v.did_you_mean(long + "b" * 200, [long]) == f" (did you mean {long!r}?)"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [3, pd.DataFrame({"n": []}), pd.DataFrame([[1, 2]], columns=["n", "n"]), pd.Series([1])],
+    ids=["number", "empty", "twice", "series"],
+)
+def test_a_table_has_rows_and_each_column_once(value):
+    with refused(f"t must be a table with rows and the columns n, w, got {v.short(value)}"):
+        v.table(value, "t", "n?", "w")
+
+
+class Setting(v.Frozen):
+    """Settings for the tests below."""
+
+    kind: Literal["Input", "other"] = "other"
+    size: int = Field(1, gt=0)
+    inner: dict[str, int] = Field({})
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.size == 13:
+            raise ValueError("a size of 13 brings bad luck")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "othr"},
+         "Setting.kind = 'othr': it should be 'Input' or 'other' (did you mean 'other'?)"),
+        ({"kind": 3}, "Setting.kind = 3: it should be 'Input' or 'other'"),
+        ({"size": 0}, "Setting.size = 0: it should be greater than 0"),
+        ({"inner": {"a": "x"}}, "Setting.inner.a = 'x': it should be a valid integer"),
+        ({"size": 13}, "Setting: a size of 13 brings bad luck"),
+        ({"Size": 3}, "unknown name 'Size' in Setting (did you mean 'size'?); allowed: kind, size, "
+         "inner"),
+        ({"kind": "q", "size": -1, "q": 0},
+         "Setting.kind = 'q': it should be 'Input' or 'other'\n"
+         "Setting.size = -1: it should be greater than 0\n"
+         "unknown name 'q' in Setting; allowed: kind, size, inner"),
+        ({f"q{i}": 0 for i in range(11)},
+         "\n".join(f"unknown name 'q{i}' in Setting; allowed: kind, size, inner"
+                   for i in range(10))),
+    ],
+)  # fmt: skip
+def test_each_wrong_setting_is_explained(values, message):
+    with refused(message):
+        Setting(**values)

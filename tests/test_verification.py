@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 
 import nbformat
@@ -10,12 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from deep_nb._provenance import stamp
 from deep_nb.replication import compare, verify
-from deep_nb.replication.verification import read_checksums, write_checksums
+from deep_nb.replication.verification import (
+    _difference,
+    _parameters,
+    _printed,
+    read_checksums,
+    write_checksums,
+)
 
+from .conftest import refused
 from .test_replication import run, sign
 
 
@@ -326,3 +334,140 @@ def test_the_largest_difference_is_shown_whatever_its_sign(one, tmp_path):
     write(tmp_path / "two", x=(9.0, np.nan), n=(9, 3))
     line = "a/t.csv: column n: 2 of 2 differ, most 3.0 against 9.0"
     assert compare(one, tmp_path / "two")[1][1] == line
+
+
+# What counts as equal, and what is said where it is not
+
+
+def test_what_a_notebook_shows_is_compared(one, tmp_path):
+    """Text, tables in Markdown and results; not pages, pictures and addresses of objects."""
+
+    def shown(number):
+        table = f"| {number}0 | −{number}.5e-1 |"
+        data = {"text/plain": "a table", "text/markdown": table}
+        return [
+            new_output("display_data", data=data),
+            new_output("stream", name="stdout", text=f"first {number}\n"),
+            new_output("execute_result", data={"text/plain": f"-.{number}, step-size"}),
+            new_output("display_data", data={"text/html": f"<p>{number}</p>"}),
+            new_output("display_data", data={"text/plain": f"<Figure at 0x{number}>"}),
+            new_output("error", ename="E", evalue=f"{number}"),
+        ]
+
+    pieces = {}
+    for side, number in ((one, 3), (tmp_path / "two", 4)):
+        (side / "a").mkdir(parents=True, exist_ok=True)
+        cells = [new_markdown_cell(f"# {number}"), new_code_cell("1", outputs=shown(number))]
+        cells.append(new_code_cell(f"{number}"))  # without outputs
+        nbformat.write(new_notebook(cells=cells), side / "a" / "x.ipynb")
+        pieces[number] = dict(_printed(side / "a" / "x.ipynb"))
+    assert [*pieces[3]] == [f"cell {k}, {what}" for k in range(3) for what in ("numbers", "words")]
+    for number, found in pieces.items():
+        expected = [10 * number, -(number + 0.5) / 10, number, -number / 10]
+        assert found["cell 1, numbers"].dtype == float
+        assert found["cell 1, numbers"].tolist() == pytest.approx(expected, rel=1e-15)
+        assert found["cell 1, words"].tolist() == ["| # | # |first # #, step size"]
+        for place in (0, 2):
+            assert found[f"cell {place}, numbers"].dtype == float
+            assert found[f"cell {place}, numbers"].size == 0
+            assert found[f"cell {place}, words"].tolist() == [""]
+    different = compare(one, tmp_path / "two")[1]
+    assert "a/x.ipynb: cell 1, numbers: 4 of 4 differ, most 30.0 against 40.0" in different
+
+
+def test_experiments_of_one_side_and_files_of_all_others_are_counted(one, tmp_path):
+    write(one, name="b")
+    write(one, name="c")
+    for name in ("b", "c", "d"):
+        write(tmp_path / "two", name=name)
+    assert compare(one, tmp_path / "two") == (
+        8, [f"a: only in {one}", f"d: only in {tmp_path / 'two'}"],
+    )  # fmt: skip
+
+
+def test_two_infinities_are_equal_unless_their_signs_differ(one, tmp_path):
+    for name, x in (("two", (np.inf, -np.inf)), ("three", (np.inf, np.inf))):
+        write(tmp_path / name, x=x)
+    assert compare(tmp_path / "two", tmp_path / "two")[1] == []
+    line = "a/run.nc: x: 1 of 2 differ, most -inf against inf"
+    assert compare(tmp_path / "two", tmp_path / "three")[1] == [line]
+    line = "a/run.nc: x: 2 of 2 differ, most nan against inf"
+    assert compare(one, tmp_path / "three")[1] == [line]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "line"),
+    [
+        ([True, False], [True, True], "1 of 2 differ, most 0.0 against 1.0"),
+        ([1, 2], [1.0, 2.5], "1 of 2 differ, most 2.0 against 2.5"),
+        ([[1, 2], [3, 4]], [[1, 3], [3, 9]], "2 of 4 differ, most 4.0 against 9.0"),
+        (["a", "b"], ["a", "c"], "1 of 2 differ, most b against c"),
+        ([1, 2], ["1", "3"], "1 of 2 differ, most 2 against 3"),
+        (["x" * 90], ["y" * 90], f"1 of 1 differ, most {'x' * 60} against {'y' * 60}"),
+        ([1.0], [1.0, 2.0], "shape (1,) against (2,)"),
+        ([1.0, np.nan], [1.0, np.nan], ""),
+        ([1 + 2**-20], [1.0], ""),
+        ([1 + 2**-18], [1.0], f"1 of 1 differ, most {1 + 2**-18} against 1.0"),
+    ],
+)
+def test_a_difference_is_described_by_its_count_and_its_largest(one, other, line):
+    assert _difference(np.array(one), np.array(other), 1e-6, 1e-9) == line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rtol": -1}, "rtol must be a finite number of at least 0, got -1"),
+        ({"rtol": np.inf}, "rtol must be a finite number of at least 0, got inf"),
+        ({"atol": "x"}, "atol must be a finite number of at least 0, got 'x'"),
+        ({"folder": 3}, "folder must be a valid path (str or os.PathLike), got 3"),
+        ({"against": 3}, "against must be a valid path (str or os.PathLike), got 3"),
+    ],
+)
+def test_arguments_of_a_comparison_are_named(one, arguments, message):
+    with refused(message):
+        compare(**{"folder": one, "against": one, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("run.nc", b"", "{} is not a readable netCDF file: "),
+        ("t.csv", b'n\n"3\n', "{} is not a readable table: "),
+        ("x.ipynb", b"{", "{} is not a notebook: "),
+    ],
+)
+def test_a_damaged_file_is_named(one, name, content, message):
+    (one / "a" / name).write_bytes(content)
+    start = re.escape(message.format(one / "a" / name))
+    with pytest.raises(ValueError, match=rf"\A{start}\S"):
+        compare(one, one)
+
+
+def test_folders_without_a_batch_are_named(one, tmp_path):
+    with refused("folder must be a valid path (str or os.PathLike), got 3"):
+        verify(3)
+    (tmp_path / "empty").mkdir()
+    message = f"no SHA256SUMS in {tmp_path / 'empty'}: is it an output folder of deep-nb replicate?"
+    with refused(message, FileNotFoundError):
+        verify(tmp_path / "empty")
+    for sides in ([one, tmp_path / "empty"], [tmp_path / "empty", one]):
+        with refused(f"no executed notebooks in {tmp_path / 'empty'}", FileNotFoundError):
+            compare(*sides)
+    line = "0" * 64 + "  " + "x" * 99
+    (one / "SHA256SUMS").write_text(line)
+    message = f"{one / 'SHA256SUMS'} is damaged: not a line of checksums, or a second one: "
+    with refused(message + repr(line[:100])):
+        verify(one)
+
+
+@pytest.mark.parametrize("missing", ["deep_nb", "parameters"])
+def test_a_notebook_of_unknown_parameters_agrees_with_one_without_any(one, tmp_path, missing):
+    write(tmp_path / "two")
+    for side in (one, tmp_path / "two"):
+        path = side / "a" / "x.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        del (notebook.metadata if missing == "deep_nb" else notebook.metadata["deep_nb"])[missing]
+        nbformat.write(notebook, path)
+        assert _parameters(path) == {}
+    assert compare(one, tmp_path / "two") == (4, [])

@@ -28,7 +28,7 @@ def rule_change(
     run : xarray.Dataset
         As from `deep_nb.train`.
     rule : str
-        "stdp", "contrastive", "centered", "asymep" or "adjoint".
+        "stdp", "contrastive", "centered", "onesided", "asymep" or "adjoint".
     epoch : int
         Epochs trained, −1 for all; others need ``record=("weights",)``.
     hyper : mapping, optional

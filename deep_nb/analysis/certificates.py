@@ -231,13 +231,14 @@ def certifying_leak(
     Returns
     -------
     ndarray
-        In 1/τ; the upper end of the last bracket, which certifies.
+        In 1/τ; the upper end of the last bracket, which certifies. Infinity where the weights are
+        so large that rounding hides every leak.
 
     Raises
     ------
     ValueError
-        If W does not consist of finite square matrices without self-loops, or another argument is
-        out of range.
+        If W does not consist of finite square matrices without self-loops, its outflow overflows,
+        or another argument is out of range.
     ImportError
         With the method "sdp" if CVXPY is missing.
 
@@ -261,11 +262,14 @@ def certifying_leak(
     flag(absolute_outflow, "absolute_outflow")
     tolerance = number(tolerance, "tolerance", 1e-14, 1)
     names = methods(method)
-    outgoing = outflow * (np.abs(W) if absolute_outflow else W).sum(axis=-1)
-    J = (W.swapaxes(-2, -1) - outgoing[..., None] * np.eye(n)).reshape(-1, n, n)
+    with np.errstate(over="ignore", invalid="ignore"):
+        outgoing = outflow * (np.abs(W) if absolute_outflow else W).sum(axis=-1)
+        J = (W.swapaxes(-2, -1) - outgoing[..., None] * np.eye(n)).reshape(-1, n, n)
+    if not np.isfinite(J).all():
+        raise ValueError("the outflow overflows: W or outflow is too large")
     if "sdp" in names:
         names = list(METHODS)  # the others bound its leak
-    # Strictly dominant rows and columns, which both "identity" and "comparison" certify.
+    # Strictly dominant rows and columns: certified by all methods, but for rounding.
     sums = np.maximum(np.abs(W).sum(axis=-2), np.abs(W).sum(axis=-1))
     high = 2 * np.maximum(0.0, (sums - outgoing).max(axis=-1).ravel()) + 1.0
     simple = [_bisected(J, name, high, tolerance) for name in names if name != "sdp"]
@@ -278,19 +282,27 @@ def certifying_leak(
 def _bisected(
     J: Float[np.ndarray, "k n n"], method: str, high: Float[np.ndarray, " k"], tolerance: float
 ) -> Float[np.ndarray, " k"]:
-    """Return the smallest leak that the method certifies, below `high`, which is certified."""
+    """Return the smallest leak that the method certifies, below `high`, which another one does.
+
+    Methods other than "sdp" may find theirs above `high`, because of rounding; infinity if nowhere.
+    """
 
     def certified(
         of: Bool[np.ndarray, " k"], leak: Float[np.ndarray, " k"]
     ) -> Bool[np.ndarray, " k"]:
-        D = METHODS[method](J[of] - leak[of, None, None] * np.eye(J.shape[1]))
         inside = np.zeros(len(J), dtype=bool)
-        inside[of] = np.isfinite(D).all(axis=1)
+        if of.any():
+            D = METHODS[method](J[of] - leak[of, None, None] * np.eye(J.shape[1]))
+            inside[of] = np.isfinite(D).all(axis=1)
         return inside
 
     low = np.zeros(len(J))
     high = np.where(certified(high > 0, low), 0.0, high)
-    while (wide := high - low > tolerance * (1 + high)).any():
+    if method != "sdp":
+        while (beyond := (high > 0) & (high < LARGEST) & ~certified(high > 0, high)).any():
+            high = np.where(beyond, 2 * high, high)
+        high[high >= LARGEST] = np.inf
+    while (wide := np.isfinite(high) & (high - low > tolerance * (1 + high))).any():
         middle = (low + high) / 2
         inside = certified(wide, middle)
         low = np.where(wide & ~inside, middle, low)

@@ -43,7 +43,7 @@ def contraction_rate_l1(J: ArrayLike) -> Float[np.ndarray, "*stack"]:
     Returns
     -------
     ndarray
-        In 1/τ; negative means contraction.
+        In 1/τ; negative, by more than rounding, means contraction.
 
     Raises
     ------
@@ -69,8 +69,8 @@ def contraction_rate_linf(J: ArrayLike) -> Float[np.ndarray, "*stack"]:
     r"""Return the matrix measure :math:`\mu_\infty(J) = \max_i (J_{ii} + \sum_{j \ne i} |J_{ij}|)`.
 
     As `contraction_rate_l1`, for the largest difference of two states instead of the sum of
-    differences. :math:`\mu_\infty(J^\top) = \mu_1(J)`: the corrected phases of the rule ``asymep``,
-    whose Jacobian is transposed, contract in ℓ∞ where the free phase contracts in ℓ1.
+    differences. :math:`\mu_\infty(J^\top) = \mu_1(J)`: the corrected phases of ``onesided`` and
+    ``asymep``, whose Jacobian is transposed, contract in ℓ∞ where the free phase contracts in ℓ1.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def contraction_rate_linf(J: ArrayLike) -> Float[np.ndarray, "*stack"]:
     Returns
     -------
     ndarray
-        In 1/τ; negative means contraction.
+        In 1/τ; negative, by more than rounding, means contraction.
 
     Raises
     ------

@@ -16,12 +16,12 @@ from deep_nb.analysis.stability import (
     jacobian,
     rest_point,
     rule_fields,
-    settle,
     weights_after,
 )
 from deep_nb.engines import get_engine
 from deep_nb.problem import Problem
 from deep_nb.randomness import probe_states
+from deep_nb.rest import settle
 
 
 def _sum(away: Float[np.ndarray, "*stack n"]) -> Float[np.ndarray, "*stack"]:
@@ -120,6 +120,11 @@ def _check_path(path: Any, run: xr.Dataset, problem: Problem) -> None:
         or not path["phase"].dims == path["step"].dims == ("step",)
     ):
         raise ValueError(f"path must be a dataset as from deep_nb.trajectory, got {short(path)}")
+    if "conditions" in path.attrs:
+        raise ValueError(
+            "path must be of the run's own task and β, with no neuron clamped: for others, call "
+            "deep_nb.trajectory with energy=True"
+        )
     shape = (run.sizes["seed"], len(path["phase"]), len(problem.X), problem.layout.N)
     if path["S"].shape != shape or path["S"].dtype.kind != "f":
         raise ValueError(f"path must be of this run: S of shape {shape}, got {path['S'].shape}")
@@ -138,7 +143,8 @@ def phase_energy(
     r"""Return the distance from rest along a phase that the run's rule learns from.
 
     V is :math:`\lVert s - s^* \rVert_1` or :math:`\lVert s - s^* \rVert_\infty`, with s* the rest
-    point of the phase's own field, for each sample. The free phase starts from the network's own
+    point of the phase's own field that the path goes to, for each sample. It is known up to
+    1e-9 / τ over the rate of contraction. The free phase starts from the network's own
     states, the others from its last state. Where `phase_report` certifies the phase by the method
     "l1" or "linf", V in that norm falls by its factor at every step.
 
@@ -148,7 +154,8 @@ def phase_energy(
         As returned by `deep_nb.train`, of a model with the hard sigmoid.
     phase : str
         A phase of `phase_report`: "free", "+β" or "-β". In contrast to `energy`, the nudged ones
-        are those of the rule: for ``asymep`` with the antisymmetric part of J reversed.
+        are those of the rule: for ``onesided`` and ``asymep`` with the antisymmetric part of J
+        reversed.
     epoch : int
         Number of epochs trained, −1 for all; others need ``record=("weights",)``.
     norm : str
@@ -195,7 +202,7 @@ def phase_energy(
     if one_of(phase, fields, "phase") != "free":
         moving = relax(fields[phase], moving.S, nudged_phase)
     assert moving.trajectory is not None
-    rest = settle(fields[phase], problem.hyper.dt)
+    rest = settle(fields[phase], problem.hyper.dt, start=moving.S)
     V = NORMS[norm](moving.trajectory - rest.S[:, None])
     V[~rest.found | run["diverged"].values] = np.nan
     attrs = {"long_name": "distance from rest", "units": "1"}

@@ -235,10 +235,10 @@ def diagonal_certificate(J: ArrayLike) -> Float[np.ndarray, "*stack n"]:
     positive definite; and :math:`-z^\top D J z \ge |z|^\top D M |z|`. Each :math:`DJ + J^\top D` is
     checked to be negative definite, beyond rounding, before D is returned.
 
-    Clipping is non-expansive in a diagonal norm. D therefore certifies the *clipped* dynamics: they
-    have one rest point in the box, and :math:`V = (s - s^*)^\top D (s - s^*)` falls along every
-    trajectory. Nudging with β > 0 only makes the diagonal more negative: the same D serves both
-    phases.
+    Clipping is non-expansive in a diagonal norm. D therefore certifies the *clipped* flow: it has
+    one rest point in the box, and :math:`V = (s - s^*)^\top D (s - s^*)` falls along every
+    trajectory. Of the Euler iteration the same is true if its `contraction_rate` is below 1.
+    Nudging with β > 0 only makes the diagonal more negative: the same D serves both phases.
 
     Parameters
     ----------
@@ -280,8 +280,9 @@ def diagonal_certificate(J: ArrayLike) -> Float[np.ndarray, "*stack n"]:
     y = np.linalg.solve(M[candidates].swapaxes(-2, -1), ones)[..., 0]
     positive = ((x > 0) & (y > 0) & (x < np.inf) & (y < np.inf)).all(axis=-1)
     candidates[candidates] = positive
-    ratio = y[positive] / x[positive]
-    ratio /= ratio.max(axis=-1, keepdims=True)
+    with np.errstate(over="ignore", invalid="ignore"):  # such a ratio is no certificate
+        ratio = y[positive] / x[positive]
+        ratio /= ratio.max(axis=-1, keepdims=True)
     D[candidates] = np.where(is_certificate(J[candidates], ratio)[:, None], ratio, np.nan)
     return D.reshape(shape)
 
@@ -289,12 +290,19 @@ def diagonal_certificate(J: ArrayLike) -> Float[np.ndarray, "*stack n"]:
 def is_certificate(
     J: Float[np.ndarray, "k n n"], D: Float[np.ndarray, "k n"]
 ) -> Bool[np.ndarray, " k"]:
-    """Return whether D^½ J D^−½ + its transpose is negative definite beyond rounding."""
-    root = np.sqrt(D)
-    scaled = root[..., :, None] * J / root[..., None, :]
+    """Return whether D^½ J D^−½ + its transpose is negative definite beyond rounding.
+
+    It is not where D is not positive, or entries overflow.
+    """
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        root = np.sqrt(D)
+        scaled = root[..., :, None] * J / root[..., None, :]
+        symmetric = scaled + scaled.swapaxes(-2, -1)
+    sound = (D > 0).all(axis=-1) & np.isfinite(symmetric).all(axis=(-2, -1))
+    symmetric[~sound] = 0.0  # and so is its largest eigenvalue
     n = J.shape[-1]
-    error = n**2 * np.finfo(float).eps * np.abs(scaled).max(axis=(-2, -1), initial=0.0)
-    return np.linalg.eigvalsh(scaled + scaled.swapaxes(-2, -1))[..., -1] < -2 * error
+    error = n**2 * np.finfo(float).eps * np.abs(symmetric).max(axis=(-2, -1), initial=0.0)
+    return sound & (np.linalg.eigvalsh(symmetric)[..., -1] < -2 * error)
 
 
 def contraction_rate(

@@ -41,9 +41,9 @@ def phase_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     :math:`\lVert I + dt J \rVert_\infty < 1`, or by a `certificate` D of J with
     :math:`\lVert D^{1/2} (I + dt J) D^{-1/2} \rVert_2 < 1`, tried in this order. It then has one
     rest point for each sample, and reaches it from every start. J is the linear part of the rule's
-    own field: in the nudged phases of ``asymep`` it is the transpose of the free one, ∓ β on the
-    outputs. Proofs and conditions are in ``docs/stability.md``. The method "sdp" is tried only if
-    CVXPY is installed.
+    own field: in the nudged phases of ``onesided`` and ``asymep`` it is the transpose of the free
+    one, ∓ β on the outputs. Proofs and conditions are in ``docs/stability.md``. The method "sdp" is
+    tried only if CVXPY is installed.
 
     Parameters
     ----------

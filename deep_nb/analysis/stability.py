@@ -5,7 +5,7 @@ Over the n free neurons the field is affine, with Jacobian :math:`J_{ji} = W_{ij
 theorems about such matrices. They are about the hard sigmoid, which clips states to [0, 1].
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,7 @@ from deep_nb.engines import get_engine
 from deep_nb.models import MAX_COUNT
 from deep_nb.problem import Problem
 from deep_nb.randomness import probe_states
+from deep_nb.rest import RestPoint, settle
 from deep_nb.rules import transposed_field
 from deep_nb.run import problem_of
 
@@ -131,12 +132,12 @@ def rule_fields(
 
     "free"; "+β", except for ``adjoint``, whose nudged phase is only recorded; "-β" for ``centered``
     and ``asymep``. Nudging subtracts ±β from the outputs' diagonal entries of J; in the nudged
-    phases of ``asymep``, of :math:`J^\top`. S holds the states at the end of the free phase, where
-    ``asymep`` reverses the antisymmetric part.
+    phases of ``onesided`` and ``asymep``, of :math:`J^\top`. S holds the states at the end of the
+    free phase, where these two reverse the antisymmetric part.
     """
     rule, beta, Y = problem.model.rule, problem.hyper.beta, problem.Y
     free = free_field(W, b, problem.X, problem.model)
-    own = transposed_field(free, S) if rule == "asymep" else free
+    own = transposed_field(free, S) if rule in ("onesided", "asymep") else free
     fields = {"free": free}
     if rule != "adjoint":
         fields["+β"] = nudged_field(own, beta, Y)
@@ -227,33 +228,15 @@ def _step_inside(J: Float[np.ndarray, "K n n"], dt: float) -> Bool[np.ndarray, "
     return inside
 
 
-@dataclass(frozen=True, eq=False)
-class RestPoint:
-    """Rest points of K networks, as returned by `rest_point`.
-
-    Attributes
-    ----------
-    S
-        States of the free neurons, for each of M samples.
-    speed
-        Remaining projected speed ‖Δs‖ / dt over all samples, in 1/τ.
-    found
-        Whether that is within the tolerance.
-    """
-
-    S: Float[np.ndarray, "K M n"]
-    speed: Float[np.ndarray, " K"]
-    found: Bool[np.ndarray, " K"]
-
-
 def rest_point(
     run: xr.Dataset, epoch: int = -1, phase: str = "free", tolerance: float = 1e-9
 ) -> RestPoint:
     r"""Search for the rest point of every network by following its clipped Euler iteration.
 
-    A certified network has exactly one rest point and reaches it from every start. Every other
-    network has at least one, because a step maps the box continuously into itself (L. E. J.
-    Brouwer, 1911), but may have several, and the iteration may miss them all.
+    A network whose phase is certified by `phase_report` has exactly one rest point and reaches it
+    from every start. Every other network has at least one, because a step maps the box continuously
+    into itself (L. E. J. Brouwer, 1911), but may have several, and the iteration may miss them all.
+    Where a contraction is slow, the rest point found is known to `tolerance` over its rate only.
 
     Parameters
     ----------
@@ -294,24 +277,6 @@ def rest_point(
     number(tolerance, "tolerance", low=0)
     field = field_after(run, epoch, phase)
     return settle(field, problem_of(run).hyper.dt, tolerance)
-
-
-def settle(
-    field: Field,
-    dt: float,
-    tolerance: float = 1e-9,
-    start: Float[np.ndarray, "K M n"] | None = None,
-) -> RestPoint:
-    """Search for the rest point of a field from a start, by default 0.5, as in `rest_point`."""
-    S = np.full(field.drive.shape, 0.5) if start is None else start
-    relax = get_engine("auto", S.shape[-1], "hard_sigmoid")
-    for _ in range(20):
-        relaxation = relax(field, S, Phase(dt, T=10_000))
-        S = relaxation.S
-        speed = np.sqrt(relaxation.projected_residual * S.shape[1])
-        if (speed == 0).all():
-            break
-    return RestPoint(S, speed, speed <= tolerance)
 
 
 #: Meaning of each variable of a stability report.

@@ -25,6 +25,7 @@ from deep_nb.kernels.epochs import (
     ASYMEP,
     CENTERED,
     CONTRASTIVE,
+    ONESIDED,
     STDP,
     Log,
     Settings,
@@ -57,7 +58,13 @@ NETWORKS = 64
 SUMS = 8_000_000
 
 KERNEL_ACTIVATIONS = {"hard_sigmoid": HARD_SIGMOID, "sigmoid": SIGMOID, "tanh": TANH}
-KERNEL_RULES = {"stdp": STDP, "contrastive": CONTRASTIVE, "centered": CENTERED, "asymep": ASYMEP}
+KERNEL_RULES = {
+    "stdp": STDP,
+    "contrastive": CONTRASTIVE,
+    "centered": CENTERED,
+    "onesided": ONESIDED,
+    "asymep": ASYMEP,
+}
 
 
 def _sum_samples(values: np.ndarray, K: int, M: int) -> np.ndarray:

@@ -1,8 +1,10 @@
-"""Shared by several experiments: the share of networks that learned, and the free neurons."""
+"""Shared by several experiments: checks of parameters, shares that learned, the parity task."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from deep_nb._validation import integer, items, one_of
@@ -10,7 +12,7 @@ from deep_nb.analysis import learned, share
 from deep_nb.analysis.statistics import Estimate
 from deep_nb.models import MAX_COUNT
 from deep_nb.randomness import MAX_NETWORKS
-from deep_nb.tasks import TASKS
+from deep_nb.tasks import TASKS, Task
 
 #: What `train` takes as hyperparameters.
 Hyper = Mapping[str, object]
@@ -51,6 +53,12 @@ def learned_share(run: xr.Dataset) -> Estimate:
 def percent(estimate: Estimate, width: int = 0) -> str:
     """Return a share and its interval as text, such as ``15% [5%, 36%]``."""
     return f"{estimate.value:>{width}.0%} [{estimate.low:.0%}, {estimate.high:.0%}]"
+
+
+def parity(n: int) -> Task:
+    """Return the task of the parity of n bits, over all 2ⁿ inputs."""
+    X = np.array(list(itertools.product((0, 1), repeat=n)))
+    return Task(f"{n}-bit parity", X, X.sum(axis=1, keepdims=True) % 2)
 
 
 def free_states(states: xr.DataArray) -> xr.DataArray:

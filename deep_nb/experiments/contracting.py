@@ -21,18 +21,19 @@ from deep_nb._validation import integer, items, number
 from deep_nb.analysis import (
     certified_throughout,
     epochs_to_criterion,
+    euler_factor_l1,
     learned,
     network_table,
     share,
     stability_report,
 )
-from deep_nb.analysis.stability import field_after, settle
+from deep_nb.analysis.stability import field_after, linear_part
 from deep_nb.dynamics import hard_sigmoid, vector_field
-from deep_nb.experiments.common import check_counts, check_tasks, percent
-from deep_nb.experiments.real_data import parity
+from deep_nb.experiments.common import check_counts, check_tasks, parity, percent
 from deep_nb.models import DEEP, PUBLISHED, Model, contracting_DEEP, fast_contracting_DEEP
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION
 from deep_nb.problem import Problem
+from deep_nb.rest import settle
 from deep_nb.run import problem_of
 from deep_nb.topology import Layout, complete, layered
 from deep_nb.training import train, train_constrained
@@ -50,11 +51,15 @@ PARITY: dict[int, dict[str, Any]] = {
     3: {"N_H": 20, "dt_W": 0.6, "n_epochs": 1000},
     4: {"N_H": 30, "dt_W": 0.6, "n_epochs": 1500, "T1": 600, "T2": 600},
 }
-#: What each architecture changes in the model, chosen on seeds 1000–1029: with 30 % of the
+#: What each architecture changes in contracting DEEP, chosen on seeds 1000–1029: with 30 % of the
 #: synapses, hidden neurons have few inputs, and more of them are needed.
 SUITED: dict[str, dict[str, Any]] = {
     "random": {"leak": 0.15, "N_H": 40, "beta": 0.135, "dt_W": 0.3, "n_epochs": 600},
     "acyclic": {"dt_W": 0.03, "n_epochs": 1500},
+}
+#: The same for fast contracting DEEP.
+SUITED_FAST: dict[str, dict[str, Any]] = {
+    "random": {"N_H": 38, "beta": 1.0, "dt_W": 1.0, "n_epochs": 300},
 }
 #: Share of synapses that a random architecture has, and that of hidden synapses rewired in a small
 #: world.
@@ -74,16 +79,17 @@ def check(
 ) -> None:
     """Refuse parameters of the notebook that cannot work, before any network is trained."""
     check_counts(**counts)
-    check_tasks("tasks", tasks)
-    check_tasks("architecture_tasks", architecture_tasks)
+    for name, names in {"tasks": tasks, "architecture_tasks": architecture_tasks}.items():
+        check_tasks(name, names)
+        if len({*names}) < len(names):
+            raise ValueError(f"{name} must contain distinct values, got {names}")
     for value in items(bits, "bits"):
         integer(value, "each entry of bits", 2, MAX_BITS)
     for name, values in {"noises": noises, "kicks": kicks}.items():
         for value in items(values, name):
             number(value, f"each entry of {name}", 0, MAX_NOISE)
     for value in items(parity_bits, "parity_bits"):
-        if value not in PARITY:
-            raise ValueError(f"each entry of parity_bits must be 2, 3 or 4, got {value!r}")
+        integer(value, "each entry of parity_bits", min(PARITY), max(PARITY))
 
 
 def verdicts(run: xr.Dataset) -> xr.Dataset:
@@ -194,10 +200,14 @@ FIXED = ("complete", "layered", "ring")
 
 
 def suited(model: Model, kind: str) -> Model:
-    """Return the model with what `SUITED` changes for an architecture."""
-    changes = dict(SUITED[kind])
+    """Return the model with what suits an architecture, by `SUITED` or `SUITED_FAST`."""
+    changes = dict(_suits(model)[kind])
     leak = changes.pop("leak", model.leak)
     return model.replace(leak=leak, hyper=model.hyper.replace(**changes))
+
+
+def _suits(model: Model) -> dict[str, dict[str, Any]]:
+    return SUITED_FAST if model.rule == "onesided" else SUITED
 
 
 def learn_on(kind: str, model: Model, task: str, seeds: Sequence[int]) -> xr.Dataset:
@@ -215,12 +225,12 @@ def learn_on(kind: str, model: Model, task: str, seeds: Sequence[int]) -> xr.Dat
 def compare_architectures(model: Model, tasks: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
     """Count the networks that learn each task on each architecture, and those certified.
 
-    Where `SUITED` has another setting for an architecture, both are tried.
+    Where another setting suits an architecture (`suited`), both are tried.
     """
     rows = []
     for kind in ARCHITECTURES:
         settings = {"the model's": model}
-        if kind in SUITED:
+        if kind in _suits(model):
             settings["suited"] = suited(model, kind)
         for (setting, own), task in itertools.product(settings.items(), tasks):
             found = learn_on(kind, own, task, seeds)
@@ -375,9 +385,7 @@ def kicked(run: xr.Dataset, kick: float) -> xr.Dataset:
         xi = np.array([stream.uniform(-kick, kick, rest.shape[1:]) for stream in streams])
         S = hard_sigmoid(S + dt * vector_field(field, S) + xi)
         farthest = np.maximum(farthest, np.abs(S - rest).sum(axis=2))
-    n = rest.shape[2]
-    outflow = field.decay - problem.model.leak
-    factor = (np.abs(1 - dt * field.decay) + dt * outflow).max(axis=1)
+    n, factor = rest.shape[2], euler_factor_l1(linear_part(field), dt)
     right = (S[..., -problem.layout.N_Y :] >= 0.5) == (problem.Y >= 0.5)
     dims = ("seed", "sample")
     bound = np.broadcast_to((n * kick / (1 - factor))[:, None], farthest.shape)

@@ -1,30 +1,35 @@
-"""Learning rules and the gradient: errors, angles, weight asymmetry, reliability."""
+"""What drives learning: how rules follow the gradient, and the nudging at which they learn."""
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from jaxtyping import Bool
 from matplotlib.axes import Axes
 
-from deep_nb._validation import integer, items, number
-from deep_nb.analysis import angle_to_gradient, epochs_to_criterion, median, rule_change
-from deep_nb.experiments.common import (
-    Hyper,
-    check_counts,
-    check_tasks,
-    learned_count,
-    learned_share,
-    percent,
+from deep_nb._validation import integer, items, number, short
+from deep_nb.analysis import (
+    angle_to_gradient,
+    contraction_rate,
+    diagonal_certificate,
+    epochs_to_criterion,
+    jacobian,
+    rule_change,
+    share,
 )
-from deep_nb.models import DEEP, EP_asym, Model
-from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION
+from deep_nb.experiments.common import Hyper, check_counts, learned_count, percent
+from deep_nb.models import DEEP, EP_asym, contracting_DEEP
+from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION, plot_shares
+from deep_nb.run import problem_of
 from deep_nb.training import train
 
 Checkpoint = str | os.PathLike[str] | None
+#: Number of networks that learned, and median epochs to the criterion.
+Tried = tuple[int, float]
 
 #: The local rules, with their colour and line.
 STYLES = {
@@ -36,44 +41,60 @@ STYLES = {
 LOCAL = tuple(STYLES)
 #: Phases that are long enough for networks to come to rest.
 LONG = {"T1": 5000, "T2": 5000}
-PUBLISHED = {"published DEEP": DEEP, "published EP": EP_asym}
-#: The setting of each model that `search` and `choose` find on XOR.
-CHOSEN = {"leaky DEEP": {"beta": 3.0, "dt_W": 0.5}, "EP dynamics": {"beta": 4.0, "dt_W": 3.5}}
-#: What `search` tries: λ, β and dt_W.
-GRIDS = {
-    "leaky DEEP": ((0.25, 0.5, 1.0), (1.0, 2.0, 3.0, 4.0, 6.0), (0.3, 0.5, 0.7, 1.0, 1.4)),
-    "EP dynamics": ((1.0,), (2.0, 3.0, 4.0, 6.0, 8.0), (1.7, 2.4, 3.5, 5.0, 7.0)),
+#: Rules whose updates need a nudged phase at −β, too.
+TWO_SIDED = ("centered", "asymep")
+
+MODELS = {
+    "contracting DEEP": contracting_DEEP,
+    "leaky DEEP": DEEP.replace(name="leaky DEEP", leak=0.5, rule="asymep"),
+    "EP dynamics": EP_asym.replace(name="EP dynamics", rule="asymep"),
 }
-#: Maximum leak λ of the notebook.
-MAX_LEAK = 100.0
+#: Nudging strengths of the search.
+BETAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+#: The learning rates that the search tries for every rule at every β are from 0.01 to 10, as
+#: `rate` returns them for these; see `setting` for their unit.
+POWERS = range(-4, 3)
+#: What `search` and `choose` find on XOR: a rate for each of `BETAS`.
+TUNED: dict[str, dict[str, tuple[float, ...]]] = {
+    "contracting DEEP": {
+        "stdp": (0.01, 0.01, 0.01, 0.01, 3.0, 3.0, 10.0),
+        "contrastive": (0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01),
+        "centered": (0.3, 1.0, 1.0, 1.0, 3.0, 3.0, 30.0),
+        "asymep": (0.3, 0.1, 0.1, 1.0, 0.3, 3.0, 30.0),
+        "adjoint": (0.3,),
+    },
+    "leaky DEEP": {
+        "stdp": (0.03, 0.03, 0.1, 0.03, 0.3, 3.0, 10.0),
+        "contrastive": (0.03, 0.03, 0.1, 0.1, 0.1, 0.3, 1.0),
+        "centered": (0.03, 0.01, 0.3, 0.03, 0.3, 3.0, 10.0),
+        "asymep": (0.01, 0.01, 0.01, 0.03, 0.3, 1.0, 3.0),
+        "adjoint": (0.1,),
+    },
+    "EP dynamics": {
+        "stdp": (1.0, 1.0, 1.0, 1.0, 3.0, 10.0, 10.0),
+        "contrastive": (1.0, 1.0, 1.0, 1.0, 1.0, 3.0, 10.0),
+        "centered": (1.0, 1.0, 1.0, 1.0, 0.3, 3.0, 10.0),
+        "asymep": (0.3, 0.3, 0.3, 1.0, 0.3, 10.0, 30.0),
+        "adjoint": (1.0,),
+    },
+}
+#: β at which `asymep` trains the networks of the figures on alignment.
+OWN_BETA = {"contracting DEEP": 0.1, "leaky DEEP": 0.3, "EP dynamics": 0.1}
 #: Last epoch whose weights the notebook makes symmetric.
 LAST_LOOK = 20
-#: `choose` accepts settings whose median network needs fewer epochs than this.
-FAST = 100
 
 
 def check(
-    num_net: int,
-    n_epochs: int,
-    leak: Any,
-    betas: Any,
-    align_tasks: Any,
-    align_epochs: Any,
-    tasks: Any,
-    search_num_net: int,
+    n_epochs: int, nudges: Any, betas: Any, align_epochs: Any, search_num_net: int, **num_net: int
 ) -> None:
-    """Refuse parameters of the notebook that cannot work, before any network is trained.
-
-    A bootstrap needs two networks.
-    """
-    check_counts(2, num_net=num_net)
-    check_counts(n_epochs=n_epochs)
+    """Refuse parameters of the notebook that cannot work, before any network is trained."""
+    check_counts(n_epochs=n_epochs, **num_net)
     check_counts(0, search_num_net=search_num_net)
-    number(leak, "leak", 0, MAX_LEAK)
-    check_tasks("tasks", tasks)
+    for beta in items(nudges, "nudges"):
+        if beta not in BETAS:
+            raise ValueError(f"each entry of nudges must be one of {BETAS}, got {short(beta)}")
     for beta in items(betas, "betas"):
         number(beta, "each entry of betas", above=0)
-    check_tasks("align_tasks", align_tasks)
     epochs = [integer(n, "each entry of align_epochs") for n in items(align_epochs, "align_epochs")]
     if max(epochs) < LAST_LOOK:
         raise ValueError(
@@ -82,12 +103,20 @@ def check(
         )
 
 
-def models(leak: float) -> dict[str, Model]:
-    """Return leaky DEEP and the dynamics of asymmetric EP, both with the rule `asymep`."""
-    return {
-        "leaky DEEP": DEEP.replace(name="leaky DEEP", leak=leak, rule="asymep"),
-        "EP dynamics": EP_asym.replace(name="EP dynamics", rule="asymep"),
-    }
+def setting(rule: str, rate: float, beta: float) -> dict[str, float]:
+    """Return β, and the dt_W that belongs to a learning rate.
+
+    They are the same but for `stdp`, whose ΔW is about β/T2 times that of `contrastive`: its dt_W
+    is the rate times T2/β.
+    """
+    dt_W = rate * DEEP.hyper.T2 / beta if rule == "stdp" else rate
+    return {"beta": beta, "dt_W": dt_W}
+
+
+def tuned(name: str, rule: str, beta: float) -> dict[str, float]:
+    """Return the setting of a model and rule at one of `BETAS`, as the search found it."""
+    rates = TUNED[name][rule]
+    return setting(rule, rates[0 if rule == "adjoint" else BETAS.index(beta)], beta)
 
 
 def gradient_error(run: xr.Dataset, betas: Sequence[float], epoch: int = 10) -> xr.DataArray:
@@ -129,9 +158,9 @@ def draw_gradient_error(errors: xr.DataArray, ax: Axes) -> None:
     ax.set(xscale="log", yscale="log", xlabel="β", ylabel="relative error of ΔW")
 
 
-def angles_over_epochs(run: xr.Dataset, epochs: Sequence[int], beta: float) -> xr.DataArray:
-    """Return each local rule's angle to the gradient, nudged by β, over (rule, snapshot, seed)."""
-    return angle_to_gradient(run, LOCAL, epochs, {**LONG, "beta": beta})
+def angles_over_epochs(run: xr.Dataset, epochs: Sequence[int]) -> xr.DataArray:
+    """Return each local rule's angle to the gradient, over (rule, snapshot, seed)."""
+    return angle_to_gradient(run, LOCAL, epochs, LONG)
 
 
 def draw_angles(angles: xr.DataArray, ax: Axes) -> None:
@@ -146,13 +175,6 @@ def draw_angles(angles: xr.DataArray, ax: Axes) -> None:
             ax.fill_between(epochs[some], low, high, color=colour, alpha=0.12, lw=0)
     ax.axhline(90, color="black", lw=0.8)
     ax.set(ylim=(0, 180), yticks=range(0, 181, 45))
-
-
-def count_below_90(angles: xr.DataArray) -> pd.DataFrame:
-    """Count, for each rule, the angles below 90° and all that exist, over networks and epochs."""
-    over = ["snapshot", "seed"]
-    counts = {"below": (angles < 90).sum(over).values, "total": angles.notnull().sum(over).values}
-    return pd.DataFrame(counts, index=pd.Index(angles["rule"].values, name="rule"))
 
 
 def symmetrized(run: xr.Dataset, epoch: int, alpha: float) -> xr.Dataset:
@@ -192,104 +214,165 @@ def draw_symmetry(angles: xr.DataArray, ax: Axes) -> None:
 
 
 def search(
-    model: Model,
-    grid: tuple[Sequence[float], Sequence[float], Sequence[float]],
+    names: Sequence[str],
+    betas: Sequence[float],
     seeds: Sequence[int],
     n_epochs: int,
     checkpoint: Checkpoint = None,
 ) -> pd.DataFrame:
-    """Train networks on XOR at every λ, β and dt_W of a grid.
+    """Train networks of each model on XOR with every rule at every β and learning rate.
 
     One row per setting: the number of networks that ``learned``, and the median ``epochs`` to the
-    criterion, where networks that never reach it count as `n_epochs`.
+    criterion, where networks that never reach it count as `n_epochs`. The rates are `RATES`, and
+    further ones as long as the best is the smallest or the largest. `adjoint`, which does not
+    depend on β, is trained at the first one only.
     """
     rows = []
-    for leak, beta, dt_W in itertools.product(*grid):
-        hyper = {"beta": beta, "dt_W": dt_W, "n_epochs": n_epochs}
-        leaky = model.replace(leak=leak)
-        run = train(leaky, "xor", seeds=seeds, hyper=hyper, checkpoint=checkpoint)
-        epochs = np.median(np.nan_to_num(epochs_to_criterion(run), nan=n_epochs))
-        rows.append([leak, beta, dt_W, learned_count(run), epochs])
-    return pd.DataFrame(rows, columns=["leak", "beta", "dt_W", "learned", "epochs"])
+    for name, (rule, beta) in itertools.product(names, rules_and_betas(betas)):
+
+        def tried(power: int, name: str = name, rule: str = rule, beta: float = beta) -> Tried:
+            hyper = {**setting(rule, rate(power), beta), "n_epochs": n_epochs}
+            model = MODELS[name].replace(rule=rule)
+            run = train(model, "xor", seeds=seeds, hyper=hyper, checkpoint=checkpoint)
+            epochs = np.median(np.nan_to_num(epochs_to_criterion(run), nan=n_epochs))
+            return learned_count(run), float(epochs)
+
+        found = extended(tried)
+        rows += [[name, rule, beta, rate(power), *found[power]] for power in sorted(found)]
+    return pd.DataFrame(rows, columns=["model", "rule", "beta", "rate", "learned", "epochs"])
 
 
-def choose(found: pd.DataFrame) -> pd.Series:
-    """Return the setting of `search` where most networks learn, together with its neighbours.
+def rate(power: int) -> float:
+    """Return a learning rate of the log grid: 1, 3, 10, … for 0, 1, 2, …."""
+    return float(f"{10 ** (power / 2):.0e}")
 
-    Only settings with all eight neighbours in β and dt_W, and a median below `FAST` epochs, count;
-    the fewest epochs decide between equals. ``around`` is the sum over the nine settings.
+
+def extended(tried: Callable[[int], Tried]) -> dict[int, Tried]:
+    """Try all of `POWERS`, and further ones as long as the best is the smallest or the largest."""
+    found = {power: tried(power) for power in POWERS}
+    while found[power := best(found)][0] > 0 and power in (min(found), max(found)):
+        power += 1 if power == max(found) else -1
+        found[power] = tried(power)
+    return found
+
+
+def best(found: Mapping[int, Tried]) -> int:
+    """Return where most networks learn; the fewest epochs, then the smallest rate, break ties."""
+    return min(found, key=lambda power: (-found[power][0], found[power][1], power))
+
+
+def rules_and_betas(betas: Sequence[float]) -> list[tuple[str, float]]:
+    """Return every local rule with every β, and `adjoint` with the first."""
+    return [*itertools.product(LOCAL, betas), ("adjoint", betas[0])]
+
+
+def choose(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the best rate of a search for each rule, β, and what else it varies, as in `best`."""
+    order = found.sort_values(["learned", "epochs", "rate"], ascending=[False, True, True])
+    cells = found.columns.difference(["rate", "learned", "epochs"])
+    return order.drop_duplicates(cells).sort_index().reset_index(drop=True)
+
+
+def looks(n_epochs: int) -> list[int]:
+    """Return the epochs after which angles and certificates are taken: five, evenly on a log axis.
+
+    >>> looks(500)
+    [5, 15, 50, 158, 500]
     """
-    neighbourhoods = []
-    for leak, of in found.groupby("leak"):
-        table = of.pivot(index="beta", columns="dt_W", values="learned")
-        around = np.lib.stride_tricks.sliding_window_view(table, (3, 3)).sum(axis=(2, 3))
-        inner = pd.DataFrame(around, table.index[1:-1], table.columns[1:-1])
-        sums = inner.reset_index().melt("beta", value_name="around")
-        neighbourhoods.append(sums.assign(leak=leak))
-    settings = found.merge(pd.concat(neighbourhoods), on=["leak", "beta", "dt_W"])
-    fast = settings[settings["epochs"] < FAST]
-    return fast.sort_values(["around", "epochs"], ascending=[False, True]).iloc[0]
+    first = min(5, n_epochs)
+    return sorted({int(epoch) for epoch in np.geomspace(first, n_epochs, 5).round(9)})
 
 
-def candidates(leak: float, n_epochs: int) -> dict[str, tuple[Model, Hyper]]:
-    """Return what `reliability` compares: each model and its hyperparameters, by name.
-
-    The published models come twice: with their own number of epochs, and with `n_epochs`.
-    """
-    published = {
-        "published DEEP (stdp)": DEEP,
-        "published asymmetric EP (contrastive)": EP_asym,
-    }
-    named: dict[str, tuple[Model, Hyper]] = {}
-    for suffix, hyper in (("", {}), (f", {n_epochs} epochs", {"n_epochs": n_epochs})):
-        named |= {f"{name}{suffix}": (model, hyper) for name, model in published.items()}
-    for name, model in models(leak).items():
-        named[f"{name} (asymep)"] = model, {**CHOSEN[name], "n_epochs": n_epochs}
-    return named
-
-
-def reliability(
-    named: Mapping[str, tuple[Model, Hyper]],
-    tasks: Sequence[str],
-    seeds: Sequence[int],
-    checkpoint: Checkpoint = None,
+def judge(
+    names: Sequence[str], betas: Sequence[float], seeds: Sequence[int], n_epochs: int
 ) -> pd.DataFrame:
-    """Train each model on each task, and tabulate how many networks learn and how fast.
+    """Train networks of each model on XOR with every rule at every β, at its own tuned dt_W.
 
-    The median epochs to the criterion is "> n" where half of the networks or more never reach it.
+    One row per setting: the number of networks that have ``learned`` in the last epoch; the median
+    ``angle`` of the rule's update to the gradient in degrees, over networks and `looks`, and the
+    share of them ``with gradient``; and the number of networks ``certified`` at every look.
     """
     rows = []
-    for (name, (model, hyper)), task in itertools.product(named.items(), tasks):
-        run = train(model, task, seeds=seeds, hyper=hyper, checkpoint=checkpoint)
-        row = [name, task, learned_count(run), percent(learned_share(run)), _median_epochs(run)]
-        rows.append(row)
-    columns = ["model (rule)", "task", "learned", f"share of {len(seeds)}", "median epochs"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _median_epochs(run: xr.Dataset) -> str:
-    """Return the median epochs to the criterion with its interval, as text."""
-    epochs = epochs_to_criterion(run)
-    if np.isnan(epochs).mean() >= 0.5:
-        return f"> {run.sizes['epoch']}"
-    middle = median(np.nan_to_num(epochs, nan=run.sizes["epoch"]))
-    return f"{middle.value:g} [{middle.low:g}, {middle.high:g}]"
-
-
-def compare_rules(
-    leak: float, seeds: Sequence[int], n_epochs: int, checkpoint: Checkpoint = None
-) -> pd.DataFrame:
-    """Train both models on XOR with every rule at the `CHOSEN` settings, and tabulate the results.
-
-    In the median, networks that never reach the criterion count as `n_epochs`.
-    """
-    rows = []
-    for (name, model), rule in itertools.product(models(leak).items(), (*LOCAL, "adjoint")):
-        hyper = {**CHOSEN[name], "n_epochs": n_epochs}
+    for name, (rule, beta) in itertools.product(names, rules_and_betas(betas)):
+        model = MODELS[name].replace(rule=rule)
+        hyper = tuned(name, rule, beta)
         run = train(
-            model.replace(rule=rule), "xor", seeds=seeds, hyper=hyper, checkpoint=checkpoint
+            model, "xor", seeds=seeds, hyper={**hyper, "n_epochs": n_epochs}, record=("weights",)
         )
-        epochs = np.median(np.nan_to_num(epochs_to_criterion(run), nan=n_epochs))
-        rows.append([name, rule, learned_count(run), percent(learned_share(run)), epochs])
-    columns = ["model", "rule", "learned XOR", f"share of {len(seeds)}", "median epochs"]
+        epochs = looks(n_epochs)
+        angles = angle_to_gradient(run, [rule], epochs, LONG).values
+        some = np.isfinite(angles)
+        angle = np.median(angles[some]) if some.any() else np.nan
+        proved = int(certified(run, epochs).sum())
+        rows.append(
+            [name, rule, beta, hyper["dt_W"], learned_count(run), angle, some.mean(), proved]
+        )
+    columns = ["model", "rule", "beta", "dt_W", "learned", "angle", "with gradient", "certified"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def certified(run: xr.Dataset, epochs: Sequence[int]) -> Bool[np.ndarray, " seed"]:
+    """Return which networks contract in every phase of their own rule, after each of the epochs.
+
+    In a diagonal norm, by the comparison matrix of the phase whose nudging adds least to the decay;
+    at the phase's Euler step. The corrected phases of `asymep` have the transposed Jacobians, which
+    contract by the same rate in the norm of the inverse diagonal.
+    """
+    problem = problem_of(run)
+    rule, beta = problem.model.rule, problem.hyper.beta
+    nudges = [0.0] if rule == "adjoint" else [0.0, beta, -beta][: 3 if rule in TWO_SIDED else 2]
+    outputs = np.diag(np.arange(problem.layout.n_free) >= sum(problem.layout.N_H))
+    proved = ~run["diverged"].values
+    for epoch in epochs:
+        J = jacobian(run, epoch)
+        D = diagonal_certificate(J - min(nudges) * outputs)
+        for nudge in nudges:
+            proved &= contraction_rate(J - nudge * outputs, problem.hyper.dt, D) < 1
+    return proved
+
+
+def show(judged: pd.DataFrame, total: int) -> pd.DataFrame:
+    """Return the rows of `judge` as text, with the interval of each share of `total` networks."""
+    nudges = judged["beta"].map("{:g}".format).where(judged["rule"] != "adjoint", "any")
+    table = {
+        "model": judged["model"],
+        "rule": judged["rule"],
+        "β": nudges,
+        "dt_W": [f"{dt_W:.6g}" for dt_W in judged["dt_W"]],
+        f"learned of {total}": [percent(share(count, total)) for count in judged["learned"]],
+        "angle": [f"{a:.0f}°" if np.isfinite(a) else "none" for a in judged["angle"]],
+        "exists": [f"{part:.0%}" for part in judged["with gradient"]],
+        "certified": [f"{count / total:.0%}" for count in judged["certified"]],
+    }
+    return pd.DataFrame(table)
+
+
+def draw_learned(judged: pd.DataFrame, total: int, ax: Axes) -> None:
+    """Draw one model's share of networks that learned over β, filled where all are certified."""
+    for rule, (colour, line) in STYLES.items():
+        of = judged[judged["rule"] == rule]
+        betas, counts = of["beta"].tolist(), of["learned"].tolist()
+        plot_shares(betas, counts, total, ax, colour, line, rule)
+        _mark(of, of["learned"] / total, total, ax)
+    if legend := ax.get_legend():  # the panels share one
+        legend.remove()
+    reference = judged.loc[judged["rule"] == "adjoint", "learned"].item() / total
+    ax.axhline(reference, color="black", lw=0.8, ls=(0, (6, 3)), label="adjoint")
+    ax.set(xscale="log", ylim=(-0.05, 1.05))
+
+
+def draw_angle(judged: pd.DataFrame, total: int, ax: Axes) -> None:
+    """Draw one model's median angle to the gradient over β, filled where all are certified."""
+    for rule, (colour, line) in STYLES.items():
+        of = judged[judged["rule"] == rule]
+        ax.plot(of["beta"], of["angle"], color=colour, ls=line, label=rule)
+        _mark(of, of["angle"], total, ax)
+    ax.axhline(90, color="black", lw=0.8)
+    ax.set(xscale="log", ylim=(-5, 185), yticks=range(0, 181, 45))
+
+
+def _mark(of: pd.DataFrame, y: pd.Series, total: int, ax: Axes) -> None:
+    """Draw a rule's points: filled where every network is certified, else open."""
+    colour = STYLES[of["rule"].iloc[0]][0]
+    faces = [colour if count == total else "white" for count in of["certified"]]
+    ax.scatter(of["beta"], y, s=16, c=faces, edgecolors=colour, zorder=3)

@@ -97,20 +97,21 @@ def distances(run: xr.Dataset, epoch: int) -> xr.Dataset:
     With the weights after `epoch` epochs.
 
     Over (seed, phase, step), summed over samples: ``V`` and its ``bound``, q^t V(0), with q the
-    factor of an Euler step in that norm.
+    factor of an Euler step in that norm; NaN after the end of the shorter phases.
     """
     report = phase_report(run, epoch)
     V, bounds = [], []
     for phase, (norm, _) in NORMS.items():
         values = phase_energy(run, phase, epoch, norm).sum("sample", skipna=False)
-        q = report[f"euler_factor_{norm}"].sel(phase=phase).values
-        V.append(values.values)
-        bounds.append(V[-1][:, :1] * q[:, None] ** np.arange(V[-1].shape[1]))
-    coords = {"seed": run["seed"].values, "phase": list(NORMS)}
-    dims = ("seed", "phase", "step")
-    return xr.Dataset(
-        {"V": (dims, np.stack(V, axis=1)), "bound": (dims, np.stack(bounds, axis=1))}, coords
-    )
+        q = report[f"euler_factor_{norm}"].sel(phase=phase)
+        V.append(values)
+        bounds.append(values.isel(step=0, drop=True) * q ** values["step"])
+    phases = pd.Index(NORMS, name="phase")
+    joined = {
+        name: xr.concat(of, phases, join="outer", coords="minimal", compat="override")
+        for name, of in {"V": V, "bound": bounds}.items()
+    }
+    return xr.Dataset(joined).transpose("seed", "phase", "step")
 
 
 def distance_verdicts(found: xr.Dataset) -> pd.DataFrame:
@@ -127,7 +128,7 @@ def distance_verdicts(found: xr.Dataset) -> pd.DataFrame:
 def draw_distances(found: xr.Dataset, axes: Sequence[Axes]) -> None:
     """Draw `distances` over V(0), one phase per Axes: median, quartiles, and the loosest bound."""
     for ax, (phase, (_, symbol)), (colour, _) in zip(axes, NORMS.items(), LOOKS, strict=True):
-        of = found.sel(phase=phase)
+        of = found.sel(phase=phase).dropna("step", how="all")
         relative = of / of["V"].isel(step=0)
         low, middle, high = relative["V"].quantile([0.25, 0.5, 0.75], "seed").values
         ax.plot(middle, color=colour, label="networks: median, quartiles")

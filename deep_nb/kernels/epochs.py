@@ -15,7 +15,8 @@ from deep_nb.kernels.references import alive, reference
 from deep_nb.kernels.vectors import LANES
 from deep_nb.kernels.wide import relax_samples
 
-STDP, CONTRASTIVE, CENTERED, ASYMEP = range(4)
+#: The rules; those from CENTERED on have a phase at −β.
+STDP, CONTRASTIVE, ONESIDED, CENTERED, ASYMEP = range(5)
 
 #: Numbers that NumPy adds without halving, and how often it halves at most.
 RUN, DEPTH = 128, 64
@@ -288,7 +289,8 @@ def nudge(c, W, settings, networks):
     n, N_Y = len(W) - N_X, Y.shape[1]
     S = networks.S[c, 0]
     W = W[N_X:, N_X:]
-    if settings.rule == ASYMEP:
+    transposed = settings.rule == ONESIDED or settings.rule == ASYMEP
+    if transposed:
         W = W.T
     for phase in range(1, networks.A.shape[1]):
         A, drive = networks.A[c, phase], networks.drive[c, phase]
@@ -302,7 +304,7 @@ def nudge(c, W, settings, networks):
             decay = networks.decay[c, j]
             A[j, j] -= decay if j < n - N_Y else decay + beta
         for m in range(M):
-            for j in range(n if settings.rule == ASYMEP else 0):
+            for j in range(n if transposed else 0):
                 product = S[m, 0] * (W[j, 0] - W[0, j])
                 for i in range(1, n):
                     product += S[m, i] * (W[j, i] - W[i, j])
@@ -351,6 +353,8 @@ def contrast(c, W, settings, networks, room):
         for j in range(n):
             if settings.rule == CONTRASTIVE:
                 delta[m, j] = (S[1, m, j] - S[0, m, j]) / (beta * M)
+            elif settings.rule == ONESIDED:
+                delta[m, j] = (S[1, m, j] - S[0, m, j]) / beta / M
             else:
                 delta[m, j] = (S[1, m, j] - S[2, m, j]) / (2 * beta) / M
     _hebbian(X, delta, room.dW[:N_X, N_X:])

@@ -1,0 +1,77 @@
+"""What the explorer shows, and the page that contains it."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+from deep_nb._files import write_text
+from deep_nb._validation import integer
+from deep_nb.dynamics import ACTIVATIONS
+from deep_nb.models import MODELS, Hyperparameters, Model, RuleName, get_model
+from deep_nb.tasks import TASKS, Task, get_task
+
+FOLDER = Path(__file__).parent
+SCRIPT, STYLE = FOLDER / "explore.js", FOLDER / "explore.css"
+
+
+def catalogue(models: Iterable[Model] = (), tasks: Iterable[Task] = ()) -> dict[str, Any]:
+    """Return what can be chosen, as JSON's types: the package's models and tasks, and others."""
+    of_tasks = {task.name: task for task in (*TASKS.values(), *tasks)}
+    return {
+        "models": {m.name: m.model_dump(mode="json") for m in (*MODELS.values(), *models)},
+        "tasks": {name: {"X": t.X.tolist(), "Y": t.Y.tolist()} for name, t in of_tasks.items()},
+        "rules": list(get_args(RuleName)),
+        "activations": list(ACTIVATIONS),
+        "about": {name: field.description for name, field in Hyperparameters.model_fields.items()},
+    }
+
+
+def setting(model: Model, task: Task, seed: int) -> dict[str, Any]:
+    """Return the setting of one network, as JSON's types."""
+    chosen = catalogue([model], [task])
+    return {
+        "model": chosen["models"][model.name],
+        "task": {"name": task.name, **chosen["tasks"][task.name]},
+        "seed": seed,
+        "regularized": False,
+        "sparse": False,
+    }
+
+
+def write_page(target: Path, model: str | Model, task: str | Task, seed: int = 0) -> Path:
+    """Write one HTML page with the explorer: no other file, no Python, no request."""
+    model, task = get_model(model), get_task(task)
+    integer(seed, "seed", 0, 2**32 - 1)
+    given = json.dumps([catalogue([model], [task]), setting(model, task, seed)])
+    given = given.replace("<", r"\u003c")  # "</script>" in a name would end the script
+    script = SCRIPT.read_text(encoding="utf-8")
+    page = PAGE.format(
+        style=STYLE.read_text(encoding="utf-8"),
+        script=f"{script}\nmount(document.querySelector('main'), ...{given});",
+    )
+    write_text(target, page)
+    return target
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>deep_nb explorer</title>
+<style>{style}</style>
+</head>
+<body class="deep-nb-page">
+<h1>Directed equilibrium propagation</h1>
+<p>One network of <a href="https://arxiv.org/abs/2006.08798">DEEP</a> or a relative settles twice
+per epoch: freely, then with β pulling its outputs towards the targets. Its synapses learn from the
+difference. Weights are vermilion where positive, blue
+where negative.</p>
+<main></main>
+<script type="module">
+{script}
+</script>
+</body>
+</html>
+"""
