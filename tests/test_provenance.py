@@ -158,7 +158,8 @@ def test_every_library_that_computes_is_named():
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     needed = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
     assert needed - set(LIBRARIES) == {
-        "click", "filelock", "ipykernel", "jaxtyping", "jinja2", "jupyter", "lazy-loader",
+        "array-api-compat", "click", "filelock", "ipykernel", "jaxtyping", "jinja2", "jupyter",
+        "lazy-loader",
         "nbconvert", "pillow", "psutil", "pydantic", "pyyaml", "threadpoolctl", "tqdm",
     }  # fmt: skip
     assert set(LIBRARIES) <= needed
