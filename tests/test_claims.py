@@ -444,6 +444,7 @@ def test_a_sweep_is_what_separate_runs_give():
     chosen = [claim for claim in claims.read_claims() if claim.id in ("1c", "4", "5a")]
     chosen[1] = chosen[1].replace(tasks=["id"])
     grid = claims.sweep(chosen, range(2), [10], [2])
+    assert grid.index.tolist() == list(range(len(grid)))
     sizes = grid.groupby(["model", "task", "N_H_factor", "N_H"]).size()
     assert sizes.to_dict() == {
         ("DEEP_oh", "id", 1.0, 2): 18,
@@ -805,3 +806,41 @@ def test_stored_networks_are_what_training_gives():
     assert len(kept) == 5
     assert kept["learned"].tolist() == again["learned"].tolist()
     np.testing.assert_array_equal(kept["epochs"], again["epochs"])
+
+
+# What tables hold, by hand
+
+
+def test_unstable_steps_are_counted_in_the_order_of_the_table():
+    networks = pd.concat(
+        [
+            frame(
+                "EP_asym", "xor", learned=[True, False, True], step_is_stable=[False, False, True]
+            ),
+            frame("DEEP", "or", learned=[True], step_is_stable=[False]),
+            frame("DEEP", "and", pruned=True, learned=[False], step_is_stable=[False]),
+            frame("DEEP", "and", layered=True, learned=[True], step_is_stable=[False]),
+            frame("DEEP", "and", learned=[True, True], step_is_stable=[True, True]),
+        ]
+    )
+    counts = claims.unstable_steps(networks)
+    assert counts.to_dict("list") == {
+        "model": ["EP_asym", "DEEP", "DEEP", "DEEP"], "task": ["xor", "or", "and", "and"],
+        "pruned": [False, False, True, False], "layered": [False, False, False, True],
+        "networks": [3, 1, 1, 1], "unstable": [2, 1, 1, 1], "learned": [1, 1, 0, 1],
+    }  # fmt: skip
+    assert counts.index.tolist() == [0, 1, 2, 3]
+
+
+def test_rows_of_the_tables_are_in_the_order_of_the_claims():
+    row = {
+        "statement": "S", "evidence": "E", "note": "", "quantity": "share of A", "estimate": 0.03,
+        "low": 0.02, "high": 0.04, "p_holm": 1e-6, "rule": "below 0.05", "settings": 0,
+        "reproduced_at": 0, "not_reproduced_at": 0, "nearest": np.nan, "within": np.nan,
+        "networks": 10, "runaway": 0, "at_best": "", "verdict": "reproduced",
+    }  # fmt: skip
+    table = pd.DataFrame([{**row, "id": name, "task": "or"} for name in ("2b", "10a", "1a")])
+    for lines in (claims.claims_table(table), claims.verdict_table(table)):
+        rows = [line for line in lines.splitlines() if "| S |" in line]
+        assert [line.split(" | ")[0] for line in rows] == ["| 2b", "| 10a", "| 1a"]
+    assert "3 % [2, 4] of 10, p = 1e-06<br>" in claims.claims_table(table)

@@ -107,8 +107,8 @@ def inside(curves: pd.DataFrame) -> pd.DataFrame:
     above = pairs["published"] >= pairs["low_other"] - READING
     in_other = pairs[above & (pairs["published"] <= pairs["high_other"] + READING)]
     groups = curves[curves["published"].notna()].groupby(keys, sort=False)
-    found = groups["inside"].agg(points="size", inside="sum").astype(int)
-    other = in_other.groupby(keys).size().reindex(found.index, fill_value=0)
+    found = pd.DataFrame({"points": groups["inside"].size(), "inside": groups["inside"].sum()})
+    other = in_other.value_counts(keys).reindex(found.index, fill_value=0)
     return found.assign(other=other, chance=groups["wholly_inside"].first())
 
 
