@@ -205,7 +205,8 @@ def labelled(matrix, rows, columns=None):
          "networks must be a table with rows and the columns pruned, layered, learned, "
          "step_is_stable, model, task, got 3"),
         (lambda _: claims.unstable_steps(NETWORKS),
-         "networks has no column 'task'; needed: pruned, layered, learned, step_is_stable, model, task"),
+         "networks has no column 'task'; needed: pruned, layered, learned, step_is_stable, "
+         "model, task"),
         (lambda _: claims.unstable_steps(NETWORKS.assign(task=[3])),
          "networks must have strings in the column 'task'"),
         (lambda _: claims.evaluate([], 3),
