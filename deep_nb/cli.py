@@ -397,7 +397,7 @@ def verify(
 )
 def report(folder: Path, output: Path | None, readme: Path | None) -> None:
     """Build one self-contained HTML page from the finished batch in FOLDER."""
-    from deep_nb.report import insert_claims, read_table, write_report
+    from deep_nb.report import insert_claims, insert_contracting, read_table, write_report
 
     table = read_table(folder)
     if readme and table is None:
@@ -405,4 +405,5 @@ def report(folder: Path, output: Path | None, readme: Path | None) -> None:
     page = write_report(folder, output)
     if readme and table is not None:
         insert_claims(readme, table)
+        insert_contracting(readme, folder)
     click.echo(f"wrote {page}")

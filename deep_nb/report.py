@@ -34,7 +34,8 @@ NUMBERS = (
 #: Entries of an origin that experiments with the same code, versions and machine share.
 PROVENANCE = ("deep_nb", "commit", "python", "versions", "platform", "cpu", "cores")
 
-_MARKS = "<!-- claims: begin -->\n", "<!-- claims: end -->\n"
+#: Where an experiment leaves the table of models, tasks, learning and certificates.
+CONTRACTING = "contracting/learned_and_certified.md"
 
 
 @dataclass(frozen=True)
@@ -239,9 +240,20 @@ def _origins(sections: list[Section]) -> list[tuple[dict[str, Any], list[str]]]:
 
 def insert_claims(page: Path, claims: pd.DataFrame) -> None:
     """Put the table of verdicts between the marks of a Markdown page."""
+    _insert(page, "claims", verdict_table(claims))
+
+
+def insert_contracting(page: Path, folder: Path) -> None:
+    """Put the table of what each model learns and what is certified there, if the batch has it."""
+    if (table := folder / CONTRACTING).exists():
+        _insert(page, "contracting", read_text(table))
+
+
+def _insert(page: Path, name: str, text: str) -> None:
+    marks = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
     content = read_text(page)
-    before, begin, rest = content.partition(_MARKS[0])
-    _, end, after = rest.partition(_MARKS[1])
+    before, begin, rest = content.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"{page} must contain {_MARKS[0].strip()!r} and {_MARKS[1].strip()!r}")
-    write_text(page, f"{before}{begin}\n{verdict_table(claims)}\n{end}{after}")
+        raise ValueError(f"{page} must contain {marks[0].strip()!r} and {marks[1].strip()!r}")
+    write_text(page, f"{before}{begin}\n{text}\n{end}{after}")

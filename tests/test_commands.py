@@ -302,6 +302,9 @@ def test_each_option_of_report_is_one_argument(folder, monkeypatch):
     monkeypatch.setattr(
         deep_nb.report, "insert_claims", lambda *given: asked.append(("insert", *given))
     )
+    monkeypatch.setattr(
+        deep_nb.report, "insert_contracting", lambda *given: asked.append(("contracting", *given))
+    )
     (folder / "x.md").write_text("")
     assert run("report", "out").stdout == "wrote page\n"
     run("report", "out", "-o", "new.html")
@@ -309,6 +312,7 @@ def test_each_option_of_report_is_one_argument(folder, monkeypatch):
     expected = [
         ("write", Path("out"), None), ("write", Path("out"), Path("new.html")),
         ("write", Path("out"), None), ("insert", Path("x.md"), "table"),
+        ("contracting", Path("x.md"), Path("out")),
     ]  # fmt: skip
     assert asked == expected
     tables[0] = None

@@ -30,7 +30,7 @@ from deep_nb.analysis import (
 )
 from deep_nb.claims.table import verdict_table
 from deep_nb.replication.notebooks import declared_parameters, read_notebook
-from deep_nb.report import COLUMNS, TEXTS, insert_claims, read_table
+from deep_nb.report import COLUMNS, TEXTS, insert_claims, insert_contracting, read_table
 from deep_nb.topology import Layout, custom
 
 from .conftest import refused
@@ -437,3 +437,18 @@ def test_claims_replace_what_is_between_the_first_marks(tmp_path):
         with refused(f"{page} must contain {begin.strip()!r} and {end.strip()!r}"):
             insert_claims(page, table)
         assert page.read_text() == damaged
+
+
+def test_the_table_of_contracting_networks_replaces_what_is_between_its_marks(tmp_path):
+    page, table = tmp_path / "page.md", tmp_path / "contracting" / "learned_and_certified.md"
+    page.write_text("a\n")
+    insert_contracting(page, tmp_path)  # the batch has no such table: nothing is to do
+    assert page.read_text() == "a\n"
+    table.parent.mkdir()
+    table.write_text("| model |\n")
+    begin, end = "<!-- contracting: begin -->\n", "<!-- contracting: end -->\n"
+    with refused(f"{page} must contain {begin.strip()!r} and {end.strip()!r}"):
+        insert_contracting(page, tmp_path)
+    page.write_text(f"a\n{begin}old\n{end}b\n")
+    insert_contracting(page, tmp_path)
+    assert page.read_text() == f"a\n{begin}\n| model |\n\n{end}b\n"
