@@ -152,6 +152,9 @@ export function relax(field, S, { dt, T, activation, clamped }, visit) {
 
 // ---------------------------------------------------------------------------------- rules
 
+/** Rules that need the hard sigmoid. */
+const CLIPPED = ["onesided", "asymep", "adjoint"];
+
 /** A rule returns ΔW and Δb after a free phase with the last states `free`. */
 export const RULES = {
   stdp(lesson) {
@@ -182,6 +185,12 @@ export const RULES = {
 
   centered(lesson) {
     return symmetric(lesson, lesson.field);
+  },
+
+  onesided(lesson) {
+    const { problem, W, free, field } = lesson, { beta } = problem.hyper;
+    const plus = lesson.nudge(transposed(field, free), beta);
+    return descent(problem, W, free, plus.map((s, k) => (s - free[k]) / beta));
   },
 
   asymep(lesson) {
@@ -601,7 +610,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
   });
   const activations = select("Activation ρ", catalogue.activations, (name) => {
     setting.model.activation = name;
-    if (name !== "hard_sigmoid" && ["asymep", "adjoint"].includes(setting.model.rule))
+    if (name !== "hard_sigmoid" && CLIPPED.includes(setting.model.rule))
       setting.model.rule = "centered";
     configure();
   });
@@ -689,7 +698,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
     [models.control.value, tasks.control.value] = [model.name, setting.task.name];
     [rules.control.value, activations.control.value] = [model.rule, model.activation];
     for (const option of rules.control.options)
-      option.disabled = model.activation !== "hard_sigmoid" && ["asymep", "adjoint"].includes(option.value);
+      option.disabled = model.activation !== "hard_sigmoid" && CLIPPED.includes(option.value);
     hidden.show(network.problem.n - network.problem.N_Y);
     seed.value = setting.seed;
     leak.show(model.leak);
