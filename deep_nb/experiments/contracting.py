@@ -45,7 +45,7 @@ LEAKY = DEEP.replace(
 #: The models that are compared.
 COMPARED = [*PUBLISHED.values(), LEAKY, contracting_DEEP, fast_contracting_DEEP]
 
-#: Hyperparameters for the parity of each number of bits, chosen on seeds 1000–1099.
+#: Hyperparameters for the parity of each number of bits, chosen on seeds 1000–1029.
 PARITY: dict[int, dict[str, Any]] = {
     2: {},
     3: {"N_H": 20, "dt_W": 0.6, "n_epochs": 1000},
