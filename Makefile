@@ -36,7 +36,7 @@ lint: $(READY)
 unit: $(READY)
 	$(BIN)/pytest --numprocesses auto -m "not system" tests deep_nb README.md
 
-test: lint $(BROWSER)
+test: lint
 	$(BIN)/pytest --numprocesses auto --cov
 
 # Playwright drives a Chromium of the system. Where neither can be had, the tests say so and are skipped.

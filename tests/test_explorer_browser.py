@@ -170,7 +170,7 @@ def test_every_choice_can_be_made(chromium, address):
                 control.select_option(option)
                 page.get_by_role("button", name="One epoch").click()
                 assert "Epoch" in page.get_by_role("status").inner_text()
-        assert page.get_by_label("Rule").locator("option:disabled").count() == 2
+        assert page.get_by_label("Rule").locator("option:disabled").count() == 3
 
 
 def test_a_task_of_ones_own_with_three_inputs_has_no_map(chromium, tmp_path):

@@ -250,7 +250,7 @@ def _draw_energies(ax: Axes, run: xr.Dataset) -> None:
     for phase, (colour, line) in PHASES.items():
         values = V.sel(step=(V["phase"] == phase) & (V["step"] > 0))
         steps, curves = values["step"].values, values.values
-        away = curves[:, 0] > ROUNDING
+        away = ~(curves[:, 0] <= ROUNDING)  # NaN without a rest point: only the bound is drawn
         if not away.any():
             continue
         curves = curves[away] / curves[away, :1]
