@@ -150,10 +150,11 @@ def rule_fields(
 def rule_jacobians(
     problem: Problem, W: Float[np.ndarray, "K N N"], b: Float[np.ndarray, "K N"]
 ) -> dict[str, Float[np.ndarray, "K n n"]]:
-    """Return the linear part of every phase that the problem's rule learns from, by its name."""
-    one = replace(
-        problem, X=problem.X[:1], Y=problem.Y[:1]
-    )  # it is the same for every sample, and for all states
+    """Return the linear part of every phase that the problem's rule learns from, by its name.
+
+    It is the same for every sample, and for all states.
+    """
+    one = replace(problem, X=problem.X[:1], Y=problem.Y[:1])
     S = np.zeros((len(W), 1, problem.layout.n_free))
     return {name: linear_part(field) for name, field in rule_fields(one, W, b, S).items()}
 
