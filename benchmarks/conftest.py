@@ -22,6 +22,7 @@ def row(benchmark):
 
     def write(name, target, measured, met, **values):
         benchmark.extra_info.update(values)
+        met = None if met is None else bool(met)
         rows.append({"row": name, "target": target, "measured": measured, "met": met, **values})
 
     return write

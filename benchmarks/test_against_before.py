@@ -1,6 +1,8 @@
 """Rows against version 0.2.0 before its kernels trained whole epochs: both in turn, in one run."""
 
 import json
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -63,14 +65,21 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def times(tmp_path_factory):
-    """The least wall and CPU time of each job, before and now."""
+def before(tmp_path_factory):
+    """A checkout of that commit."""
     folder = tmp_path_factory.mktemp("before") / "checkout"
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--quiet", "--detach", str(folder), BEFORE], check=True)
+    yield folder
+    subprocess.run([*git, "remove", "--force", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def times(before):
+    """The least wall and CPU time of each job, before and now."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", CHILD]
-    sides = [subprocess.Popen(command, cwd=path, **pipes) for path in (folder, ROOT)]
+    sides = [subprocess.Popen(command, cwd=path, **pipes) for path in (before, ROOT)]
     best = {job: [[float("inf")] * 2, [float("inf")] * 2] for job, *_ in ROWS}
     for job, measured in best.items():
         for _ in range(5):
@@ -81,15 +90,59 @@ def times(tmp_path_factory):
                 measured[side] = [min(pair) for pair in zip(least, took, strict=True)]
     for process in sides:
         process.communicate()
-    subprocess.run([*git, "remove", "--force", str(folder)], check=True)
     return best
 
 
 @pytest.mark.parametrize(("job", "clock", "name", "target"), ROWS, ids=[job for job, *_ in ROWS])
 def test_against_before(times, job, clock, name, target, benchmark, row):
     benchmark.pedantic(lambda: None, rounds=1)
-    before, now = (side[clock] for side in times[job])
-    ratio = before / now
+    then, now = (side[clock] for side in times[job])
+    ratio = then / now
     row(f"{name}, against commit {BEFORE}", f"≥ {target}×" if target else "—",
-        f"{ratio:.1f}× ({1000 * before:.1f} → {1000 * now:.1f} ms)",
-        target and ratio >= target, before=before, now=now, ratio=ratio)  # fmt: skip
+        f"{ratio:.1f}× ({1000 * then:.1f} → {1000 * now:.1f} ms)",
+        target and ratio >= target, before=then, now=now, ratio=ratio)  # fmt: skip
+
+
+def cpu_seconds(command, folder, **environment):
+    """Return the CPU time of a Python process, in a folder that it imports from."""
+    at_first = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = os.environ | {"PYTHONPATH": str(folder)} | environment
+    subprocess.run([sys.executable, *command], cwd=folder, env=environment, check=True,
+                   capture_output=True)  # fmt: skip
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime - at_first.ru_utime - at_first.ru_stime
+
+
+#: What a process does at its start, and the most seconds of CPU beyond those of Python's own.
+STARTS = [
+    ("`import deep_nb`", ["-c", "import deep_nb"], 0.1),
+    ("`deep-nb --help`", ["-m", "deep_nb", "--help"], 0.2),
+    ("`deep-nb train --help`", ["-m", "deep_nb", "train", "--help"], None),
+]
+
+
+@pytest.mark.parametrize(("name", "command", "most"), STARTS, ids=[name for name, *_ in STARTS])
+def test_start(before, name, command, most, benchmark, row):
+    benchmark.pedantic(lambda: None, rounds=1)
+    least = [float("inf")] * 3
+    for _ in range(5):
+        took = (cpu_seconds(["-c", ""], ROOT), cpu_seconds(command, before),
+                cpu_seconds(command, ROOT))  # fmt: skip
+        least = [min(pair) for pair in zip(least, took, strict=True)]
+    then, now = least[1] - least[0], least[2] - least[0]
+    row(f"{name}, CPU time beyond Python's own", f"≤ {most} s" if most else "—",
+        f"{now:.2f} s (commit {BEFORE}: {then:.2f} s)", most and now <= most,
+        before=then, now=now)  # fmt: skip
+
+
+def test_compiling(before, benchmark, row, tmp_path):
+    """The first training of a fresh checkout, with an empty cache of machine code."""
+    benchmark.pedantic(lambda: None, rounds=1)
+    train = ["-c", "import deep_nb; deep_nb.train('DEEP', 'xor', seeds=0)"]
+    then, now = (
+        cpu_seconds(train, folder, NUMBA_CACHE_DIR=str(tmp_path / name))
+        for folder, name in ((before, "before"), (ROOT, "now"))
+    )
+    row("compiling: the first training with an empty cache, CPU time", "≤ 1 × before",
+        f"{now:.1f} s (commit {BEFORE}: {then:.1f} s)", now <= then,
+        before=then, now=now)  # fmt: skip

@@ -8,12 +8,12 @@ from .models import (
     PUBLISHED,
     DEEP_oh,
     EP_asym,
+    Flags,
     Hyperparameters,
     Model,
     contracting_DEEP,
     fast_contracting_DEEP,
 )
-from .problem import Flags
 from .report import write_report
 from .run import concat, load, save, settings
 from .tasks import TASKS, Task

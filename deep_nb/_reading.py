@@ -6,15 +6,17 @@ import io
 import math
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import netCDF4
 import pandas as pd
 import psutil
 import yaml
 
 from deep_nb._netcdf import NETCDF
 from deep_nb._validation import short
+
+if TYPE_CHECKING:
+    import netCDF4
 
 #: Maximum size in bytes of a file that is read as a whole, after decompression.
 LARGEST_FILE = 2**26
@@ -129,6 +131,8 @@ def check_netcdf(path: Path) -> None:
 
     A few kilobytes can declare terabytes.
     """
+    import netCDF4
+
     check_regular(path)
     needed = path.stat().st_size
     unreadable = contextlib.suppress(OSError, RuntimeError, UnicodeError)  # for its reader, too

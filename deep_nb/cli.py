@@ -18,8 +18,7 @@ from deep_nb import analysis, replication
 from deep_nb._printing import lenient_output
 from deep_nb._start import skip_iri_grammar
 from deep_nb._validation import as_path, did_you_mean, printable, select, short
-from deep_nb.dynamics import EngineName
-from deep_nb.problem import RECORDS, Flags
+from deep_nb.models import RECORDS, EngineName, Flags
 from deep_nb.replication.names import CHECKSUMS, PROFILES
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ the field is affine in the free states:
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -142,10 +142,6 @@ def euler_step(
 ) -> Float[np.ndarray, "*stack n"]:
     """Return ρ(S + dt · dS)."""
     return rho(S + dt * dS)
-
-
-#: Name of an engine; `deep_nb.engines.ENGINES` holds the functions.
-EngineName = Literal["reference", "blas", "numba"]
 
 
 @dataclass(frozen=True)

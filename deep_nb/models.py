@@ -39,6 +39,12 @@ Positive = Annotated[Real, Field(gt=0)]
 NonNegative = Annotated[Real, Field(ge=0)]
 
 
+#: Name of an engine; `deep_nb.engines.ENGINES` holds the functions.
+EngineName = Literal["reference", "blas", "numba"]
+#: What `train` records on request, and the variables this adds.
+RECORDS = {"weights": ("W_epochs", "b_epochs"), "trajectories": ("S_epochs",)}
+
+
 def _as_tuple(value: Any) -> Any:
     value = plain(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -88,6 +94,32 @@ class Hyperparameters(Frozen):
         if beta == 0:
             raise ValueError("it should be a finite number other than 0")
         return beta
+
+
+class Flags(Frozen):
+    """The published binary parameters, all off by default; see `deep_nb.train` for each.
+
+    Raises
+    ------
+    ValueError
+        On an unknown name, or a value other than True and False.
+
+    See Also
+    --------
+    deep_nb.train : Takes the same flags as keyword arguments.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> deep_nb.Flags(sparse=True)
+    Flags(regularized=False, sparse=True, stop_criterion=False, layered=False, sign=False)
+    """
+
+    regularized: Flag = Field(False, description="L1: W loses reg_W sign(W) per epoch")
+    sparse: Flag = Field(False, description="prune weak synapses at random")
+    stop_criterion: Flag = Field(False, description="end a phase at Σ ds² ≤ stop")
+    layered: Flag = Field(False, description="connect neighbouring layers only")
+    sign: Flag = Field(False, description="replace ΔW and Δb by their signs")
 
 
 #: Name of a learning rule; `deep_nb.rules.RULES` holds the functions.

@@ -8,43 +8,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from pydantic import Field as PydanticField
 
 from deep_nb import topology as topologies
-from deep_nb._validation import Frozen
 from deep_nb.dynamics import Field, Phase, free_field, nudged_field
-from deep_nb.models import Flag, Hyperparameters, Model, get_hyperparameters, get_model
+from deep_nb.models import Flags, Hyperparameters, Model, get_hyperparameters, get_model
 from deep_nb.tasks import Task, get_task, one_hot, predicted_labels
 from deep_nb.topology import Layout
-
-#: What `train` records on request, and the variables this adds.
-RECORDS = {"weights": ("W_epochs", "b_epochs"), "trajectories": ("S_epochs",)}
-
-
-class Flags(Frozen):
-    """The published binary parameters, all off by default; see `deep_nb.train` for each.
-
-    Raises
-    ------
-    ValueError
-        On an unknown name, or a value other than True and False.
-
-    See Also
-    --------
-    deep_nb.train : Takes the same flags as keyword arguments.
-
-    Examples
-    --------
-    >>> import deep_nb
-    >>> deep_nb.Flags(sparse=True)
-    Flags(regularized=False, sparse=True, stop_criterion=False, layered=False, sign=False)
-    """
-
-    regularized: Flag = PydanticField(False, description="L1: W loses reg_W sign(W) per epoch")
-    sparse: Flag = PydanticField(False, description="prune weak synapses at random")
-    stop_criterion: Flag = PydanticField(False, description="end a phase at Σ ds² ≤ stop")
-    layered: Flag = PydanticField(False, description="connect neighbouring layers only")
-    sign: Flag = PydanticField(False, description="replace ΔW and Δb by their signs")
 
 
 @dataclass(frozen=True, eq=False)

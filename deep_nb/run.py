@@ -20,9 +20,8 @@ from deep_nb._files import check_writable, replacing
 from deep_nb._netcdf import read_netcdf, write_netcdf
 from deep_nb._reading import check_netcdf
 from deep_nb._validation import as_path, one_of, short
-from deep_nb.dynamics import EngineName
-from deep_nb.models import Hyperparameters, Model
-from deep_nb.problem import RECORDS, Flags, Problem
+from deep_nb.models import RECORDS, EngineName, Flags, Hyperparameters, Model
+from deep_nb.problem import Problem
 from deep_nb.randomness import check_seeds
 from deep_nb.tasks import Task, mean_squared_error, one_hot
 from deep_nb.topology import Layout

@@ -29,8 +29,8 @@ from deep_nb.engines.compiled import (
     Compiled,
 )
 from deep_nb.kernels.epochs import Settings
-from deep_nb.models import Hyperparameters, Model
-from deep_nb.problem import Flags, Problem
+from deep_nb.models import Flags, Hyperparameters, Model
+from deep_nb.problem import Problem
 from deep_nb.pruning import prune
 from deep_nb.randomness import (
     STATE_SCALE,

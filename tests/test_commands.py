@@ -21,7 +21,7 @@ import deep_nb.report
 from deep_nb import analysis, cli, replication
 from deep_nb._printing import Lenient
 from deep_nb.cli import _seeds
-from deep_nb.problem import Flags
+from deep_nb.models import Flags
 from deep_nb.replication.execution import Outcome
 from deep_nb.replication.records import Record, state, write_record
 

@@ -13,7 +13,8 @@ from deep_nb import training
 from deep_nb.analysis import stability
 from deep_nb.dynamics import ACTIVATIONS, euler_step, free_field, vector_field
 from deep_nb.engines import ENGINES, get_engine
-from deep_nb.problem import Flags, Problem
+from deep_nb.models import Flags
+from deep_nb.problem import Problem
 from deep_nb.pruning import prune
 from deep_nb.rules import State, learn, updated_weights
 from deep_nb.run import VARIABLES, problem_of

@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from deep_nb._validation import integer, one_of
-from deep_nb.dynamics import EngineName, Field, Phase, Relaxation
+from deep_nb.dynamics import Field, Phase, Relaxation
 from deep_nb.engines import blas, reference
 from deep_nb.engines.compiled import Compiled
+from deep_nb.models import EngineName
 
 #: Maximum number of threads of the compiled engine.
 MAX_THREADS = 1024
