@@ -18,7 +18,7 @@ help:
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
 	@echo "make figures     run the full profile, renew figures/, its report, and the README's claims table"
 	@echo "make bench       measure every row of benchmarks/README.md, and rewrite them there"
-	@echo "make mutants     break the package in thousands of small ways (hours); every test that notices counts"
+	@echo "make mutants     break the package in thousands of small ways (hours; SAMPLE=80: 80 a module); every test that notices counts"
 	@echo "make clean       remove .venv and caches"
 
 $(READY): pyproject.toml
@@ -77,12 +77,14 @@ bench: $(READY)
 	$(BIN)/pytest benchmarks --quiet -o addopts= --benchmark-columns=min,median,rounds
 
 JOBS ?= 2
+SAMPLE ?= 0
 
-# OpenBLAS must have no threads of its own: each mutant is a fork.
+# OpenBLAS must have no threads of its own: each mutant is a fork. Processes that tests start import the mutants, too.
 mutants: $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[test,mutants]'
-	rm -rf mutants
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/mutants.py --max-children $(JOBS)
+	rm -rf mutants && mkdir mutants
+	PYTHONPATH=$(CURDIR)/mutants OPENBLAS_NUM_THREADS=1 \
+	    $(BIN)/python tests/mutants.py --sample $(SAMPLE) --max-children $(JOBS)
 
 clean:
 	rm -rf $(VENV) .floors mutants *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,13 +2,14 @@
 
 First the faults of `planted.yml`, planted by hand where mutmut cannot change anything: machine
 code, decorated functions, notebooks, templates, processes. Then those of mutmut, with the diff of
-each survivor. ``python tests/mutants.py --planted WORD`` tries only planted faults in files whose
-path contains WORD.
+each survivor.
 """
 
+import argparse
 import json
 import os
 import queue
+import random
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,11 @@ TIMEOUT = 300
 KILLED = {1, 3, 24, 36, 152, 255, -24}
 
 #: Seconds of tests with which a mutant is tried, the quickest ones first, and their least number.
-SECONDS, TESTS = 7.0, 5
+#: Most are noticed at once; the others are tried a second time.
+SECONDS, TESTS = (1.5, 7.0), 5
+
+#: Tests that workers need not start anew: what these import and compile is there in each fork.
+WARM = ["tests/test_dynamics.py", "tests/test_plotting.py", "tests/test_statistics.py"]
 
 #: What share of each module's mutants has to be killed.
 LEAST = 0.9
@@ -99,34 +104,71 @@ def run_with(fault, copy):
         path.write_text(text, "utf-8")
 
 
-def mutated():
-    """Run mutmut; print survivors and a table, and return whether a module falls short."""
+def mutated(sample, max_children):
+    """Run mutmut; print survivors and a table, and return whether a module falls short.
+
+    A sample is so many mutants of each module, drawn at random; 0 stands for all.
+    """
     from mutmut import __main__ as program
     from mutmut.state import state
+    from mutmut.workers.isolation import ForkRunner
 
-    collect = program.collect_or_load_stats
+    collect, gather = program.collect_or_load_stats, program.collect_source_file_mutation_data
+    slow, budgets = system(), iter(SECONDS)
 
     def collect_and_choose(*arguments, **options):
         collect(*arguments, **options)
         tests, seconds = state().tests_by_mangled_function_name, state().duration_by_test
-        slow = system()
-        tests.update({name: quickest(tests[name] - slow or tests[name], seconds) for name in tests})
+        budget = next(budgets)
+        for name in tests:
+            tests[name] = quickest(tests[name] - slow or tests[name], seconds, budget)
+
+    def gather_sample(**options):
+        mutants, files = gather(**options)
+        random.Random(0).shuffle(mutants)
+        tried = {}
+        for mutant in mutants:
+            tried.setdefault(mutant[0].path, []).append(mutant)
+        return [mutant for some in tried.values() for mutant in some[: sample or None]], files
+
+    def warm_up(runner, tests):
+        os.chdir("mutants")
+        runner.test_runner.execute_pytest(["-q", "-m", "not system", *WARM])
+        os.chdir("..")
+        return 0
 
     program.collect_or_load_stats = collect_and_choose
-    program.cli(["run", *sys.argv[1:]], standalone_mode=False)
-    counts = {}
+    program.collect_source_file_mutation_data = gather_sample
+    program.run_forced_fail_test = lambda runner: None  # it would run all tests once more
+    ForkRunner.run_clean_tests = warm_up  # the statistics have run them all
+    survivors = []
+    for _ in SECONDS:
+        command = ["run", "--max-children", str(max_children), *survivors]
+        program.cli(command, standalone_mode=False)
+        counts, survivors = counted()
+        if not survivors:
+            break
+    for name in survivors:
+        subprocess.run([Path(sys.executable).with_name("mutmut"), "show", name], check=True)
+    print("| module | killed | tried | share |\n|---|---|---|---|")
+    for name, (killed, tried) in counts.items():
+        print(f"| {name} | {killed} | {tried} | {killed / tried:.1%} |")
+    return min(killed / tried for killed, tried in counts.values()) < LEAST
+
+
+def counted():
+    """Return the mutants killed and tried of each module and of all, and who survived."""
+    counts, survivors = {}, []
     for path in sorted((ROOT / "mutants" / "deep_nb").rglob("*.meta")):
         codes = json.loads(path.read_text())["exit_code_by_key"]
-        survivors = [name for name, code in codes.items() if code not in KILLED]
+        codes = {name: code for name, code in codes.items() if code is not None}
+        alive = [name for name, code in codes.items() if code not in KILLED]
         module = path.relative_to(ROOT / "mutants" / "deep_nb").with_suffix("")
-        counts[f"`{module}`"] = len(codes) - len(survivors), len(codes)
-        for name in survivors:
-            subprocess.run([Path(sys.executable).with_name("mutmut"), "show", name], check=True)
+        if codes:
+            counts[f"`{module}`"] = len(codes) - len(alive), len(codes)
+        survivors += alive
     counts["all"] = tuple(map(sum, zip(*counts.values(), strict=True)))
-    print("| module | killed | mutants | share |\n|---|---|---|---|")
-    for name, (killed, mutants) in counts.items():
-        print(f"| {name} | {killed} | {mutants} | {killed / mutants:.1%} |")
-    return min(killed / mutants for killed, mutants in counts.values()) < LEAST
+    return counts, survivors
 
 
 def system():
@@ -137,18 +179,25 @@ def system():
     return {line for line in done.stdout.splitlines() if "::" in line}
 
 
-def quickest(tests, seconds):
+def quickest(tests, seconds, budget):
     """Return the quickest tests of a function that together take the time allowed."""
     chosen, total = [], 0.0
     for test in sorted(tests, key=lambda test: seconds.get(test, 0.0)):
         total += seconds.get(test, 0.0)
-        if total > SECONDS and len(chosen) >= TESTS:
+        if total > budget and len(chosen) >= TESTS:
             break
         chosen.append(test)
     return chosen
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--planted"]:
-        sys.exit(planted(*sys.argv[2:]))
-    sys.exit(planted() | mutated())
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--planted", metavar="WORD", help="only faults of planted.yml in files "
+                        "whose path contains WORD")  # fmt: skip
+    parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N mutants of "
+                        "each module, drawn at random")  # fmt: skip
+    parser.add_argument("--max-children", type=int, default=2, metavar="N", help="workers")
+    given = parser.parse_args()
+    if given.planted is not None:
+        sys.exit(planted(given.planted))
+    sys.exit(planted() | mutated(given.sample, given.max_children))
