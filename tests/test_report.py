@@ -475,8 +475,19 @@ def test_the_report_of_the_stored_run_shows_its_table(tmp_path):
         low, high = shown["interval"]
         inside = shown["holds"][0] <= low <= high <= shown["holds"][1]
         assert inside or entry["verdict"] != "reproduced"
-    sentences = [words(item) for item in page.find(class_="findings").find_all("li")]
-    assert len(sentences) == 5
+    assert len(page.find(class_="findings").find_all("li")) == 5
+    # Experiments that share a notebook come last.
+    names = [tag["id"].removeprefix("experiment-") for tag in page.find_all("h3", id=True)]
+    names = [name for name in names if not name.startswith("title-")]
+    assert names[:2] == ["claims", "contracting"]
+    assert names[-15:] == [
+        f"{model}-{task}"
+        for model in ("DEEP", "DEEP_oh", "EP_asym")
+        for task in ("and", "id", "not", "or", "xor")
+    ]
+    for contents in page.find_all("nav"):
+        links = [words(link) for link in contents.ul.ul.find_all("a")]
+        assert links == names
     links = page.find(class_="findings").find_all("a")
     for link in [*links, *forest.find_all("a")]:
         assert words(page.find(id=link["href"].removeprefix("#")).strong) == words(link)
