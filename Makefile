@@ -10,7 +10,7 @@ BROWSER := $(VENV)/.browser
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
 	@echo "make test        set up .venv and run everything: lint, types, tests, coverage, README, notebooks"
-	@echo "make test-browser  set up Playwright and Chromium, and test the explorer as a page and in JupyterLab"
+	@echo "make test-browser  set up Playwright and Chromium, and test the report, and the explorer as a page and in JupyterLab"
 	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
 	@echo "make unit        unit tests, and the examples in docstrings and README"
 	@echo "make floors      unit tests with the lowest versions that pyproject.toml allows, in .floors"
@@ -46,7 +46,7 @@ $(BROWSER): $(READY)
 	touch $@
 
 test-browser: $(BROWSER)
-	$(BIN)/pytest tests/test_explorer_browser.py --capture=no -o addopts=
+	$(BIN)/pytest tests/test_explorer_browser.py tests/test_report_browser.py --capture=no -o addopts=
 
 # Old libraries warn of newer ones. NumPy itself ignores the message about ndarray's size.
 FLOORS := .floors/bin/python

@@ -1,23 +1,32 @@
 """The report: one self-contained HTML page about a finished batch."""
 
 import base64
+import math
 import os
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 import jinja2
+import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 from pydantic import Field
 
 from deep_nb._files import storable, write_text
-from deep_nb._reading import read_bytes, read_csv, read_text
-from deep_nb._validation import Frozen, as_path, mapping, table
+from deep_nb._reading import read_bytes, read_csv, read_text, read_yaml
+from deep_nb._validation import Frozen, as_path, mapping, one_of, table
 from deep_nb.claims import verdict_table
 from deep_nb.claims.evaluation import COLUMNS, TEXTS
+from deep_nb.claims.findings import findings
+from deep_nb.claims.table import SYMBOLS, nearest_factor, symbol, with_interval
+from deep_nb.explorer import page as explorer
 from deep_nb.models import MODELS
 from deep_nb.replication.names import CHECKSUMS
 from deep_nb.replication.notebooks import read_notebook
@@ -34,15 +43,19 @@ NUMBERS = (
 #: Entries of an origin that experiments with the same code, versions and machine share.
 PROVENANCE = ("deep_nb", "commit", "python", "versions", "platform", "cpu", "cores")
 
+#: A number in a rule of the claims table.
+_BOUND = r"-?\d{1,9}(?:\.\d+)?"
+
 #: Where an experiment leaves the table of models, tasks, learning and certificates.
 CONTRACTING = "contracting/learned_and_certified.md"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with its caption; `source` is a data URI."""
+    """A figure with its caption, and where to look; `source` is a data URI."""
 
     caption: str
+    see: str
     source: str
 
 
@@ -110,18 +123,29 @@ def _section(path: Path) -> Section:
         seconds=origin.seconds,
         error=origin.error,
         provenance=origin.model_dump(include=set(PROVENANCE)),
-        figures=[_figure(figure) for figure in sorted(path.parent.rglob("*.svg"))],
+        figures=[_figure(figure, path.stem) for figure in sorted(path.parent.rglob("*.svg"))],
     )
 
 
-def _figure(path: Path) -> Figure:
+def _figure(path: Path, notebook: str) -> Figure:
     content = read_bytes(path)
     try:
         caption = ElementTree.fromstring(content).findtext(f".//{_DESCRIPTION}") or path.stem
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # or unknown encodings
         raise ValueError(f"{path} is not a complete SVG figure: {error}") from None
     encoded = base64.b64encode(content).decode("ascii")
-    return Figure(caption, f"data:image/svg+xml;base64,{encoded}")
+    return Figure(caption, what_to_see(notebook, path.stem), f"data:image/svg+xml;base64,{encoded}")
+
+
+def what_to_see(notebook: str, figure: str) -> str:
+    """Return where to look in a figure of a notebook, as ``report.yml`` has it, or nothing."""
+    patterns = _reading_aids().get(notebook, {})
+    return next((text for pattern, text in patterns.items() if fnmatch(figure, pattern)), "")
+
+
+@cache
+def _reading_aids() -> dict[str, dict[str, str]]:
+    return read_yaml(files("deep_nb").joinpath("report.yml").read_text(encoding="utf-8"))
 
 
 def read_table(folder: Path) -> pd.DataFrame | None:
@@ -132,7 +156,10 @@ def read_table(folder: Path) -> pd.DataFrame | None:
     try:
         claims = read_csv(path, dtype=dict.fromkeys(TEXTS, str))
         claims = claims[list(COLUMNS)].fillna({"at_best": "", "note": ""})
-        return table(claims, "it", NUMBERS, " ".join(TEXTS))
+        checked = table(claims, "it", NUMBERS, " ".join(TEXTS))
+        for verdict in checked["verdict"]:
+            one_of(verdict, SYMBOLS, "verdict")
+        return checked
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a claims table: {error}") from None
 
@@ -196,17 +223,27 @@ def write_report(folder: str | Path, target: str | Path | None = None) -> Path:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["kind"] = lambda verdict: verdict.replace(" ", "-")
     claims = read_table(folder)
     root = target.resolve().parent
     page = environment.get_template("report.html.j2").render(
-        claims=[] if claims is None else claims.to_dict("records"),
-        sections=sections,
+        **({} if claims is None else _verdicts(claims)),
+        evaluated=claims is not None,
+        explorer_style=explorer.STYLE.read_text(encoding="utf-8"),
+        explorer_script=explorer.module("#explorer", "DEEP", "xor"),
+        sections=_in_order(sections),
         models={name: dict(model) | dict(model.hyper) for name, model in MODELS.items()},
         origins=_origins(sections),
         link=lambda path: _link(path.resolve(), root),
     )
     write_text(target, storable(page))
     return target
+
+
+def _in_order(sections: list[Section]) -> list[Section]:
+    """Put experiments of one notebook with many settings after the others."""
+    notebooks = [section.pages[-1].stem for section in sections]
+    return sorted(sections, key=lambda s: (notebooks.count(s.pages[-1].stem) > 1, s.name))
 
 
 def _check_files(folder: Path) -> None:
@@ -236,6 +273,75 @@ def _origins(sections: list[Section]) -> list[tuple[dict[str, Any], list[str]]]:
         else:
             origins.append((section.provenance, [section.name]))
     return origins
+
+
+def _verdicts(claims: pd.DataFrame) -> dict[str, Any]:
+    """Return what the page shows of the claims table."""
+    factor = nearest_factor(claims)
+    bounds = [bound for rule in claims["rule"] for _, bound in _sides(rule)]
+    ends = np.r_[0, 1, bounds, claims[["estimate", "low", "high"]].to_numpy(float).ravel()]
+    locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+    ticks = [float(tick) for tick in locator.tick_values(np.nanmin(ends), np.nanmax(ends))]
+    scale = Scale(ticks[0], ticks[-1])
+    by_claim: dict[str, list[dict[Any, Any]]] = {}
+    for number, row in enumerate(claims.to_dict("records")):
+        shown = {"number": number, "symbol": symbol(row, factor)} | _in_words(row)
+        by_claim.setdefault(row["id"], []).append({**row, **shown, **_places(row, scale)})
+    return {
+        "claims": list(by_claim.values()),
+        "numbers": {claim: number for number, claim in enumerate(by_claim)},
+        "tasks": list(dict.fromkeys(claims["task"])),
+        "findings": findings(claims),
+        "factor": factor,
+        "symbols": SYMBOLS,
+        "ticks": [(scale(tick), _percent(tick).removesuffix(" %")) for tick in ticks],
+    }
+
+
+def _in_words(row: dict[Any, Any]) -> dict[str, str]:
+    """Return the estimate and the rule of a claim in per cent."""
+    return {
+        "shown": _minus(with_interval(row)) if row["networks"] else "no networks",
+        "condition": re.sub(_BOUND, lambda bound: _percent(float(bound[0])), row["rule"]),
+    }
+
+
+def _percent(value: float) -> str:
+    return _minus(f"{100 * value:.3g} %")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Places of numbers between two ends of an axis, in per cent of its length."""
+
+    first: float
+    last: float
+
+    def __call__(self, value: float) -> float | None:
+        """Return the place of a number, or None for NaN."""
+        if math.isnan(value):
+            return None
+        return round(100 * (value - self.first) / (self.last - self.first), 3)
+
+
+def _places(row: dict[Any, Any], scale: Scale) -> dict[str, Any]:
+    """Return where the forest plot has the interval of a claim and the sides of its rule."""
+    return {
+        "place": {name: scale(row[name]) for name in ("estimate", "low", "high")},
+        "sides": [(side, scale(bound)) for side, bound in _sides(row["rule"])],
+    }
+
+
+def _sides(rule: str) -> list[tuple[str, float]]:
+    """Return the side and the number of a rule, and those of its "fails" if it has one."""
+    if rule == "all are":
+        return [("above", 1.0)]
+    found = re.findall(f"(above|below) ({_BOUND})", rule)
+    return [(side, float(bound)) for side, bound in found]
 
 
 def insert_claims(page: Path, claims: pd.DataFrame) -> None:

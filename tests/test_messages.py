@@ -396,7 +396,7 @@ def test_a_file_that_is_not_a_notebook_says_why(tmp_path, text, message):
 
 def claims_table(**changes):
     """Return a claims table of one row with some columns changed."""
-    row = dict.fromkeys(COLUMNS, 1) | dict.fromkeys(TEXTS, "7")
+    row = dict.fromkeys(COLUMNS, 1) | dict.fromkeys(TEXTS, "7") | {"verdict": "reproduced"}
     return pd.DataFrame([{**row, **changes}])
 
 
@@ -405,8 +405,10 @@ def claims_table(**changes):
     [
         ({"estimate": "x"}, "it must have finite numbers in the column 'estimate'"),
         ({"statement": None}, "it must have strings in the column 'statement'"),
+        ({"verdict": "maybe"},
+         "unknown verdict 'maybe'; allowed: reproduced, inconclusive, not reproduced"),
     ],
-)
+)  # fmt: skip
 def test_a_damaged_claims_table_is_named(tmp_path, changes, message):
     path = tmp_path / "claims" / "claims.csv"
     assert read_table(tmp_path) is None

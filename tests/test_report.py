@@ -1,23 +1,27 @@
 """The report of a small executed batch: a figure, a failure, and a claims table."""
 
 import base64
+import csv
 import html
 import json
 import os
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pandas as pd
 import pytest
+import yaml
+from bs4 import BeautifulSoup
 
 from deep_nb._provenance import provenance
 from deep_nb.claims.evaluation import COLUMNS
 from deep_nb.replication import read_jobs, replicate
 from deep_nb.replication.verification import write_checksums
-from deep_nb.report import read_sections, write_report
+from deep_nb.report import read_sections, what_to_see, write_report
 
 from .test_replication import run, sign, write_notebook
 
@@ -49,10 +53,16 @@ def folder(tmp_path_factory):
     row |= {"networks": 100, "rule": "above 0.5", "verdict": "not reproduced", "settings": 9}
     row |= {"reproduced_at": 0, "not_reproduced_at": 8, "at_best": None, "command": "deep-nb c"}
     other = {**row, "id": "2b", "task": "and", "p": 0.000123, "at_best": "reproduced"}
-    other |= {"estimate": -12.3456, "low": -20, "high": -1.5, "settings": 0, "runaway": 13}
+    other |= {"estimate": -0.123456, "low": -0.2, "high": 0.05, "settings": 0, "runaway": 13}
     other |= {"note": "but", "p_holm": 0.000246, "nearest": None, "within": None}
-    last = {**row, "id": "3", "within": 3.1623, "estimate": None, "networks": 0}
-    pd.DataFrame([row, other, last]).to_csv(claims / "claims.csv", index=False)
+    other |= {"rule": "above -0.1 (fails below 0)", "verdict": "inconclusive"}
+    third = {**row, "id": "3", "within": 3.1623, "estimate": None, "networks": 0}
+    third |= {"verdict": "inconclusive"}
+    more = {**row, "id": "3", "task": "and", "rule": "below 0.4", "within": 3.1623}
+    more |= {"verdict": "reproduced"}
+    narrow = {**more, "task": "or", "within": 1, "rule": "all are", "low": 0.22, "high": 0.22}
+    rows = [row, other, third, more, narrow]
+    pd.DataFrame(rows).to_csv(claims / "claims.csv", index=False)
     sign(root / "out")
     return root / "out"
 
@@ -133,13 +143,9 @@ def test_the_report_is_self_contained_and_shows_the_provenance(folder, tmp_path)
     assert written.endswith("after\n")
 
 
-def test_columns_and_rows_are_headed_by_what_they_hold(folder, tmp_path):
+def test_tables_are_headed_by_what_they_hold(folder, tmp_path):
     page = report(folder, tmp_path)
-    assert [
-        "", "claim", "evidence", "what it leaves open", "task", "quantity", "estimate",
-        "95 % interval", "networks or points", "runaways apart", "reproduced if", "p", "p, Holm",
-        "verdict", "settings: yes, no, of", "within", "at best", "command",
-    ] in page.rows  # fmt: skip
+    assert ["claim", "XOR", "AND", "OR"] in page.rows
     heads = ["experiment", "title", "settings", "started", "seconds", "status"]
     assert [*heads, "executed notebook"] in page.rows
     text = " ".join(" ".join(page.words).split())
@@ -203,15 +209,12 @@ def test_figures_stand_with_their_captions_under_their_experiment(folder, tmp_pa
     assert run("report", copy, "-o", tmp_path / "page.html").exit_code == 0
     page = (tmp_path / "page.html").read_text()
     assert "This batch did not evaluate the claims." in page
-    parts = re.split('<h2 id="experiment-', page)[1:]
-    titles = [re.sub("<[^>]*>", "", part.split(">", 1)[1].split("</h2>")[0]) for part in parts]
+    assert "#estimates" not in page
+    parts = re.split('<h3 id="experiment-', page)[1:]
+    titles = [re.sub("<[^>]*>", "", part.split(">", 1)[1].split("</h3>")[0]) for part in parts]
     assert titles == ["n0: Title of n0", "n7: Title of n7"]
-    shown = [
-        re.findall(
-            '<img src="data:image/svg.xml;base64,(.*?)" alt="(.*?)"><figcaption>(.*?)<', part
-        )
-        for part in parts
-    ]
+    image = '<img src="data:image/svg.xml;base64,(.*?)" alt="(.*?)"[^<]*</div>'
+    shown = [re.findall(rf"{image}\s<figcaption><b>(.*?)<", part) for part in parts]
     captions = [[html.unescape(figure[2]) for figure in part] for part in shown]
     assert captions == [["First & <second>", "b"], ["Last"]]
     files = [["n0/a.svg", "n0/b.svg"], ["n7/empty.svg"]]
@@ -309,20 +312,252 @@ def test_the_report_shows_the_settings_of_each_model(folder, tmp_path):
     assert rows["absolute_outflow"][3:] == ("True", "True")
 
 
-def test_the_report_shows_each_claim_as_the_table_has_it(folder, tmp_path):
-    page = report(folder, tmp_path)
-    assert page.row("1a") == [
-        "DEEP learns <XOR>", "“e” (p)", "", "XOR", "share", "0.22", "0.15 to 0.31", "100", "0",
-        "above 0.5", "", "", "not reproduced", "0, 8, 9", "nowhere", "", "deep-nb c",
+def soup(folder, tmp_path):
+    """Return the parsed report of a folder."""
+    text = write_report(folder, tmp_path / "page.html").read_text(encoding="utf-8")
+    return BeautifulSoup(text, "html.parser")
+
+
+def words(tag):
+    return " ".join(tag.get_text().split())
+
+
+def card(page, number):
+    """Return what a cell of the matrix opens: its title, and its entries by name."""
+    of = page.find(id=f"verdict-{number}")
+    assert of.has_attr("popover")
+    entries = [words(tag) for tag in of.find_all(["dt", "dd"])]
+    return words(of.h3), dict(zip(entries[::2], entries[1::2], strict=True))
+
+
+def test_each_cell_opens_what_the_table_has(folder, tmp_path):
+    page = soup(folder, tmp_path)
+    claim = {"Claim": "DEEP learns <XOR>", "Evidence": "“e” (p)", "Quantity": "share"}
+    command = {"Command": "deep-nb c"}
+    assert card(page, 0) == ("1a on XOR: ✗ not reproduced", claim | {
+        "Reproduced if": "above 0.5", "Estimate [95 %]": "22 % [15, 31]",
+        "Networks or points": "100", "Settings around": "reproduced at 0, not reproduced at 8, "
+        "of 9; not at the published one",
+    } | command)  # fmt: skip
+    assert card(page, 1) == ("2b on AND: ~ inconclusive", claim | {
+        "It leaves open": "but", "Reproduced if": "above -0.1 (fails below 0)",
+        "Estimate [95 %]": "−12.3 % [−20, 5]", "Networks or points": "100, and 13 runaways apart",
+        "p against the line": "1.2e-04; after Holm's correction 2.5e-04",
+        "Each at its best": "reproduced",
+    } | command)  # fmt: skip
+    title, entries = card(page, 2)
+    assert (title, entries["Estimate [95 %]"]) == ("3 on XOR: ~ inconclusive", "no networks")
+    assert entries["Networks or points"] == "0"
+    assert entries["Settings around"].endswith("of 9; at all within a factor of 3.2")
+    assert card(page, 3)[0] == "3 on AND: ✓ reproduced"
+    title, entries = card(page, 4)
+    assert title == "3 on OR: (✓) reproduced"
+    assert entries["Settings around"].endswith(
+        "at the published one, but not at all of its neighbours"
+    )
+
+
+def matrix(page):
+    """Return the cells of the matrix: claim and task, what they show, and what they open."""
+    rows = page.find(class_="matrix").find_all("tr")
+    tasks = [words(head) for head in rows[0].find_all("th")][1:]
+    cells = {}
+    for row in rows[1:]:
+        claim = words(row.th.strong)
+        for task, cell in zip(tasks, row.find_all("td"), strict=True):
+            for button in cell.find_all("button"):
+                assert (claim, task) not in cells
+                shown = words(button.b), words(button).removeprefix(words(button.b))
+                cells[claim, task] = (*shown, button["popovertarget"])
+    return cells
+
+
+def test_the_matrix_has_a_cell_for_each_verdict(folder, tmp_path):
+    page = soup(folder, tmp_path)
+    assert matrix(page) == {
+        ("1a", "XOR"): ("✗", "22 %", "verdict-0"), ("2b", "AND"): ("~", "−12.3 %", "verdict-1"),
+        ("3", "XOR"): ("~", "no networks", "verdict-2"), ("3", "AND"): ("✓", "22 %", "verdict-3"),
+        ("3", "OR"): ("(✓)", "22 %", "verdict-4"),
+    }  # fmt: skip
+    assert "(✓) reproduced, but not at every setting within a factor of 3.2" in words(page)
+    buttons = page.find(class_="matrix").find_all("button")
+    assert buttons[0]["aria-label"] == "1a, XOR: not reproduced, 22 % [15, 31]"
+
+
+def drawn(svg):
+    """Return what a row of the forest plot shows, in per cent of its width."""
+
+    def place(tag, name):
+        return float(tag[name].removesuffix("%"))
+
+    band, interval, estimate = (svg.find(class_=name) for name in ("holds", "interval", "estimate"))
+    lines = {
+        name: [place(line, "x1") for line in svg.find_all(class_=name)]
+        for name in ("tick", "bound", "fails")
+    }
+    for line in svg.find_all("line", class_=["tick", "bound", "fails"]):
+        assert line["x1"] == line["x2"]
+    return lines | {
+        "holds": band and (place(band, "x"), place(band, "x") + place(band, "width")),
+        "interval": interval and (place(interval, "x1"), place(interval, "x2")),
+        "estimate": estimate and (place(estimate, "x"), next(estimate.children).name),
+    }
+
+
+def test_the_forest_plot_draws_each_estimate_where_it_is(folder, tmp_path):
+    forest = soup(folder, tmp_path).find(class_="forest")
+    ticks = {text.string: float(text["x"].rstrip("%")) for text in forest.thead.find_all("text")}
+    assert list(ticks) == ["−20", "0", "20", "40", "60", "80", "100"]
+    assert [*ticks.values()] == pytest.approx([100 * k / 6 for k in range(7)], abs=0.001)
+
+    def at(value):  # per cent of the axis, from −0.2 to 1
+        return pytest.approx(100 * (value + 0.2) / 1.2, abs=0.002)
+
+    bodies = forest.find_all("tbody")
+    assert [words(body.th) for body in bodies] == [
+        "1a DEEP learns <XOR> (above 50 %)",
+        "2b DEEP learns <XOR> (above −10 % (fails below 0 %))",
+        "3 DEEP learns <XOR> (above 50 %)",
+    ]
+    rows = [row for body in bodies for row in body.find_all("tr")[1:]]
+    first, second, third, more, narrow = (drawn(row.svg) for row in rows)
+    assert first == {
+        "tick": [*ticks.values()], "bound": [at(0.5)], "fails": [], "holds": (at(0.5), 100),
+        "interval": (at(0.15), at(0.31)), "estimate": (at(0.22), "path"),
+    }  # fmt: skip
+    assert second == first | {
+        "bound": [at(-0.1)], "fails": [at(0)], "holds": (at(-0.1), 100),
+        "interval": (0, at(0.05)), "estimate": (at(-0.123456), "path"),
+    }  # fmt: skip
+    assert third == first | {"interval": None, "estimate": None}
+    assert more == first | {
+        "bound": [at(0.4)], "holds": (0, at(0.4)), "estimate": (at(0.22), "circle"),
+    }  # fmt: skip
+    assert (narrow["bound"], narrow["interval"]) == ([at(1)], (at(0.22), at(0.22)))
+    shapes = {words(row.td): row.svg.find(class_="estimate") for row in rows[:2]}
+    assert str(shapes["XOR"].path) != str(shapes["AND"].path)  # not by colour alone
+    assert [words(row.find_all("td")[2]) for row in rows] == [
+        "22 % [15, 31]", "−12.3 % [−20, 5]", "no networks", "22 % [15, 31]", "22 %",
     ]  # fmt: skip
-    assert page.row("2b") == [
-        "DEEP learns <XOR>", "“e” (p)", "but", "AND", "share", "-12.3", "-20 to -1.5", "100", "13",
-        "above 0.5", "1.2e-04", "2.5e-04", "not reproduced", "", "", "reproduced", "deep-nb c",
-    ]  # fmt: skip
-    assert page.row("3") == [
-        "DEEP learns <XOR>", "“e” (p)", "", "XOR", "share", "", "0.15 to 0.31", "0", "0",
-        "above 0.5", "", "", "not reproduced", "0, 8, 9", "3.2", "", "deep-nb c",
-    ]  # fmt: skip
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_report_of_the_stored_run_shows_its_table(tmp_path):
+    page = soup(ROOT / "figures", tmp_path)
+    with (ROOT / "figures" / "claims" / "claims.csv").open(encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    cells, forest = matrix(page), page.find(class_="forest")
+    ticks = {
+        float(text.string.replace("−", "-")) / 100: float(text["x"].rstrip("%"))
+        for text in forest.thead.find_all("text")
+    }
+    (start, first), (end, last) = list(ticks.items())[:: len(ticks) - 1]
+    rows = [row for row in forest.find_all("tr") if row.find(class_="bound")]
+    assert len(cells) == len(rows) == len(table) > 50
+    for number, (entry, row) in enumerate(zip(table, rows, strict=True)):
+        symbol, _, opened = cells[entry["id"], entry["task"].upper()]
+        assert (symbol.strip("()"), opened) == (
+            {"reproduced": "✓", "inconclusive": "~", "not reproduced": "✗"}[entry["verdict"]],
+            f"verdict-{number}",
+        )
+        entries = card(page, number)[1]
+        assert [entries[name] for name in ("Claim", "Quantity", "Reproduced if", "Command")] == [
+            entry[name] for name in ("statement", "quantity", "rule", "command")
+        ]
+        shown = drawn(row.svg)
+        for place, name in zip(
+            (shown["estimate"][0], *shown["interval"]), ("estimate", "low", "high"), strict=True
+        ):
+            value = start + (place - first) / (last - first) * (end - start)
+            assert value == pytest.approx(float(entry[name]), abs=1e-4)
+        low, high = shown["interval"]
+        inside = shown["holds"][0] <= low <= high <= shown["holds"][1]
+        assert inside or entry["verdict"] != "reproduced"
+    assert len(page.find(class_="findings").find_all("li")) == 5
+    # Experiments that share a notebook come last.
+    names = [tag["id"].removeprefix("experiment-") for tag in page.find_all("h3", id=True)]
+    names = [name for name in names if not name.startswith("title-")]
+    assert names[:2] == ["claims", "contracting"]
+    assert names[-15:] == [
+        f"{model}-{task}"
+        for model in ("DEEP", "DEEP_oh", "EP_asym")
+        for task in ("and", "id", "not", "or", "xor")
+    ]
+    for contents in page.find_all("nav"):
+        links = [words(link) for link in contents.ul.ul.find_all("a")]
+        assert links == names
+    links = page.find(class_="findings").find_all("a")
+    for link in [*links, *forest.find_all("a")]:
+        assert words(page.find(id=link["href"].removeprefix("#")).strong) == words(link)
+
+
+def test_every_figure_says_what_to_see():
+    aids = yaml.safe_load((ROOT / "deep_nb" / "report.yml").read_text(encoding="utf-8"))
+    used = set()
+    for section in read_sections(ROOT / "figures"):
+        for figure in section.figures:
+            assert figure.see, (section.name, figure.caption)
+            used.add(figure.see)
+    assert used == {text for of_notebook in aids.values() for text in of_notebook.values()}
+    assert what_to_see("claims", "robustness_EP_asym").startswith("Compare the framed cell")
+    assert what_to_see("claims", "other") == what_to_see("other", "error") == ""
+
+
+def test_texts_of_the_table_are_shown_and_not_run(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    evil = "</script></style>'\"><script>alert(1)</script><img src=x onerror=alert(1)>"
+    path = copy / "claims" / "claims.csv"
+    claims = pd.read_csv(path, dtype={"id": str})
+    texts = ["id", "statement", "evidence", "note", "task", "quantity", "rule", "at_best"]
+    claims[[*texts, "command"]] = evil
+    claims.to_csv(path, index=False)
+    sign(copy)
+    page, plain = soup(copy, tmp_path), soup(folder, tmp_path)
+    for tag in ("script", "style", "img"):
+        assert len(page.find_all(tag)) == len(plain.find_all(tag))
+    assert all(not name.startswith("on") for tag in page.find_all() for name in tag.attrs)
+    entries = card(page, 0)[1]
+    assert {entries[name] for name in ("Claim", "Evidence", "Quantity", "Command")} == {evil}
+
+
+def test_a_part_of_the_claims_makes_a_report(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = copy / "claims" / "claims.csv"
+    claims = pd.read_csv(path, dtype={"id": str}).iloc[:1]
+    claims.assign(quantity="share of DEEP: learned").to_csv(path, index=False)
+    for figure in copy.rglob("*.svg"):
+        figure.unlink()
+    sign(copy)
+    page = soup(copy, tmp_path)
+    assert [words(item) for item in page.find(class_="findings").find_all("li")] == [
+        "Verdicts. Of 1 verdict on 1 claim, 0 are “reproduced”, 1 “not reproduced” and 0 "
+        "“inconclusive”.",
+        "XOR. DEEP learns XOR in 22 % [15, 31] of networks. (1a)",
+        "Tasks and architectures. DEEP learns in 22 % [15, 31] (XOR) of networks. (1a)",
+    ]
+    assert list(matrix(page)) == [("1a", "XOR")]
+    assert "The experiments of this batch left no figures." in words(page)
+    shutil.rmtree(copy / "claims")
+    sign(copy)
+    page = soup(copy, tmp_path)
+    assert page.find(class_="matrix") is page.find(class_="forest") is None
+    assert "This batch did not evaluate the claims." in words(page)
+
+
+def test_the_explorer_is_in_the_report(folder, tmp_path):
+    page = soup(folder, tmp_path)
+    (script,) = page.find_all("script")
+    assert not script.has_attr("src")
+    start, rest = script.string.split('mount(document.querySelector("#explorer"), ...')
+    assert "export function mount(root, catalogue, given" in start
+    catalogue, given = json.loads(rest.strip().removesuffix(");"))
+    assert (given["model"]["name"], given["task"]["name"]) == ("DEEP", "xor")
+    assert "contracting DEEP" in catalogue["models"]
+    assert page.find(id="explorer").find_parent("main")
 
 
 def test_the_report_shows_each_experiment_with_its_settings_and_duration(folder, tmp_path):

@@ -15,7 +15,7 @@ _NUMBERS = (
 )
 _WORDS = "id statement evidence note task quantity rule verdict at_best"
 
-_SYMBOLS = {"reproduced": "✓", "inconclusive": "~", "not reproduced": "✗"}
+SYMBOLS = {"reproduced": "✓", "inconclusive": "~", "not reproduced": "✗"}
 _LEGEND = "✓ reproduced · ~ inconclusive · ✗ not reproduced"
 _NARROW = " · (✓) reproduced, but not at every setting within a factor of {:.2g}"
 
@@ -76,10 +76,10 @@ def verdict_table(table: pd.DataFrame) -> str:
     '| 1c | Asymmetric EP does not learn XOR | ✓ |'
     """
     check_table(table, "table", _NUMBERS, _WORDS)
-    factor = float(table["nearest"].fillna(0).max())
+    factor = nearest_factor(table)
     lines = []
     for of_claim, rows in table.groupby("id", sort=False):
-        symbols = _over_tasks(table, rows, lambda row: _symbol(row, factor))
+        symbols = _over_tasks(table, rows, lambda row: symbol(row, factor))
         lines.append([str(of_claim), rows.iloc[0]["statement"], *symbols])
     legend = _LEGEND + (_NARROW.format(factor) if factor else "")
     return _markdown(["", "claim", *_tasks(table)], lines) + f"\n{legend}\n"
@@ -100,18 +100,27 @@ def _over_tasks(table: pd.DataFrame, rows: pd.DataFrame, cell: Callable[[Any], s
     return [cells.get(task, "") for task in dict.fromkeys(table["task"])]
 
 
-def _symbol(row: Any, factor: float) -> str:
-    """Return the verdict of one claim and task as a symbol."""
-    symbol = _SYMBOLS[one_of(row["verdict"], _SYMBOLS, "verdict")]
+def nearest_factor(table: pd.DataFrame) -> float:
+    """Return the factor to the settings next to the published one; 0 without a grid."""
+    return float(table["nearest"].fillna(0).max())
+
+
+def symbol(row: Any, factor: float) -> str:
+    """Return the verdict of one claim and task as a symbol, in brackets where it is narrow."""
+    found = SYMBOLS[one_of(row["verdict"], SYMBOLS, "verdict")]
     narrow = row["settings"] and row["within"] < factor
-    return f"({symbol})" if narrow and row["verdict"] == "reproduced" else symbol
+    return f"({found})" if narrow and row["verdict"] == "reproduced" else found
+
+
+def with_interval(row: Any) -> str:
+    """Return the estimate of one claim and task with its interval, in per cent."""
+    estimate, low, high = (f"{100 * row[n]:.3g}" for n in ("estimate", "low", "high"))
+    return f"{estimate} %" if low == high else f"{estimate} % [{low}, {high}]"
 
 
 def _cell(row: Any) -> str:
     """Return estimate, interval and verdicts of one claim and task."""
-    estimate, low, high = (f"{100 * row[n]:.3g}" for n in ("estimate", "low", "high"))
-    text = f"{estimate} %" if low == high else f"{estimate} % [{low}, {high}]"
-    text = f"{text} of {row['networks']}" if row["networks"] else "no networks"
+    text = f"{with_interval(row)} of {row['networks']}" if row["networks"] else "no networks"
     if not pd.isna(row["p_holm"]):
         text += f", p = {row['p_holm']:.1g}" if row["p_holm"] >= 1e-6 else ", p < 1e-6"
     if row["runaway"]:

@@ -39,18 +39,20 @@ def setting(model: Model, task: Task, seed: int) -> dict[str, Any]:
     }
 
 
-def write_page(target: Path, model: str | Model, task: str | Task, seed: int = 0) -> Path:
-    """Write one HTML page with the explorer: no other file, no Python, no request."""
+def module(place: str, model: str | Model, task: str | Task, seed: int = 0) -> str:
+    """Return a JavaScript module that shows the explorer in the place with this CSS selector."""
     model, task = get_model(model), get_task(task)
     integer(seed, "seed", 0, 2**32 - 1)
     given = json.dumps([catalogue([model], [task]), setting(model, task, seed)])
     given = given.replace("<", r"\u003c")  # "</script>" in a name would end the script
     script = SCRIPT.read_text(encoding="utf-8")
-    page = PAGE.format(
-        style=STYLE.read_text(encoding="utf-8"),
-        script=f"{script}\nmount(document.querySelector('main'), ...{given});",
-    )
-    write_text(target, page)
+    return f"{script}\nmount(document.querySelector({json.dumps(place)}), ...{given});"
+
+
+def write_page(target: Path, model: str | Model, task: str | Task, seed: int = 0) -> Path:
+    """Write one HTML page with the explorer: no other file, no Python, no request."""
+    script = module("main", model, task, seed)
+    write_text(target, PAGE.format(style=STYLE.read_text(encoding="utf-8"), script=script))
     return target
 
 
