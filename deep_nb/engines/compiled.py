@@ -221,7 +221,8 @@ def _notice_of_compiling(kernel: Any) -> Iterator[None]:
     """Say on stderr that a kernel is being compiled, if that takes more than two seconds."""
 
     def say() -> None:
-        if not getattr(kernel._cache, "damaged", False):  # then the cache has said it
+        # It may be loading instead. If its file is damaged, the cache has said so.
+        if getattr(kernel._cache, "missing", True):
             notice("compiling the numba engine; the machine code is kept for the next time")
 
     timer = threading.Timer(2.0, say)

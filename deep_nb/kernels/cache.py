@@ -33,14 +33,15 @@ class KernelCache(FunctionCache):
     def __init__(self, function: Any) -> None:
         super().__init__(function)
         self._cache_file = _Sealed(self._cache_path, self._impl.filename_base, compiled_in())
-        self.damaged = False
+        self.missing = False
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code, or None if it must be compiled."""
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
+            self.missing = found is None
+            return found
         except Exception as error:  # of any type: Numba trusts what it reads
-            self.damaged = True
             name = self._py_func.__name__
             notice(f"compiling {name} anew: its machine code on the disk is damaged ({error})")
             self._attempt(self._remove)
