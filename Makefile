@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
+DOCS := $(VENV)/.docs
+MATHJAX := docs/_mathjax/node_modules/mathjax/es5/tex-svg.js
 
-.PHONY: help test test-browser lint unit floors api replicate notebooks figures bench mutants clean
+.PHONY: help test test-browser docs lint unit floors api replicate notebooks figures bench mutants clean
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
 	@echo "make test        set up .venv and run everything: lint, types, tests, coverage, README, notebooks"
-	@echo "make test-browser  set up Playwright and Chromium, and test the report, and the explorer as a page and in JupyterLab"
+	@echo "make test-browser  set up Playwright and Chromium, and test the report, the explorer as a page and in JupyterLab,"
+	@echo "                 and the documentation site, if it is built"
+	@echo "make docs        build the documentation site in docs/_build/html, and check its links and examples"
 	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
 	@echo "make unit        unit tests, and the examples in docstrings and README"
 	@echo "make floors      unit tests with the lowest versions that pyproject.toml allows, in .floors"
@@ -19,7 +23,7 @@ help:
 	@echo "make figures     run the full profile, renew figures/, its report, and the README's claims table"
 	@echo "make bench       measure every row of benchmarks/README.md, and rewrite them there"
 	@echo "make mutants     break the package in thousands of small ways (hours; SAMPLE=80: 80 a module); every test that notices counts"
-	@echo "make clean       remove .venv and caches"
+	@echo "make clean       remove .venv, the site and caches"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,7 +38,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/pytest --numprocesses auto -m "not system" tests deep_nb README.md
+	$(BIN)/pytest --numprocesses auto -m "not system" tests deep_nb README.md docs/*.md
 
 test: lint
 	$(BIN)/pytest --numprocesses auto --cov
@@ -46,7 +50,7 @@ $(BROWSER): $(READY)
 	touch $@
 
 test-browser: $(BROWSER)
-	$(BIN)/pytest tests/test_explorer_browser.py tests/test_report_browser.py --capture=no -o addopts=
+	$(BIN)/pytest tests/test_explorer_browser.py tests/test_report_browser.py tests/test_docs_browser.py --capture=no -o addopts=
 
 # Old libraries warn of newer ones. NumPy itself ignores the message about ndarray's size.
 FLOORS := .floors/bin/python
@@ -54,7 +58,7 @@ floors: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .floors
 	$(BIN)/uv pip install --quiet --python $(FLOORS) --resolution lowest-direct --editable '.[test]'
-	$(FLOORS) -Xfrozen_modules=off -m pytest --numprocesses auto -m 'not system' tests deep_nb README.md \
+	$(FLOORS) -Xfrozen_modules=off -m pytest --numprocesses auto -m 'not system' tests deep_nb README.md docs/*.md \
 	    -W 'ignore:numpy.ndarray size changed' -W ignore::DeprecationWarning \
 	    -W ignore::FutureWarning -W ignore::PendingDeprecationWarning
 
@@ -87,4 +91,5 @@ mutants: $(READY)
 	    $(BIN)/python tests/mutants.py --sample $(SAMPLE) --max-children $(JOBS)
 
 clean:
+	rm -rf docs/_* docs/api docs/gallery.md
 	rm -rf $(VENV) .floors mutants *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

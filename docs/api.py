@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,8 @@ def public(package):
 def line(found):
     """Describe a public object in one line."""
     if callable(found):
-        return inspect.getdoc(found).splitlines()[0]
+        text = inspect.getdoc(found).splitlines()[0]
+        return re.sub(r":math:`(.+?)`", r"$\1$", re.sub(r" \[\w+\]_", "", text))
     if isinstance(found, dict):
         return f"A dict with the keys {', '.join(f'`{key}`' for key in found)}."
     name = getattr(found, "name", "")

@@ -99,9 +99,9 @@ class Gershgorin:
     negative_diagonal
         Whether every centre is negative.
     rows, columns
-        Whether the diagonal is negative and every radius is smaller than |J_jj|.
+        Whether the diagonal is negative and every radius is smaller than ``|J_jj|``.
     failing_rows, failing_columns
-        Number of discs whose radius is not smaller than |J_jj|.
+        Number of discs whose radius is not smaller than ``|J_jj|``.
     """
 
     centres: Float[np.ndarray, "*stack n"]
