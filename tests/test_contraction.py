@@ -22,6 +22,8 @@ from deep_nb.analysis.stability import linear_part, rule_fields, settle
 from deep_nb.dynamics import Field, hard_sigmoid, vector_field
 from deep_nb.problem import Problem
 
+from .conftest import refused
+
 EPS = np.finfo(float).eps
 CONTRACTING = deep_nb.DEEP.replace(
     name="contracting", leak=0.2, absolute_outflow=True, rule="asymep"
@@ -294,6 +296,22 @@ def test_rates_by_hand():
     assert max_contracting_dt_linf(J) == 2 / 6
     assert max_contracting_dt_l1([[-1.0, 2.0], [0.0, -1.0]]) == 0
     assert max_contracting_dt_linf(np.zeros((2, 2))) == 0
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        contraction_rate_l1,
+        contraction_rate_linf,
+        lambda J: euler_factor_l1(J, 0.1),
+        lambda J: euler_factor_linf(J, 0.1),
+        max_contracting_dt_l1,
+        max_contracting_dt_linf,
+    ],
+)
+def test_a_matrix_that_is_not_square_is_named(of):
+    with refused("J must be square matrices, got shape (2, 3)"):
+        of(np.zeros((2, 3)))
 
 
 def test_stacks_float32_and_tables_give_the_same():

@@ -16,12 +16,12 @@ from click.testing import CliRunner
 import deep_nb
 from deep_nb.analysis import euler_factor_l1, jacobian
 from deep_nb.cli import main
-from deep_nb.explorer.page import SCRIPT, setting, write_page
+from deep_nb.explorer.page import SCRIPT, STYLE, catalogue, module, setting, write_page
 from deep_nb.models import MODELS
 from deep_nb.rules import RULES
 from deep_nb.tasks import TASKS, get_task
 
-from .conftest import SHORT
+from .conftest import SHORT, refused
 
 node = pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js, to run JavaScript")
 
@@ -242,11 +242,73 @@ def test_a_model_and_a_task_of_ones_own_can_be_explored():
     assert {*MODELS} < {*explorer.catalogue["models"]}
 
 
-def test_without_anywidget_it_says_which_extra_is_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "anywidget", None)
-    monkeypatch.delitem(sys.modules, "deep_nb.explorer.widget", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'deep-nb\[explore\]'"):
+def test_by_default_a_contracting_network_of_seed_0_learns_xor():
+    assert repr(deep_nb.explore()) == "Explorer('contracting DEEP', 'xor', seed=0)"
+
+
+@pytest.mark.parametrize("given", [-1, 2**32, 0.5, "0", True])
+def test_a_seed_is_one_of_numpys(given, tmp_path):
+    message = f"seed must be an integer from 0 to 4294967295, got {given!r}"
+    with refused(message):
+        deep_nb.explore(seed=given)
+    with refused(message):
+        write_page(tmp_path / "page.html", "DEEP", "xor", given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_largest_seed_is_shown(tmp_path):
+    assert deep_nb.explore(seed=2**32 - 1).setting["seed"] == 4294967295
+    page = write_page(tmp_path / "page.html", "DEEP", "xor", 2**32 - 1)
+    assert '"seed": 4294967295' in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("missing", ["anywidget", "traitlets"])
+def test_without_anywidget_it_says_which_extra_is_missing(missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    for name in ("deep_nb.explorer.widget", *(["anywidget"] if missing == "traitlets" else [])):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with refused(
+        "deep_nb.explore needs anywidget: python -m pip install 'deep-nb[explore]'; "
+        "deep-nb explore -o page.html needs nothing",
+        ImportError,
+    ):
         deep_nb.explore()
+
+
+def test_another_error_of_an_import_is_not_hidden(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deep_nb.explorer.page", None)
+    monkeypatch.delitem(sys.modules, "deep_nb.explorer.widget", raising=False)
+    with pytest.raises(ImportError, match=r"import of deep_nb\.explorer\.page halted"):
+        deep_nb.explore()
+
+
+def test_a_setting_has_the_names_that_the_script_reads():
+    given = setting(deep_nb.DEEP, TASKS["and"], 3)
+    assert {*given} == {"model", "task", "seed", "regularized", "sparse"}
+    assert given["task"] == {"name": "and", "X": TASKS["and"].X.tolist(), "Y": [[0], [0], [0], [1]]}
+    chosen = catalogue()
+    assert {*chosen} == {"models", "tasks", "rules", "activations", "about"}
+    assert chosen["about"]["beta"] == "nudging strength β, not 0"
+    script = SCRIPT.read_text(encoding="utf-8")
+    for name in ({*given} | {*chosen}) - {"X", "Y"}:
+        assert re.search(rf"\b{name}\b", script), name
+
+
+def test_a_module_is_the_script_and_a_call():
+    task = deep_nb.Task("a < b", TASKS["and"].X, TASKS["and"].Y)
+    script = SCRIPT.read_text(encoding="utf-8")
+    made = module("#here", "DEEP", task, 2)
+    assert made.startswith(script)
+    call = made.removeprefix(script).strip()
+    assert call.startswith('mount(document.querySelector("#here"), ...[{')
+    assert '"name": "a \\u003c b"' in call
+    given = json.loads(call[call.index("...") + 3 :].removesuffix(");"))
+    assert given == [catalogue([deep_nb.DEEP], [task]), setting(deep_nb.DEEP, task, 2)]
+
+
+def test_the_page_holds_the_style(tmp_path):
+    page = write_page(tmp_path / "page.html", "DEEP", "xor").read_text(encoding="utf-8")
+    assert f"<style>{STYLE.read_text(encoding='utf-8')}</style>" in page
 
 
 def test_the_page_needs_no_other_file(tmp_path):
