@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ARTICLE := $(VENV)/.article
 BROWSER := $(VENV)/.browser
 DOCS := $(VENV)/.docs
 MATHJAX := docs/_mathjax/node_modules/mathjax/es5/tex-svg.js
 
-.PHONY: help test test-browser docs lint unit floors api replicate notebooks figures bench mutants clean
+.PHONY: help test test-browser docs lint unit floors api replicate notebooks figures article bench mutants clean
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
@@ -20,7 +21,8 @@ help:
 	@echo "make floors      unit tests with the lowest versions that pyproject.toml allows, in .floors"
 	@echo "make api         renew docs/api.md, the list of public names"
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
-	@echo "make figures     run the full profile, renew figures/, its report, and the README's claims table"
+	@echo "make figures     run the full profile, renew figures/, its report, the README's tables and paper.md"
+	@echo "make article     make article/article.pdf and paper.md from the results in figures/, by pandoc and Typst"
 	@echo "make bench       measure every row of benchmarks/README.md, and rewrite them there"
 	@echo "make mutants     break the package in thousands of small ways (hours; SAMPLE=80: 80 a module); every test that notices counts"
 	@echo "make clean       remove .venv, the site and caches"
@@ -76,6 +78,14 @@ notebooks: $(READY)
 figures: $(READY)
 	$(BIN)/deep-nb replicate --profile full --figures figures
 	$(BIN)/deep-nb report figures --readme README.md
+	$(BIN)/python article/build.py --text
+
+$(ARTICLE): $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[test,article]'
+	touch $@
+
+article: $(ARTICLE)
+	$(BIN)/python article/build.py
 
 bench: $(READY)
 	$(BIN)/pytest benchmarks --quiet -o addopts= --benchmark-columns=min,median,rounds
@@ -92,4 +102,4 @@ mutants: $(READY)
 
 clean:
 	rm -rf docs/_* docs/api docs/gallery.md
-	rm -rf $(VENV) .floors mutants *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .floors mutants article/build article/article.pdf *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

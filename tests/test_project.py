@@ -1,7 +1,8 @@
-"""The repository agrees with itself: two lists of dependencies, floors, notebooks without code."""
+"""The repository agrees with itself: dependencies, notebooks without code, pages for people."""
 
 import ast
 import contextlib
+import datetime
 import os
 import re
 import subprocess
@@ -124,3 +125,114 @@ def test_notebooks_are_tested_without_settings_of_the_user(monkeypatch):
         with contextlib.suppress(StopIteration):
             hook.send(None)
         assert all(os.environ[name] == "mine" for name in names)
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_the_citation_has_the_version_and_its_date():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == project()["project"]["version"]
+    assert type(citation["date-released"]) is datetime.date
+    assert citation["authors"] == project()["project"]["authors"]
+    lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
+    newest = next(line for line in lines if line.startswith("## "))
+    dated = {"unreleased", str(citation["date-released"])}
+    assert newest in {f"## {citation['version']} - {date}" for date in dated}
+
+
+def test_the_changelog_keeps_its_format():
+    """Versions with dates, newest first, and the same few headings in the same order in each."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.split(r"^## (.*)\n", text, flags=re.MULTILINE)[1:]
+    names, parts = versions[::2], versions[1::2]
+    numbers, dates = zip(*(name.split(" - ") for name in names), strict=True)
+    assert [*numbers] == sorted(numbers, key=lambda n: [*map(int, n.split("."))], reverse=True)
+    assert "unreleased" not in dates[1:]
+    days = [datetime.date.fromisoformat(date) for date in dates if date != "unreleased"]
+    assert days == sorted(days, reverse=True)
+    order = ["Added", "Changed", "Removed", "Fixed"]
+    for part in parts:
+        before, *headings = re.split(r"^### (.*)\n", part, flags=re.MULTILINE)
+        assert not before.strip()
+        assert headings[::2] == [name for name in order if name in headings[::2]]
+        assert all(bullets.startswith("\n- ") for bullets in headings[1::2])
+
+
+#: What each type of field in a form needs besides its label.
+FIELDS = {"textarea": set(), "input": set(), "dropdown": {"options"}, "checkboxes": {"options"}}
+
+
+@pytest.mark.parametrize("name", ["bug", "question", "claim"])
+def test_a_form_for_issues_can_be_filled_in(name):
+    form = yaml.safe_load((ROOT / f".github/ISSUE_TEMPLATE/{name}.yml").read_text())
+    assert {*form} == {"name", "description", "labels", "body"}
+    ids = [field["id"] for field in form["body"]]
+    assert len({*ids}) == len(ids) >= 4
+    for field in form["body"]:
+        assert field["attributes"]["label"]
+        assert FIELDS[field["type"]] <= {*field["attributes"]}
+    assert any(field.get("validations", {}).get("required") for field in form["body"])
+
+
+def test_the_map_for_contributors_has_the_layers_that_are_checked():
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    shown = [re.findall(r"\w+", row) for row in rows]
+    layers = project()["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert shown == [layer.split(" | ") for layer in layers]
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md"])
+def test_pages_for_people_name_what_exists(page):
+    """Files, targets of make, commands, and names in the files that are named beside them."""
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    code = re.findall(r"`([^`\n]+)`", text) + re.findall(r"^[^#\n]*", "\n".join(blocks(text)), re.M)
+    words = {word for piece in code for word in piece.split()}
+    paths = {
+        word for word in words if re.fullmatch(r"[\w.-]+/[\w./-]*|[\w.-]+\.(?:md|yml|toml)", word)
+    }
+    outputs = (".venv/", "article/")  # made by make
+    for path in {*links, *paths}:
+        if not path.startswith(outputs) and path not in ("name.svg", "name.png"):
+            places = [ROOT / path, ROOT / "notebooks" / path]
+            assert any(place.exists() for place in places), path
+    targets = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.M))
+    assert {*re.findall(r"\bmake (\w+)`", text)} <= targets
+
+
+def blocks(text):
+    return re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+
+
+def test_the_names_in_the_recipes_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    for path, names in {
+        "deep_nb/experiments/common.py": ["parity"],
+        "deep_nb/models.py": ["MODELS", "PUBLISHED", "RuleName"],
+        "deep_nb/experiments/stability.py": ["STYLES"],
+        "deep_nb/rules.py": ["contrastive", "_hebbian", "descent", "RULES", "lesson.nudge"],
+        "deep_nb/explorer/explore.js": ["RULES"],
+        "deep_nb/analysis/stability.py": ["rule_fields"],
+        "tests/test_phases.py": ["PHASES"],
+        "deep_nb/engines/compiled.py": ["KERNEL_RULES"],
+        "tests/test_claims.py": ["test_the_claims_are_all_there"],
+    }.items():
+        assert f"`{path}`" in text
+        source = (ROOT / path).read_text()
+        for name in names:
+            assert f"`{name}`" in text
+            assert re.search(rf"\b{re.escape(name)}\b", source), name
+
+
+def test_hooks_before_a_commit_use_what_make_installs():
+    content = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repo in content["repos"] for hook in repo["hooks"]]
+    tools = {hook["entry"].split()[0] for hook in hooks if hook["language"] == "system"}
+    assert tools == {".venv/bin/ruff", ".venv/bin/lint-imports"}
+    needed = project()["project"]["optional-dependencies"]["test"]
+    assert {"ruff", "import-linter"} <= {item.split(">=")[0] for item in needed}
+    pins = {pin for hook in hooks for pin in hook.get("additional_dependencies", [])}
+    assert all("==" in pin for pin in pins)
+    assert not any("nbstripout" in str(hook) for hook in hooks)

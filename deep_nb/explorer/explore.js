@@ -647,7 +647,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
       h("button", { type: "button", onclick: () => reset() }, "Reset")),
     status,
     group("Network", models.element, tasks.element, hidden.element, seedLabel),
-    group("Learning", rules.element, activations.element, leak.element, 
+    group("Learning", rules.element, activations.element, leak.element,
       ...[...sliders, ...boxes].map((made) => made.element)),
     group("By hand", byHand, neurons));
   const probes = COLOURS.map((name) => h("i", { hidden: true, style: `color: var(--${name})` }));
