@@ -117,6 +117,7 @@ def mutated(sample, max_children):
     slow, budgets = system(), iter(SECONDS)
 
     def collect_and_choose(*arguments, **options):
+        state().tests_by_mangled_function_name.clear()  # lists, since the first round
         collect(*arguments, **options)
         tests, seconds = state().tests_by_mangled_function_name, state().duration_by_test
         budget = next(budgets)
