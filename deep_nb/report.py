@@ -17,7 +17,7 @@ from deep_nb._files import storable, write_text
 from deep_nb._reading import read_bytes, read_csv, read_text
 from deep_nb._validation import Frozen, as_path, mapping, table
 from deep_nb.claims import verdict_table
-from deep_nb.claims.evaluation import COLUMNS, TEXTS
+from deep_nb.claims.evaluation import COLUMNS, OPTIONAL, TEXTS
 from deep_nb.models import MODELS
 from deep_nb.replication.names import CHECKSUMS
 from deep_nb.replication.notebooks import read_notebook
@@ -131,7 +131,7 @@ def read_table(folder: Path) -> pd.DataFrame | None:
         return None
     try:
         claims = read_csv(path, dtype=dict.fromkeys(TEXTS, str))
-        claims = claims[list(COLUMNS)].fillna({"at_best": "", "note": ""})
+        claims = claims[list(COLUMNS)].fillna(dict.fromkeys(OPTIONAL, ""))
         return table(claims, "it", NUMBERS, " ".join(TEXTS))
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a claims table: {error}") from None
