@@ -395,11 +395,33 @@ def test_readable_points_that_are_inside_are_counted():
         ("b", "mean", 3, 0.12, 0.1, 0.195, True, 0.9),
     ]
     names = ["source", "statistic", "epoch", "published", "low", "high", "inside", "wholly_inside"]
-    found = claims.inside(pd.DataFrame(rows, columns=names))
-    assert list(found) == ["points", "inside", "other", "chance"]
+    strictly = [True, False, False, False, False, False, True]
+    found = claims.inside(pd.DataFrame(rows, columns=names).assign(strictly=strictly))
+    assert list(found) == ["points", "inside", "strictly", "other", "chance"]
     assert found.reset_index().to_numpy().tolist() == [
-        ["a", "mean", 2, 1, 1, 0.4], ["a", "median", 1, 1, 0, 0.4], ["b", "mean", 3, 2, 2, 0.9],
+        ["a", "mean", 2, 1, 1, 1, 0.4], ["a", "median", 1, 1, 0, 0, 0.4],
+        ["b", "mean", 3, 2, 1, 2, 0.9],
     ]  # fmt: skip
+
+
+def test_the_summary_says_what_symbols_do_not():
+    row = {"task": "xor", "verdict": "reproduced", "refuted_at": "", "near_settings": 27}
+    row |= {"at_best": "", "p": 0.001, "p_holm": 0.01}
+    table = pd.DataFrame(
+        [
+            {**row, "id": "1", "refuted_at": "β × 3.2; β ÷ 3.2", "at_best": "not reproduced"},
+            {**row, "id": "2", "at_best": "reproduced"},
+            {**row, "id": "3", "verdict": "inconclusive", "p": 0.049, "p_holm": 0.2},
+            {**row, "id": "4", "verdict": "inconclusive", "p": 0.06, "p_holm": 0.2},
+            {**row, "id": "5", "verdict": "not reproduced", "refuted_at": "β × 3.2", "p": np.nan},
+        ]
+    )
+    assert claims.summary(table).splitlines() == [
+        "2 reproduced, 2 inconclusive, 1 not reproduced",
+        "1 on XOR: reproduced, but refuted at 2 of 27 settings near the published one",
+        "1 on XOR: reproduced, each at its best not reproduced",
+        "3 on XOR: p = 0.049 by itself, 0.2 corrected",
+    ]
 
 
 def test_printed_tests_are_counted_without_runaways():
