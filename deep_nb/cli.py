@@ -208,7 +208,8 @@ def claims(only: tuple[str, ...], seeds: str) -> None:
 
     chosen = select(deep_nb.claims.read_claims(), "id", only or None, "claim")
     given = _seeds(seeds)
-    trained = any(claim.quantity != "curves" for claim in chosen)
+    figures = {claim.id for claim in chosen if claim.quantity == "curves"}
+    trained = len(figures) < len(chosen)
     if trained and len(given) < 2:
         raise ValueError(f"--seeds must give two or more networks, got {seeds!r}")
     source = click.get_current_context().get_parameter_source("seeds")
@@ -228,12 +229,11 @@ def claims(only: tuple[str, ...], seeds: str) -> None:
             numbers += f", p = {row['p_holm']:.1e}"
         apart = f", {row['runaway']} runaways apart" if row["runaway"] else ""
         apart += f"; {row['beside']}" if row["beside"] else ""
-        points = row["quantity"].startswith("share of the published points")
         click.echo(
             f"{row['id']:<3} {row['task']:<4} {row['statement']}\n"
             f"         evidence: {row['evidence']}\n"
             f"         {row['quantity']}: {numbers}, {row['networks']} "
-            f"{'points' if points else 'networks'}{apart}\n"
+            f"{'points' if row['id'] in figures else 'networks'}{apart}\n"
             f"         reproduced if {row['rule']}: {row['verdict'].upper()}"
         )
 
@@ -409,11 +409,17 @@ def verify(
 @click.option(
     "--readme",
     type=FilePath(exists=True, dir_okay=False),
-    help="Also update the claims table in this Markdown page.",
+    help="Also update the tables and the sentence about real data in this Markdown page.",
 )
 def report(folder: Path, output: Path | None, readme: Path | None) -> None:
     """Build one self-contained HTML page from the finished batch in FOLDER."""
-    from deep_nb.report import insert_claims, insert_contracting, read_table, write_report
+    from deep_nb.report import (
+        insert_claims,
+        insert_contracting,
+        insert_real_data,
+        read_table,
+        write_report,
+    )
 
     table = read_table(folder)
     if readme and table is None:
@@ -422,4 +428,5 @@ def report(folder: Path, output: Path | None, readme: Path | None) -> None:
     if readme and table is not None:
         insert_claims(readme, table)
         insert_contracting(readme, folder)
+        insert_real_data(readme, folder)
     click.echo(f"wrote {page}")

@@ -37,6 +37,9 @@ PROVENANCE = ("deep_nb", "commit", "python", "versions", "platform", "cpu", "cor
 #: Where an experiment leaves the table of models, tasks, learning and certificates.
 CONTRACTING = "contracting/learned_and_certified.md"
 
+#: Where an experiment leaves one sentence about real data.
+REAL_DATA = "real_data/verdict.md"
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -247,6 +250,12 @@ def insert_contracting(page: Path, folder: Path) -> None:
     """Put the table of what each model learns and what is certified there, if the batch has it."""
     if (table := folder / CONTRACTING).exists():
         _insert(page, "contracting", read_text(table))
+
+
+def insert_real_data(page: Path, folder: Path) -> None:
+    """Put the sentence about real data between its marks, if the batch has it."""
+    if (sentence := folder / REAL_DATA).exists():
+        _insert(page, "real_data", read_text(sentence))
 
 
 def _insert(page: Path, name: str, text: str) -> None:
