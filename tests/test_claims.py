@@ -74,7 +74,7 @@ def test_the_claims_are_all_there():
 @pytest.mark.parametrize(
     ("name", "digest"),
     [
-        ("evidence.yml", "cf03757063093bde0df9d05543244bb73d6fee93b29913e7c960f2b1951c9ba8"),
+        ("evidence.yml", "296b852f5b3752e1663a673026f258e3bdbae1bec5e55efe8116c68e08c2916a"),
         ("data/DEEP_xor.csv", "4ba76f83b2cf8b167ca4d25b40b2640dd16cd8d6dfb9817a02fca9c519c04935"),
         (
             "data/EP_asym_xor.csv",
