@@ -210,7 +210,7 @@ def read_claims(text: str | None = None) -> list[Claim]:
     >>> import deep_nb
     >>> claims = deep_nb.claims.read_claims()
     >>> claims[1].id, claims[1].statement
-    ('1b', 'DEEP learns XOR reliably: most networks do')
+    ('1b', 'Our question: do most DEEP networks learn XOR?')
     >>> print(claims[5].evidence[0])
     figure (asymmetric EP notebook of 2019, commit 9e07bd1, cell 13)
     """

@@ -79,7 +79,7 @@ def verdict_table(table: pd.DataFrame) -> str:
     >>> networks = deep_nb.claims.measure("EP_asym", "xor", range(10), hyper={"n_epochs": 20})
     >>> text = deep_nb.claims.verdict_table(deep_nb.claims.evaluate(claims, networks))
     >>> text.splitlines()[2]
-    '| 1c | Asymmetric EP does not learn XOR | ✓ |'
+    '| 1c | Asymmetric EP does not learn XOR (fewer than half of the networks do) | ✓ |'
     """
     check_verdicts(table)
     factor = float(table["nearest"].fillna(0).max())
