@@ -660,9 +660,8 @@ def test_every_readable_point_of_the_published_figures_is_in_our_band(curves):
     assert table["networks"].tolist() == [309, 159]
     assert table["estimate"].tolist() == [1.0, 1.0]
     assert set(table["rule"]) == {"all are"}
-    ten = "share of the published points within 95 % of ensembles of ten"
-    end = ", ±0.004 for the reading,"
-    assert table["quantity"].tolist() == [f"{ten} DEEP{end}", f"{ten} EP_asym{end}"]
+    ten = "share of the published points within 95 % (±0.004 for the reading) of ensembles of ten"
+    assert table["quantity"].tolist() == [f"{ten} DEEP", f"{ten} EP_asym"]
     assert table["beside"].tolist() == [
         "without ±0.004: mean 151 of 151, median 154 of 158",
         "without ±0.004: mean 1 of 1, median 25 of 158",

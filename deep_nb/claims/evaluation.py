@@ -328,8 +328,8 @@ def _describe(claim: Claim) -> str:
         "kept": f"share of the seeds {what} by {against} that are by {of}, too",
         "median": f"median {what} of {of}",
         "curves": (
-            f"share of the published points within 95 % of ensembles of ten {of}, ±{READING:g} for "
-            "the reading,"
+            f"share of the published points within 95 % (±{READING:g} for the reading) of "
+            f"ensembles of ten {of}"
         ),
     }[claim.quantity]
 
