@@ -201,22 +201,39 @@ def explore(model: str, task: str, seed: int, output: Path) -> None:
 def claims(only: tuple[str, ...], seeds: str) -> None:
     """Test claims at the published settings, without the grid.
 
-    p-values are corrected for the number of claims tested together (Holm).
+    p-values are corrected for the number of verdicts tested together (Holm). The claims about
+    published figures have networks of their own, to which --seeds does not apply.
     """
+    from deep_nb.claims.ensembles import CHOSEN_ON
+
     chosen = select(deep_nb.claims.read_claims(), "id", only or None, "claim")
-    networks = deep_nb.claims.measure_all(chosen, _seeds(seeds))
+    given = _seeds(seeds)
+    figures = {claim.id for claim in chosen if claim.quantity == "curves"}
+    trained = len(figures) < len(chosen)
+    if trained and len(given) < 2:
+        raise ValueError(f"--seeds must give two or more networks, got {seeds!r}")
+    source = click.get_current_context().get_parameter_source("seeds")
+    if source is not ParameterSource.DEFAULT and not trained:
+        raise click.UsageError("--seeds has no effect on claims about published figures")
+    if {*given} & {*CHOSEN_ON}:
+        first, last = CHOSEN_ON[0], CHOSEN_ON[-1]
+        click.echo(f"warning: settings were chosen on seeds {first} to {last}", err=True)
+    networks = deep_nb.claims.measure_all(chosen, given)
     curves = deep_nb.claims.compare_curves(chosen)
     table = deep_nb.claims.evaluate(chosen, networks, curves=curves)
-    for tested, (_, row) in zip(table["p"].notna(), table.iterrows(), strict=True):
+    tested = int(table["p"].notna().sum())
+    click.echo(f"p-values corrected for {tested} verdict{'s' * (tested != 1)}")
+    for _, row in table.iterrows():
         numbers = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
-        if tested:
+        if row["p"] == row["p"]:
             numbers += f", p = {row['p_holm']:.1e}"
         apart = f", {row['runaway']} runaways apart" if row["runaway"] else ""
+        apart += f"; {row['beside']}" if row["beside"] else ""
         click.echo(
             f"{row['id']:<3} {row['task']:<4} {row['statement']}\n"
             f"         evidence: {row['evidence']}\n"
             f"         {row['quantity']}: {numbers}, {row['networks']} "
-            f"{'networks' if tested else 'points'}{apart}\n"
+            f"{'points' if row['id'] in figures else 'networks'}{apart}\n"
             f"         reproduced if {row['rule']}: {row['verdict'].upper()}"
         )
 
@@ -392,11 +409,17 @@ def verify(
 @click.option(
     "--readme",
     type=FilePath(exists=True, dir_okay=False),
-    help="Also update the claims table in this Markdown page.",
+    help="Also update the tables and the sentence about real data in this Markdown page.",
 )
 def report(folder: Path, output: Path | None, readme: Path | None) -> None:
     """Build one self-contained HTML page from the finished batch in FOLDER."""
-    from deep_nb.report import insert_claims, insert_contracting, read_table, write_report
+    from deep_nb.report import (
+        insert_claims,
+        insert_contracting,
+        insert_real_data,
+        read_table,
+        write_report,
+    )
 
     table = read_table(folder)
     if readme and table is None:
@@ -405,4 +428,5 @@ def report(folder: Path, output: Path | None, readme: Path | None) -> None:
     if readme and table is not None:
         insert_claims(readme, table)
         insert_contracting(readme, folder)
+        insert_real_data(readme, folder)
     click.echo(f"wrote {page}")

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 import jinja2
+import mistune
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
@@ -21,11 +22,17 @@ from pydantic import Field
 
 from deep_nb._files import storable, write_text
 from deep_nb._reading import read_bytes, read_csv, read_text, read_yaml
-from deep_nb._validation import Frozen, as_path, mapping, one_of, table
+from deep_nb._validation import Frozen, as_path, mapping, table
 from deep_nb.claims import verdict_table
-from deep_nb.claims.evaluation import COLUMNS, TEXTS
+from deep_nb.claims.evaluation import COLUMNS, OPTIONAL, TEXTS
 from deep_nb.claims.findings import findings
-from deep_nb.claims.table import SYMBOLS, nearest_factor, symbol, with_interval
+from deep_nb.claims.table import (
+    check_verdicts,
+    legend,
+    nearest_factor,
+    symbol,
+    with_interval,
+)
 from deep_nb.explorer import page as explorer
 from deep_nb.models import MODELS
 from deep_nb.replication.names import CHECKSUMS
@@ -48,6 +55,9 @@ _BOUND = r"-?\d{1,9}(?:\.\d+)?"
 
 #: Where an experiment leaves the table of models, tasks, learning and certificates.
 CONTRACTING = "contracting/learned_and_certified.md"
+
+#: Where an experiment leaves one sentence about real data.
+REAL_DATA = "real_data/verdict.md"
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ class Section:
     seconds: float
     error: str
     provenance: dict[str, Any]
+    notes: list[str]
     figures: list[Figure]
 
 
@@ -123,8 +134,19 @@ def _section(path: Path) -> Section:
         seconds=origin.seconds,
         error=origin.error,
         provenance=origin.model_dump(include=set(PROVENANCE)),
+        notes=[
+            _markdown(read_text(note))
+            for note in sorted(path.parent.glob("*.md"))
+            if note.name != "claims.md"  # the verdicts show it
+        ],
         figures=[_figure(figure, path.stem) for figure in sorted(path.parent.rglob("*.svg"))],
     )
+
+
+def _markdown(text: str) -> str:
+    """Return the HTML of a text in Markdown; HTML in it is shown as it is written."""
+    html = mistune.create_markdown(escape=True, plugins=["table"])(storable(text))
+    return str(html)
 
 
 def _figure(path: Path, notebook: str) -> Figure:
@@ -155,10 +177,9 @@ def read_table(folder: Path) -> pd.DataFrame | None:
         return None
     try:
         claims = read_csv(path, dtype=dict.fromkeys(TEXTS, str))
-        claims = claims[list(COLUMNS)].fillna({"at_best": "", "note": ""})
+        claims = claims[list(COLUMNS)].fillna(dict.fromkeys(OPTIONAL, ""))
         checked = table(claims, "it", NUMBERS, " ".join(TEXTS))
-        for verdict in checked["verdict"]:
-            one_of(verdict, SYMBOLS, "verdict")
+        check_verdicts(checked)
         return checked
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a claims table: {error}") from None
@@ -285,7 +306,7 @@ def _verdicts(claims: pd.DataFrame) -> dict[str, Any]:
     scale = Scale(ticks[0], ticks[-1])
     by_claim: dict[str, list[dict[Any, Any]]] = {}
     for number, row in enumerate(claims.to_dict("records")):
-        shown = {"number": number, "symbol": symbol(row, factor)} | _in_words(row)
+        shown = {"number": number, "symbol": symbol(row)} | _in_words(row)
         by_claim.setdefault(row["id"], []).append({**row, **shown, **_places(row, scale)})
     return {
         "claims": list(by_claim.values()),
@@ -293,7 +314,7 @@ def _verdicts(claims: pd.DataFrame) -> dict[str, Any]:
         "tasks": list(dict.fromkeys(claims["task"])),
         "findings": findings(claims),
         "factor": factor,
-        "symbols": SYMBOLS,
+        "legend": legend(claims),
         "ticks": [(scale(tick), _percent(tick).removesuffix(" %")) for tick in ticks],
     }
 
@@ -353,6 +374,12 @@ def insert_contracting(page: Path, folder: Path) -> None:
     """Put the table of what each model learns and what is certified there, if the batch has it."""
     if (table := folder / CONTRACTING).exists():
         _insert(page, "contracting", read_text(table))
+
+
+def insert_real_data(page: Path, folder: Path) -> None:
+    """Put the sentence about real data between its marks, if the batch has it."""
+    if (sentence := folder / REAL_DATA).exists():
+        _insert(page, "real_data", read_text(sentence))
 
 
 def _insert(page: Path, name: str, text: str) -> None:

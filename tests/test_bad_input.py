@@ -66,17 +66,20 @@ def world():
     of_each = {"n_epochs": 3, "learned": True, "epochs": 1.0, "seed": [0, 1]}
     of_each |= {"step_is_stable": True}
     more = {"learned_after": True, "sparsity": 0.5, "gershgorin": False, "at_rest": True}
-    more |= {"certified": False, "pruned": False, "layered": False}
+    more |= {"comes_to_rest": True, "certified": False, "pruned": False, "layered": False}
     w.networks = pd.concat(
         pd.DataFrame({"model": model, "task": "xor", **of_each, **more})
         for model in ("DEEP", "EP_asym")
     )
     place = {"N_H": 2, "N_H_factor": 1.0, "beta_factor": 1.0, "dt_W_factor": 1.0}
     w.grid = w.networks.assign(**place).drop(columns=[*more])
-    points = {"source": "DEEP 2019 figure", "statistic": "mean", "epoch": 1, "published": [0.1]}
-    w.curves = pd.DataFrame(
-        {**points, "low": 0.0, "middle": 0.1, "high": 0.2, "inside": True, "wholly_inside": 0.5}
+    w.curves = claims.published_curves("DEEP 2019 figure").melt(
+        "epoch", var_name="statistic", value_name="published"
     )
+    w.curves = w.curves.assign(
+        statistic=w.curves["statistic"].str.removeprefix("mse_"), source="DEEP 2019 figure",
+        low=0.0, middle=0.1, high=0.2, inside=True, strictly=True, wholly_inside=0.5, runaway=0,
+    )  # fmt: skip
     w.table = claims.evaluate(w.claims, w.networks, w.grid)
     write_notebook(Path("tiny.ipynb"), "print(n)")
     Path("experiments.yml").write_text(

@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 from importlib.resources import files
 from pathlib import Path
@@ -6,16 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import xarray as xr
 from click.testing import CliRunner
 from statsmodels.stats.proportion import test_proportions_2indep as score_test
 
 import deep_nb
-from deep_nb import claims
+from deep_nb import analysis, claims
 from deep_nb.analysis.statistics import Estimate, holm
 from deep_nb.claims import ensembles
 from deep_nb.claims.claim import Networks, Side
 from deep_nb.claims.claim import verdict as decide
 from deep_nb.cli import main
+from deep_nb.dynamics import vector_field
+from deep_nb.experiments import claims as study
 from deep_nb.report import read_table
 
 from .conftest import SHORT
@@ -30,7 +34,7 @@ def frame(model, task="xor", pruned=False, layered=False, **columns):
     rows = len(next(iter(columns.values())))
     base = {"learned": False, "epochs": np.nan, "sparsity": 0.0, "gershgorin": False}
     base |= {"learned_after": columns.get("learned", False), "at_rest": False, "certified": False}
-    base |= {"step_is_stable": True}
+    base |= {"comes_to_rest": False, "step_is_stable": True}
     fixed = {"model": model, "task": task, "pruned": pruned, "layered": layered}
     return pd.DataFrame({**fixed, "seed": range(rows), "n_epochs": 200, **base, **columns})
 
@@ -60,10 +64,27 @@ def test_the_claims_are_all_there():
         "6b": ("share", "gershgorin", "DEEP_oh", "below 0.5", False),
         "6c": ("share", "gershgorin", "EP_asym", "above 0.5", False),
         "7": ("share", "learned", "DEEP layered", "above 0.5", False),
-        "8a": ("share", "at_rest", "DEEP", "below 0.9", False),
+        "8a": ("share", "comes_to_rest", "DEEP", "below 0.9", False),
         "8b": ("paired", "certified", "DEEP, λ = 1.0", "above 0", False),
         "8c": ("share", "learned", leaky, "above 0.5", False),
     }  # fmt: skip
+    assert [c.id for c in claims.read_claims() if c.by_algebra] == ["6a", "6b", "8b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("evidence.yml", "296b852f5b3752e1663a673026f258e3bdbae1bec5e55efe8116c68e08c2916a"),
+        ("data/DEEP_xor.csv", "4ba76f83b2cf8b167ca4d25b40b2640dd16cd8d6dfb9817a02fca9c519c04935"),
+        (
+            "data/EP_asym_xor.csv",
+            "b483242e334ce742375d24703c92c8fe2760032dc846d3b19a1b8f3b14b26c8b",
+        ),
+    ],
+)
+def test_the_evidence_is_changed_only_on_purpose(name, digest):
+    content = files("deep_nb").joinpath("claims", name).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == digest
 
 
 @pytest.mark.parametrize("claim", claims.read_claims(), ids=lambda claim: claim.id)
@@ -317,6 +338,34 @@ def test_verdicts_are_corrected_for_their_number():
     assert set(table["verdict"]) == {"inconclusive"}
 
 
+def test_what_cannot_fail_has_no_test_and_does_not_count():
+    """61 of 100, p = 0.035: beside a claim by algebra it is corrected for one verdict."""
+    (claim,) = one_claim(grid="false")
+    networks = frame("DEEP", learned=np.arange(100) < 61)
+    sure = claim.replace(id="b", by_algebra=True)
+    table = claims.evaluate([claim, sure], networks)
+    assert table["p_holm"][0] == table["p"][0] == pytest.approx(0.0352, abs=1e-4)
+    assert table[["p", "p_holm"]].loc[1].isna().all()
+    assert table["verdict"].tolist() == ["reproduced", "reproduced"]
+
+
+def test_counts_are_given_beside_rest_and_certificates():
+    rest, leak = (c for c in claims.read_claims() if c.id in ("8a", "8b"))
+    of = frame("DEEP", learned=np.arange(100) < 22, at_rest=np.arange(100) < 66,
+               comes_to_rest=np.arange(100) < 93)  # fmt: skip
+    leaky = frame("DEEP, λ = 1.0", learned=np.arange(100) < 1, certified=np.arange(100) < 71)
+    table = claims.evaluate(
+        [c.replace(tasks=["xor"]) for c in (rest, leak)], pd.concat([of, leaky])
+    )
+    assert table["beside"].tolist() == [
+        "after T1 steps: 66 of 100", "learned by 1 of 100, by 22 of 100 of DEEP",
+    ]  # fmt: skip
+    assert table["estimate"].tolist() == [0.93, 0.71]
+    assert table["quantity"][0] == "share of DEEP: at rest after 10 × T1 steps"
+    # Wilson's interval of 93 of 100 is 86.3 to 96.6 %: neither below nor above 9 in 10
+    assert table["verdict"].tolist() == ["inconclusive", "reproduced"]
+
+
 @pytest.mark.parametrize(
     ("learned", "stable", "verdict", "networks"),
     [
@@ -355,6 +404,13 @@ def line(*shares):
     return {(1.0, factor, 1.0): share for factor, share in zip(factors, shares, strict=True)}
 
 
+def box(changed, other=1.0, sizes=(1 / 3.1623, 1.0, 3.1623)):
+    """Every combination of five values of β, three of dt_W and some of N_H."""
+    factors = (0.1, 1 / 3.1623, 1.0, 3.1623, 10.0)
+    settings = itertools.product(sizes, factors, (1 / 3.1623, 1.0, 3.1623))
+    return {setting: changed.get(setting, other) for setting in settings}
+
+
 @pytest.mark.parametrize(
     ("shares", "within", "yes", "no"),
     [
@@ -364,8 +420,8 @@ def line(*shares):
         (line(1, 1, 1, 0, 1), 1.0, 4, 1),
         (line(1, 1, 0, 1, 1), 0.0, 4, 1),
         (line(0, 0, 0, 0, 0), 0.0, 0, 5),
-        (line(1, 1, 1, 1, 1) | {(3.1623, 1.0, 1.0): 0}, 1.0, 5, 1),
-        (line(1, 1, 1, 1, 1) | {(1.0, 3.1623, 0.1): 0}, 3.1623, 5, 1),
+        (box({(3.1623, 1.0, 1.0): 0}), 1.0, 44, 1),
+        (box({(1.0, 10.0, 1 / 3.1623): 0}), 3.1623, 44, 1),
     ],
 )
 def test_a_claim_holds_within_the_largest_symmetric_box(shares, within, yes, no):
@@ -379,14 +435,86 @@ def test_a_claim_holds_within_the_largest_symmetric_box(shares, within, yes, no)
     assert row["verdict"] == "reproduced"  # at the published setting, by other networks
 
 
+@pytest.mark.parametrize(
+    ("shares", "reproduced", "refuted", "symbol"),
+    [
+        (box({}), 27, "", "✓✓"),
+        (box({(1.0, 10.0, 1.0): 0.0}), 27, "", "✓✓"),  # outside the box
+        (box({(1.0, 1.0, 3.1623): 0.5}), 26, "", "✓"),  # undecided inside it
+        (box({(1.0, 1.0, 3.1623): 0.0}), 26, "dt_W × 3.2", "(✓)"),
+        (
+            box({(1 / 3.1623, 3.1623, 1.0): 0.0, (1.0, 1.0, 1.0): 0.0, (1.0, 1.0, 3.1623): 0.5}),
+            24, "N_H ÷ 3.2, β × 3.2; the published setting", "(✓)",
+        ),
+    ],
+)  # fmt: skip
+def test_refuted_and_undecided_settings_near_the_published_one_are_told_apart(
+    shares, reproduced, refuted, symbol
+):
+    networks = frame("DEEP", learned=[True] * 100)
+    row = row_of(one_claim(), networks, grid=grid_of("DEEP", shares))
+    assert (row["near_settings"], row["near_reproduced"]) == (27, reproduced)
+    assert row["refuted_at"] == refuted
+    table = claims.verdict_table(pd.DataFrame([row]))
+    assert table.splitlines()[2] == f"| a | DEEP learns XOR | {symbol} |"
+
+
+def test_a_hundred_networks_can_refute_that_one_of_ten_learns():
+    """Thirty cannot: Wilson's interval of 0 of 30 contains 1 − 0.5^0.1 = 6.7 %."""
+    claim = one_claim("ensemble")
+    networks = frame("DEEP", learned=[True] * 100)
+    for number, refuted in ((30, ""), (100, "β × 3.2")):
+        grid = grid_of("DEEP", line(1, 1, 1, 0, 1), number)
+        row = row_of(claim, networks, grid=grid)
+        assert (row["refuted_at"], row["near_reproduced"]) == (refuted, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda grid: grid[grid["beta_factor"] != 10], "DEEP on xor at every combination"),
+        (lambda grid: grid[grid["dt_W_factor"] != 1], "DEEP on xor at every combination"),
+        (lambda grid: grid[grid["N_H_factor"] < 3], "DEEP on xor at every combination"),
+        (
+            lambda grid: grid[(grid["beta_factor"] != 1) | (grid["dt_W_factor"] != 1)],
+            "but it has 42 settings",
+        ),
+        (lambda grid: pd.concat([grid, grid.iloc[:1]]), "seed 0 of DEEP on xor more than once"),
+        (lambda grid: grid.assign(learned=0.5), "grid must have only 0 and 1 .* in 'learned'"),
+    ],
+)
+def test_a_grid_without_some_settings_is_refused(change, message):
+    networks = frame("DEEP", learned=[True] * 100)
+    grid = grid_of("DEEP", box({}), 3)
+    with pytest.raises(ValueError, match=message):
+        row_of(one_claim(), networks, grid=change(grid))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learned": 2}, "networks must have only 0 and 1 .* in 'learned'"),
+        ({"step_is_stable": 0.5}, "in 'step_is_stable'"),
+        ({"comes_to_rest": -1}, "in 'comes_to_rest'"),
+        ({"seed": 3}, "networks has the network of seed 3 of DEEP on xor more than once"),
+    ],
+)
+def test_networks_twice_and_outcomes_that_are_not_0_or_1_are_refused(change, message):
+    networks = frame("DEEP", learned=[True] * 100)
+    with pytest.raises(ValueError, match=message):
+        row_of(one_claim(grid="false"), networks.assign(**change))
+    both = [networks, frame("DEEP", "id", learned=[True] * 100)]
+    assert row_of(one_claim(grid="false"), *both)["networks"] == 100
+
+
 def test_only_settings_with_the_claims_hidden_neurons_count():
     (claim,) = one_claim()
-    shares = line(1, 1, 1, 1, 1) | {(3.1623, 1.0, 1.0): 0}
+    shares = box({(3.1623, 1.0, 1.0): 0})
     grid = pd.concat([grid_of("DEEP", shares), grid_of("EP_asym", line(0, 0, 0, 0, 0))])
     networks = frame("DEEP", learned=[True] * 100)
-    assert row_of([claim], networks, grid=grid)["settings"] == 6
+    assert row_of([claim], networks, grid=grid)["settings"] == 45
     row = row_of([claim.replace(vary_N_H=False)], networks, grid=grid)
-    assert (row["settings"], row["within"]) == (5, 10.0)
+    assert (row["settings"], row["within"], row["near_settings"]) == (15, 10.0, 9)
     with pytest.raises(ValueError, match="grid has no rows of DEEP on xor, but a claim needs them"):
         row_of([claim], networks, grid=grid[grid["model"] == "EP_asym"])
 
@@ -405,8 +533,8 @@ def test_models_are_compared_at_the_same_setting_and_each_at_its_best():
     assert (row["verdict"], row["at_best"]) == ("reproduced", "inconclusive")
     assert row_of([claim], networks, grid=grid)["at_best"] == ""
     assert row_of([claim.replace(grid=False)], networks, best=equal)["at_best"] == ""
-    part = grid[(grid["model"] == "DEEP") | (grid["beta_factor"] != 10)]
-    with pytest.raises(ValueError, match=r"grid has no rows of \(1\.0, 10"):
+    part = grid[(grid["model"] == "DEEP") | grid["beta_factor"].between(0.2, 5)]
+    with pytest.raises(ValueError, match=r"grid has no rows of \(1\.0, 0\.1"):
         row_of([claim], networks, grid=part)
     with pytest.raises(ValueError, match=r"best has no rows of \('EP_asym'"):
         row_of([claim], networks, best=equal[equal["model"] == "DEEP"])
@@ -437,6 +565,28 @@ def test_the_best_setting_is_learned_by_most_then_earliest():
     assert best.loc["DEEP", ["beta_factor", "chosen_by"]].tolist() == [3.1623, 1.0]
     one = claims.best_settings(grid[grid["beta_factor"] == 1])
     assert one["edge"].tolist() == ["", ""]
+
+
+def test_the_best_setting_is_chosen_by_seeds_that_all_settings_have():
+    """More networks at some settings must not decide: β × 3.2 is best among the first 40."""
+    few = grid_of("DEEP", line(0, 0.4, 0.4, 0.5, 0.4))
+    more = grid_of("DEEP", {(1.0, 1.0, 1.0): 1.0}, 60).assign(seed=lambda of: of["seed"] + 40)
+    best = claims.best_settings(pd.concat([few, more])).iloc[0]
+    assert (best["beta_factor"], best["chosen_by"]) == (3.1623, 0.5)
+    apart = few.assign(seed=few["seed"] + 100 * (few["beta_factor"] == 10))
+    with pytest.raises(ValueError, match="a seed that every setting of DEEP on xor has"):
+        claims.best_settings(apart)
+
+
+def test_settings_near_the_published_one_have_their_own_networks():
+    """With factors 2 of N_H and 2 and 3 of β and dt_W, 3 × 9 settings are near."""
+    (claim,) = (claim for claim in claims.read_claims() if claim.id == "1c")
+    grid = claims.sweep([claim], [1], [2.0, 3.0], [2.0], near_seeds=[1, 7])
+    seeds = grid.groupby(list(ensembles.SETTING))["seed"].apply(list)
+    near = [max(max(f, 1 / f) for f in setting) <= 2 for setting in seeds.index]
+    assert (len(seeds), sum(near)) == (75, 27)
+    assert seeds.tolist() == [[1, 7] if of else [1] for of in near]
+    assert sorted({*grid["N_H"]}) == [2, 5, 10]
 
 
 def test_a_sweep_is_what_separate_runs_give():
@@ -510,11 +660,50 @@ def test_every_readable_point_of_the_published_figures_is_in_our_band(curves):
     assert table["networks"].tolist() == [309, 159]
     assert table["estimate"].tolist() == [1.0, 1.0]
     assert set(table["rule"]) == {"all are"}
-    ten = "share of the published points within 95 % of ensembles of ten"
+    ten = "share of the published points within 95 % (±0.004 for the reading) of ensembles of ten"
     assert table["quantity"].tolist() == [f"{ten} DEEP", f"{ten} EP_asym"]
+    assert table["beside"].tolist() == [
+        "without ±0.004: mean 151 of 151, median 154 of 158",
+        "without ±0.004: mean 1 of 1, median 25 of 158",
+    ]
+    assert table["runaway"].tolist() == [0, 0]
+    count = study.inside(curves)
+    assert count["strictly"].tolist() == [151, 154, 1, 25]
+    assert count["other"].tolist()[2:] == [1, 158]  # EP's figure is in DEEP's band
     chance = curves.groupby("source", sort=False)["wholly_inside"].first()
     assert 0.3 < chance.iloc[0] < 0.7  # not a matter of course
     assert chance.iloc[1] > 0.95
+
+
+def test_runaways_are_left_out_of_the_ensembles_and_counted(monkeypatch):
+    stable = np.arange(40) >= 7
+    monkeypatch.setattr(
+        ensembles, "step_is_stable", lambda run: xr.DataArray(stable[: run.sizes["seed"]])
+    )
+    found = claims.compare_curves(figures()[1:], range(2000, 2040), ensembles=50)
+    assert set(found["runaway"]) == {7}
+    monkeypatch.undo()
+    alone = claims.compare_curves(figures()[1:], range(2007, 2040), ensembles=50)
+    for name in ("low", "middle", "high", "inside"):
+        assert found[name].tolist() == alone[name].tolist()
+    row = claims.evaluate(figures()[1:], pd.DataFrame(), curves=found).iloc[0]
+    assert row["runaway"] == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda curves: curves[curves["epoch"] < 100],
+        lambda curves: curves.assign(published=curves["published"].where(curves["epoch"] < 100)),
+        lambda curves: curves.assign(published=curves["published"] + 0.001),
+        lambda curves: curves[curves["statistic"] == "mean"],
+        lambda curves: pd.concat([curves, curves]),
+    ],
+)
+def test_curves_that_are_not_the_published_ones_are_refused(curves, change):
+    message = "curves must have every point of the me(an|dian) in 'DEEP 2019 figure', once"
+    with pytest.raises(ValueError, match=message):
+        claims.evaluate(figures(), pd.DataFrame(), curves=change(curves))
 
 
 def test_a_figure_of_another_model_is_not_in_the_band(curves):
@@ -544,6 +733,7 @@ def test_bands_hold_95_of_100_of_the_ensembles(monkeypatch):
     made["mse_free"][:] = mse
     asked = []
     monkeypatch.setattr(ensembles, "train", lambda *args, **options: asked.append(args) or made)
+    monkeypatch.setattr(ensembles, "step_is_stable", lambda run: xr.DataArray([True] * 10))
     found = claims.compare_curves(figures()[:1], range(10), size=3, ensembles=4000)
     assert asked == [("DEEP", "xor")]
     every = np.array([mse[list(c)] for c in itertools.combinations(range(10), 3)])
@@ -596,6 +786,19 @@ def test_layered_networks_and_variants_are_measured():
     assert table["mse"].tolist() == run["mse_free"].values[:, -1].tolist()
     assert set(table["model"]) == {"DEEP, λ = 1.0"}
     assert table["layered"].all()
+
+
+def test_networks_come_to_rest_in_ten_phases():
+    """Ten times 100 Euler steps written out; a network that is slow is not at rest after 100."""
+    slow = claims.measure("DEEP", "xor", range(10), hyper={"n_epochs": 40, "T1": 100})
+    run = deep_nb.train("DEEP", "xor", seeds=range(10), hyper={"n_epochs": 40, "T1": 100})
+    field = analysis.stability.field_after(run)
+    S = np.array([np.random.RandomState(seed).uniform(0, 0.1, (4, 6)) for seed in range(10)])
+    for _ in range(1000):
+        S, before = np.clip(S + 0.05 * vector_field(field, S), 0, 1), S
+    speed = np.sqrt((((S - before) / 0.05) ** 2).sum(axis=(1, 2)))
+    assert slow["comes_to_rest"].tolist() == (speed < 1e-6).tolist()
+    assert slow["comes_to_rest"].sum() > slow["at_rest"].sum()
 
 
 def test_every_column_is_of_its_own_measure(monkeypatch):
@@ -667,7 +870,10 @@ def test_each_ensemble_of_the_claims_is_measured_once(monkeypatch):
         ({"against": "against: {model: DEEP}"}, "quantity 'share' does not take 'against'"),
         ({"quantity": "median"}, "'median' and the measure 'sparsity' need each other"),
         ({"against": "measure: sparsity"}, "'median' and the measure 'sparsity' need each other"),
-        ({"against": "measure: at_rest"}, "grid needs the measure 'learned' and a published model"),
+        (
+            {"against": "measure: certified"},
+            "grid needs the measure 'learned' and a published model",
+        ),
         ({"words": ""}, "needs a value for 'evidence'"),
         ({"words": "evidence: []"}, "evidence"),
         ({"words": "evidence: [3]"}, "evidence"),
@@ -678,6 +884,10 @@ def test_each_ensemble_of_the_claims_is_measured_once(monkeypatch):
             "'words' must be literally in the source 'abstract'",
         ),
         ({"quantity": "curves"}, "needs a published figure as evidence"),
+        (
+            {"words": "evidence: [{source: EP 2019 figure, words: it does not learn}]"},
+            "the source 'EP 2019 figure' is a figure, which has no 'words'",
+        ),
     ],
 )
 def test_bad_claims_are_named(change, message):
@@ -716,18 +926,22 @@ def test_cells_of_the_tables_are_as_written_by_hand():
     row = {
         "statement": "S", "evidence": "E|F", "note": "", "quantity": "share of DEEP",
         "estimate": 0.5, "low": 0.25, "high": 0.75, "p": 0.01, "p_holm": 0.02, "networks": 100,
-        "runaway": 0, "rule": "above 0.5", "settings": 0, "reproduced_at": 0,
-        "not_reproduced_at": 0, "nearest": np.nan, "within": np.nan, "at_best": "",
+        "runaway": 0, "rule": "above 0.5", "settings": 0, "reproduced_at": 0, "beside": "",
+        "not_reproduced_at": 0, "nearest": np.nan, "near_settings": 0, "near_reproduced": 0,
+        "refuted_at": "", "within": np.nan, "at_best": "",
     }  # fmt: skip
     over = {"settings": 9, "reproduced_at": 5, "not_reproduced_at": 2, "nearest": 3.1623}
+    over |= {"near_settings": 3, "near_reproduced": 1}
+    all_near = {"near_reproduced": 3, "beside": "after T1 steps: 66 of 100"}
     nothing = {"p_holm": np.nan, "estimate": np.nan, "networks": 0}
     rows = [
         {**row, "id": "a", "task": "xor", "verdict": "reproduced"},
-        {**row, **over, "id": "a", "task": "id", "within": 10.0, "runaway": 13,
+        {**row, **over, **all_near, "id": "a", "task": "id", "within": 10.0, "runaway": 13,
          "verdict": "reproduced", "at_best": "inconclusive"},
         {**row, **over, "id": "b", "task": "id", "within": 1.0, "note": "N", "p_holm": 9e-7,
-         "verdict": "reproduced"},
+         "refuted_at": "β × 3.2", "verdict": "reproduced"},
         {**row, **over, "id": "b", "task": "not", "within": 0.0, "verdict": "inconclusive"},
+        {**row, **over, "id": "b", "task": "xor", "within": 1.0, "verdict": "reproduced"},
         {**row, "id": "c", "task": "not", "verdict": "not reproduced", "p_holm": np.nan,
          "low": 0.5, "high": 0.5},
         {**row, **nothing, "id": "c", "task": "xor", "verdict": "inconclusive"},
@@ -738,28 +952,47 @@ def test_cells_of_the_tables_are_as_written_by_hand():
         "| --- | --- | --- | --- | --- | --- | --- |",
         r"| a | S | E\|F | share of DEEP above 0.5 | "
         "50 % [25, 75] of 100, p = 0.02<br>**reproduced** | "
-        "50 % [25, 75] of 100, p = 0.02, 13 runaways apart<br>**reproduced**<br>"
-        "9 settings: yes 5, no 2; all within a factor of 10<br>"
+        "50 % [25, 75] of 100, p = 0.02, 13 runaways apart<br>after T1 steps: 66 of 100<br>"
+        "**reproduced**<br>9 settings: yes 5, no 2; all within a factor of 10<br>"
+        "3 within a factor of 3.2: yes 3, no 0, undecided 0<br>"
         "each at its best: inconclusive |  |",
-        r"| b | S | E\|F<br>N | share of DEEP above 0.5 |  | "
+        r"| b | S | E\|F<br>N | share of DEEP above 0.5 | "
+        "50 % [25, 75] of 100, p = 0.02<br>**reproduced**<br>"
+        "9 settings: yes 5, no 2; all within a factor of 1<br>"
+        "3 within a factor of 3.2: yes 1, no 0, undecided 2 | "
         "50 % [25, 75] of 100, p < 1e-6<br>**reproduced**<br>"
-        "9 settings: yes 5, no 2; all within a factor of 1 | "
-        "50 % [25, 75] of 100, p = 0.02<br>**inconclusive**<br>9 settings: yes 5, no 2 |",
+        "9 settings: yes 5, no 2; all within a factor of 1<br>"
+        "3 within a factor of 3.2: yes 1, no 1, undecided 1; no at β × 3.2 | "
+        "50 % [25, 75] of 100, p = 0.02<br>**inconclusive**<br>9 settings: yes 5, no 2<br>"
+        "3 within a factor of 3.2: yes 1, no 0, undecided 2 |",
         r"| c | S | E\|F | share of DEEP above 0.5 | no networks<br>**inconclusive** |  | "
         "50 % of 100<br>**not reproduced** |",
     ]
     assert claims.verdict_table(table).splitlines() == [
         "|  | claim | XOR | ID | NOT |",
         "| --- | --- | --- | --- | --- |",
-        "| a | S | ✓ | ✓ |  |",
-        "| b | S |  | (✓) | ~ |",
+        "| a | S | ✓ | ✓✓ |  |",
+        "| b | S | ✓ | (✓) | ~ |",
         "| c | S | ~ |  | ✗ |",
         "",
-        "✓ reproduced · ~ inconclusive · ✗ not reproduced · (✓) reproduced, but not at every "
-        "setting within a factor of 3.2",
+        "✓ reproduced at the published setting · ✓✓ and at every setting within a factor 3.2 of β, "
+        "dt_W and N_H (rounded) · (✓) reproduced, but refuted at some setting within that factor · "
+        "~ inconclusive · ✗ not reproduced",
+        "",
+        "a: ID after T1 steps: 66 of 100.",
     ]
     alone = claims.verdict_table(table.iloc[:1]).splitlines()
-    assert alone[-1] == "✓ reproduced · ~ inconclusive · ✗ not reproduced"
+    assert alone[-1] == (
+        "✓ reproduced at the published setting · ~ inconclusive · ✗ not reproduced"
+    )
+    for change, message in (
+        ({"verdict": "true"}, "unknown verdict 'true'"),
+        ({"estimate": np.nan}, "no estimate of claim a on xor"),
+        ({"low": np.nan}, "no estimate of claim a on xor"),
+    ):
+        for made in (claims.claims_table, claims.verdict_table):
+            with pytest.raises(ValueError, match=message):
+                made(table.assign(**change))
 
 
 def test_one_claim_is_decided_on_the_command_line():
@@ -769,9 +1002,27 @@ def test_one_claim_is_decided_on_the_command_line():
     assert "; figure (asymmetric EP notebook of 2019, commit 9e07bd1, cell 13)" in result.output
     assert "0 [0, 0.49], p = 1.2e-01, 4 networks" in result.output  # 2 · 0.5⁴
     assert "INCONCLUSIVE" in result.output
+    assert result.output.startswith("p-values corrected for 1 verdict\n")
     result = CliRunner().invoke(main, ["claims", "--only", "9"])
     assert result.exit_code == 1
     assert "no claim matches '9'; there are: 1a, 1b" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--only", "1c", "--seeds", "7"], 1, "--seeds must give two or more networks, got '7'"),
+        (["--only", "2*", "--seeds", "0-9"], 2, "--seeds has no effect on claims about published"),
+        (["--only", "1c", "--seeds", "1199,1200"], 0, "settings were chosen on seeds 1000 to 1199"),
+        (["--only", "6b", "--seeds", "0-1"], 0, "p-values corrected for 0 verdicts"),
+        (["--only", "1c", "--only", "6c", "--seeds", "0-1"], 0, "corrected for 2 verdicts"),
+    ],
+)
+def test_seeds_that_do_not_fit_the_claims_are_named(arguments, status, said):
+    result = CliRunner().invoke(main, ["claims", *arguments])
+    assert (result.exit_code, said in result.output) == (status, True), result.output
+    clean = ["claims", "--only", "1c", "--seeds", "1200,1201"]
+    assert "warning" not in CliRunner().invoke(main, clean).output
 
 
 # Stored results
@@ -836,6 +1087,7 @@ def test_rows_of_the_tables_are_in_the_order_of_the_claims():
     row = {
         "statement": "S", "evidence": "E", "note": "", "quantity": "share of A", "estimate": 0.03,
         "low": 0.02, "high": 0.04, "p_holm": 1e-6, "rule": "below 0.05", "settings": 0,
+        "beside": "", "refuted_at": "", "near_settings": 0, "near_reproduced": 0,
         "reproduced_at": 0, "not_reproduced_at": 0, "nearest": np.nan, "within": np.nan,
         "networks": 10, "runaway": 0, "at_best": "", "verdict": "reproduced",
     }  # fmt: skip

@@ -114,9 +114,11 @@ def test_claims_are_measured_on_the_seeds_and_each_number_is_printed_in_its_plac
         "id": "1a", "task": "xor", "statement": "DEEP learns", "evidence": "“words” (place)",
         "quantity": "share", "estimate": 0.25, "low": 0.125, "high": 0.5, "p": 0.01, "p_holm": 0.03,
         "networks": 40, "runaway": 0, "rule": "above 0.5", "verdict": "not reproduced",
+        "beside": "",
     }  # fmt: skip
     nan = float("nan")
-    table = pd.DataFrame([row, row | {"id": "2b", "p": nan, "p_holm": nan, "runaway": 13}])
+    other = {"id": "2b", "p": nan, "p_holm": nan, "runaway": 13, "beside": "without: 3 of 4"}
+    table = pd.DataFrame([row, row | other])
 
     def measure_all(chosen, seeds):
         asked.append(([claim.id for claim in chosen], list(seeds)))
@@ -131,13 +133,14 @@ def test_claims_are_measured_on_the_seeds_and_each_number_is_printed_in_its_plac
     monkeypatch.setattr(deep_nb.claims, "evaluate", evaluate)
     result = run("claims", "--only=1a", "--only=2*", "--seeds=4-6")
     assert result.stdout.splitlines() == [
+        "p-values corrected for 1 verdict",
         "1a  xor  DEEP learns",
         "         evidence: “words” (place)",
         "         share: 0.25 [0.125, 0.5], p = 3.0e-02, 40 networks",
         "         reproduced if above 0.5: NOT REPRODUCED",
         "2b  xor  DEEP learns",
         "         evidence: “words” (place)",
-        "         share: 0.25 [0.125, 0.5], 40 points, 13 runaways apart",
+        "         share: 0.25 [0.125, 0.5], 40 points, 13 runaways apart; without: 3 of 4",
         "         reproduced if above 0.5: NOT REPRODUCED",
     ]
     run("claims")
@@ -305,6 +308,9 @@ def test_each_option_of_report_is_one_argument(folder, monkeypatch):
     monkeypatch.setattr(
         deep_nb.report, "insert_contracting", lambda *given: asked.append(("contracting", *given))
     )
+    monkeypatch.setattr(
+        deep_nb.report, "insert_real_data", lambda *given: asked.append(("real_data", *given))
+    )
     (folder / "x.md").write_text("")
     assert run("report", "out").stdout == "wrote page\n"
     run("report", "out", "-o", "new.html")
@@ -313,6 +319,7 @@ def test_each_option_of_report_is_one_argument(folder, monkeypatch):
         ("write", Path("out"), None), ("write", Path("out"), Path("new.html")),
         ("write", Path("out"), None), ("insert", Path("x.md"), "table"),
         ("contracting", Path("x.md"), Path("out")),
+        ("real_data", Path("x.md"), Path("out")),
     ]  # fmt: skip
     assert asked == expected
     tables[0] = None

@@ -136,7 +136,7 @@ def test_counts_become_a_table_in_markdown():
     assert study.readme_table(table, 9) == (
         "| model | XOR | AND |\n| --- | --- | --- |\n"
         "| B | 1 · 2 · 3 | 4 · 5 · 6 |\n| A | 7 · 8 · 9 | 0 · 0 · 9 |\n"
-        "\nlearned · certified · at rest, of 9 networks\n"
+        "\nlearned · certified · at rest within the 1000 steps of the free phase, of 9 networks\n"
     )
 
 

@@ -30,7 +30,14 @@ from deep_nb.analysis import (
 )
 from deep_nb.claims.table import verdict_table
 from deep_nb.replication.notebooks import declared_parameters, read_notebook
-from deep_nb.report import COLUMNS, TEXTS, insert_claims, insert_contracting, read_table
+from deep_nb.report import (
+    COLUMNS,
+    TEXTS,
+    insert_claims,
+    insert_contracting,
+    insert_real_data,
+    read_table,
+)
 from deep_nb.topology import Layout, custom
 
 from .conftest import refused
@@ -217,12 +224,14 @@ def labelled(matrix, rows, columns=None):
          "each seed must be an integer from 0 to 2**32 - 1, got -1"),
         (lambda _: verdict_table(3),
          "table must be a table with rows and the columns estimate, low, high, p_holm, networks, "
-         "runaway, settings, reproduced_at, not_reproduced_at, nearest, within, id, statement, "
-         "evidence, note, task, quantity, rule, verdict, at_best, got 3"),
+         "runaway, settings, reproduced_at, not_reproduced_at, nearest, near_settings, "
+         "near_reproduced, within, id, statement, "
+         "evidence, note, task, quantity, beside, rule, verdict, refuted_at, at_best, got 3"),
         (lambda _: verdict_table(pd.DataFrame({"id": [1]})),
          "table has no column 'estimate'; needed: estimate, low, high, p_holm, networks, "
-         "runaway, settings, reproduced_at, not_reproduced_at, nearest, within, id, statement, "
-         "evidence, note, task, quantity, rule, verdict, at_best"),
+         "runaway, settings, reproduced_at, not_reproduced_at, nearest, near_settings, "
+         "near_reproduced, within, id, statement, "
+         "evidence, note, task, quantity, beside, rule, verdict, refuted_at, at_best"),
         # Topologies.
         (lambda _: custom(np.eye(6, dtype=bool), XOR),
          "topology has 6 forbidden synapses, the first from x0 to x0: self-loops and synapses "
@@ -441,16 +450,23 @@ def test_claims_replace_what_is_between_the_first_marks(tmp_path):
         assert page.read_text() == damaged
 
 
-def test_the_table_of_contracting_networks_replaces_what_is_between_its_marks(tmp_path):
-    page, table = tmp_path / "page.md", tmp_path / "contracting" / "learned_and_certified.md"
+@pytest.mark.parametrize(
+    ("insert", "name", "file"),
+    [
+        (insert_contracting, "contracting", "learned_and_certified.md"),
+        (insert_real_data, "real_data", "verdict.md"),
+    ],
+)
+def test_what_an_experiment_says_replaces_what_is_between_its_marks(tmp_path, insert, name, file):
+    page, table = tmp_path / "page.md", tmp_path / name / file
     page.write_text("a\n")
-    insert_contracting(page, tmp_path)  # the batch has no such table: nothing is to do
+    insert(page, tmp_path)  # the batch has no such file: nothing is to do
     assert page.read_text() == "a\n"
     table.parent.mkdir()
     table.write_text("| model |\n")
-    begin, end = "<!-- contracting: begin -->\n", "<!-- contracting: end -->\n"
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
     with refused(f"{page} must contain {begin.strip()!r} and {end.strip()!r}"):
-        insert_contracting(page, tmp_path)
+        insert(page, tmp_path)
     page.write_text(f"a\n{begin}old\n{end}b\n")
-    insert_contracting(page, tmp_path)
+    insert(page, tmp_path)
     assert page.read_text() == f"a\n{begin}\n| model |\n\n{end}b\n"

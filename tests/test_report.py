@@ -52,6 +52,7 @@ def folder(tmp_path_factory):
     row |= {"p": None, "p_holm": None, "runaway": 0, "nearest": 3.1623, "within": 0}
     row |= {"networks": 100, "rule": "above 0.5", "verdict": "not reproduced", "settings": 9}
     row |= {"reproduced_at": 0, "not_reproduced_at": 8, "at_best": None, "command": "deep-nb c"}
+    row |= {"near_settings": 3, "near_reproduced": 0, "refuted_at": "β × 3.2", "beside": None}
     other = {**row, "id": "2b", "task": "and", "p": 0.000123, "at_best": "reproduced"}
     other |= {"estimate": -0.123456, "low": -0.2, "high": 0.05, "settings": 0, "runaway": 13}
     other |= {"note": "but", "p_holm": 0.000246, "nearest": None, "within": None}

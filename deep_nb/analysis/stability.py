@@ -367,7 +367,7 @@ def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
         ),
         "step_radius": np.abs(1 + problem.hyper.dt * eigen.eigenvalues).max(axis=-1),
         "step_is_stable": step_is_stable(run, epoch).values,
-        "at_rest": _ends_at_rest(field, run["seed"].values, problem),
+        "at_rest": _ends_at_rest(field, run["seed"].values, problem, problem.hyper.T1),
         "diverged": run["diverged"].values,
         "eigenvalue_real": eigen.eigenvalues.real,
         "eigenvalue_imag": eigen.eigenvalues.imag,
@@ -384,10 +384,19 @@ def stability_report(run: xr.Dataset, epoch: int = -1) -> xr.Dataset:
     return xr.Dataset(variables, coords={"seed": run["seed"].values}, attrs=attrs)
 
 
-def _ends_at_rest(field: Field, seeds: np.ndarray, problem: Problem) -> Bool[np.ndarray, " K"]:
-    """Return whether a free phase of T1 steps from each network's own start ends at rest."""
+def rests_after(run: xr.Dataset, phases: int) -> Bool[np.ndarray, " K"]:
+    """Return which networks are at rest after `phases` × T1 free steps with their final weights."""
+    problem = problem_of(run)
+    steps = phases * problem.hyper.T1
+    return _ends_at_rest(field_after(run), run["seed"].values, problem, steps)
+
+
+def _ends_at_rest(
+    field: Field, seeds: np.ndarray, problem: Problem, steps: int
+) -> Bool[np.ndarray, " K"]:
+    """Return whether a free phase of some steps from each network's own start ends at rest."""
     M = len(problem.X)
     start = probe_states(seeds, M, problem.layout)
     relax = get_engine("auto", problem.layout.n_free, "hard_sigmoid")
-    free = relax(field, start, Phase(problem.hyper.dt, problem.hyper.T1))
+    free = relax(field, start, Phase(problem.hyper.dt, steps))
     return np.sqrt(free.projected_residual * M) < REST_SPEED

@@ -92,6 +92,8 @@ class Evidence(Frozen):
     def _is_there(self) -> Self:
         sources = read_sources()
         source = sources[one_of(self.source, sources, "source")]
+        if source.curve and self.words:
+            raise ValueError(f"the source {self.source!r} is a figure, which has no 'words'")
         if not source.curve and (not self.words or self.words not in source.text):
             raise ValueError(f"'words' must be literally in the source {self.source!r}")
         return self
@@ -135,13 +137,14 @@ class Claim(Frozen):
     note: str = ""
     quantity: Literal["share", "ensemble", "difference", "paired", "kept", "median", "curves"]
     measure: Literal[
-        "learned", "learned_after", "gershgorin", "at_rest", "certified", "sparsity"
+        "learned", "learned_after", "gershgorin", "comes_to_rest", "certified", "sparsity"
     ] = "learned"
     of: Networks
     against: Networks | None = None
     tasks: list[Literal["xor", "and", "or", "not", "id"]] = Field(min_length=1)
     holds: Side
     fails: Side | None = None
+    by_algebra: bool = False
     grid: bool = False
     vary_N_H: bool = True
 
@@ -207,7 +210,7 @@ def read_claims(text: str | None = None) -> list[Claim]:
     >>> import deep_nb
     >>> claims = deep_nb.claims.read_claims()
     >>> claims[1].id, claims[1].statement
-    ('1b', 'DEEP learns XOR reliably: most networks do')
+    ('1b', 'Our question: do most DEEP networks learn XOR?')
     >>> print(claims[5].evidence[0])
     figure (asymmetric EP notebook of 2019, commit 9e07bd1, cell 13)
     """

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from deep_nb._blocks import kept
 from deep_nb._validation import as_path, flag, integer, items, number, one_of, short, table
 from deep_nb.analysis.criterion import epochs_to_criterion, learned, network_table
-from deep_nb.analysis.stability import stability_report, step_is_stable
+from deep_nb.analysis.stability import rests_after, stability_report, step_is_stable
 from deep_nb.claims.claim import Claim, check_claims
 from deep_nb.claims.evidence import published_curves
 from deep_nb.models import MAX_COUNT, PUBLISHED, Model, get_model
@@ -27,6 +27,12 @@ SETTING = ("N_H_factor", "beta_factor", "dt_W_factor")
 
 #: Precision of the curves that were read off published figures.
 READING = 0.004
+
+#: Free phases of T1 steps after which a network that is not at rest does not come to rest.
+PATIENCE = 10
+
+#: Seeds on which settings are chosen: of this package's models, and of the grid.
+CHOSEN_ON = range(1000, 1200)
 
 #: Seeds of the networks that published figures are compared with.
 BAND_SEEDS = range(2000, 2200)
@@ -76,7 +82,8 @@ def measure(
         ``sparsity`` of the final weights; ``diverged``. With the final weights, as in
         `deep_nb.analysis.stability_report`: ``negative_diagonal``, ``gershgorin_rows`` and
         ``gershgorin_columns``; ``gershgorin``, whether the row or the column test passes;
-        ``at_rest``, ``certified`` and ``step_is_stable``.
+        ``at_rest`` (after T1 steps), ``certified`` and ``step_is_stable``; and ``comes_to_rest``,
+        whether a free phase of 10 × T1 steps ends at rest.
 
     Raises
     ------
@@ -122,6 +129,7 @@ def measure(
             "sparsity": 1 - run["n_connections"].values[:, -1] / possible,
             "diverged": run["diverged"].values,
             **{name: report[name].values for name in _TESTS},
+            "comes_to_rest": rests_after(run, PATIENCE),
             "gershgorin": (report["gershgorin_rows"] | report["gershgorin_columns"]).values,
         }
     )
@@ -231,6 +239,7 @@ def sweep(
     factors: Sequence[float],
     N_H_factors: Sequence[float] = (),
     *,
+    near_seeds: int | Sequence[int] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> pd.DataFrame:
     """Train the networks of claims with a grid on settings around the published one.
@@ -246,7 +255,10 @@ def sweep(
     seeds : int or sequence of int
         The networks of each setting.
     factors, N_H_factors : sequence of float
-        Above 1; `factors` at least one. N_H is rounded to the next integer.
+        Above 1; `factors` at least one. N_H is rounded to the nearest integer.
+    near_seeds : int or sequence of int, optional
+        Instead of `seeds`, the networks of the settings nearest to the published one: those of
+        which no hyperparameter differs from it by more than the smallest factor.
     checkpoint : path-like, optional
         Folder for finished settings, which are read from there after an interruption.
 
@@ -289,8 +301,10 @@ def sweep(
                 key = side.model, name
                 wanted[key] = wanted.get(key, False) or claim.vary_N_H
     seeds = check_seeds(seeds)
+    near_seeds = seeds if near_seeds is None else check_seeds(near_seeds)
     around = both_ways(items(factors, "factors"), "factors")
     sizes = both_ways(items(N_H_factors, "N_H_factors", 0), "N_H_factors")
+    nearest = min(factor for factor in (*around, *sizes) if factor > 1)
     if checkpoint is not None:
         checkpoint = as_path(checkpoint, "checkpoint").absolute()
     frames = []
@@ -305,13 +319,19 @@ def sweep(
             "beta": published.beta * b,
             "dt_W": published.dt_W * w,
         }
-        what = {"sweep": [model, task, seeds, hyper]}
-        frame = kept(checkpoint, what, functools.partial(_setting, model, task, seeds, hyper))
+        chosen = near_seeds if radius((size, b, w)) <= radius((nearest,)) else seeds
+        what = {"sweep": [model, task, chosen, hyper]}
+        frame = kept(checkpoint, what, functools.partial(_setting, model, task, chosen, hyper))
         place = dict(zip(SETTING, (size, b, w), strict=True))
         columns = ["model", "task", *SETTING, *_NETWORK]
         table = frame.to_dataframe().assign(model=model, task=task, N_H=N_H, **place)
         frames.append(table[columns])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def radius(setting: Iterable[float]) -> float:
+    """Return how far a setting is from the published one, as a factor of one hyperparameter."""
+    return float(f"{max(max(factor, 1 / factor) for factor in setting):.6g}")
 
 
 def both_ways(factors: Sequence[Any], what: str) -> list[float]:
@@ -335,17 +355,43 @@ def _setting(model: str, task: str, seeds: list[int], hyper: dict[str, Any]) -> 
     return xr.Dataset({name: ("network", values) for name, values in columns.items()})
 
 
+def check_networks(networks: pd.DataFrame, what: str, outcomes: str, place: list[str]) -> None:
+    """Refuse a table of networks with outcomes other than 0 and 1, or with a network twice."""
+    for name in outcomes.split():
+        if not networks[name].isin([0, 1]).all():
+            raise ValueError(f"{what} must have only 0 and 1 (False and True) in {name!r}")
+    twice = networks[networks.duplicated([*place, "seed"])]
+    if len(twice):
+        row = twice.iloc[0]
+        name = f"{row['model']} on {row['task']}"
+        raise ValueError(f"{what} has the network of seed {row['seed']} of {name} more than once")
+
+
 def check_grid(grid: pd.DataFrame) -> pd.DataFrame:
-    """Refuse a table that lacks what `sweep` returns."""
+    """Refuse a table that lacks what `sweep` returns, or some of its settings."""
     numbers = f"{' '.join(SETTING)} N_H n_epochs seed learned epochs? step_is_stable"
-    return table(grid, "grid", numbers, "model task")
+    table(grid, "grid", numbers, "model task")
+    check_networks(grid, "grid", "learned step_is_stable", ["model", "task", *SETTING])
+    for (model, task), of in grid.groupby(["model", "task"]):
+        found = set(of[[*SETTING]].itertuples(index=False, name=None))
+        values = [sorted({*of[name]}) for name in SETTING]
+        mirrored = all(
+            1 in v and np.allclose(v, [1 / value for value in v[::-1]], rtol=1e-5) for v in values
+        )
+        if not mirrored or len(found) < np.prod([len(v) for v in values]):
+            raise ValueError(
+                f"grid must have {model} on {task} at every combination of 1, each factor and its "
+                f"inverse, but it has {len(found)} settings"
+            )
+    return grid
 
 
 def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
     """Return the setting of a grid at which each model learns each task best.
 
     The best is the one at which most networks learn with a stable Euler step, then the one with
-    the fewest median epochs, then the first. Because a maximum over settings is biased for the
+    the fewest median epochs, then the first; networks of seeds that not every setting has do not
+    count. Because a maximum over settings is biased for the
     networks it was taken over, judge it with others: `measure_best`.
 
     Parameters
@@ -381,6 +427,10 @@ def best_settings(grid: pd.DataFrame) -> pd.DataFrame:
     grid = check_grid(grid)
     rows = []
     for (task, model), of in grid.groupby(["task", "model"], sort=False):
+        n_settings = len(of[[*SETTING]].drop_duplicates())
+        of = of[of.groupby("seed")["seed"].transform("size") == n_settings]
+        if not len(of):
+            raise ValueError(f"grid needs a seed that every setting of {model} on {task} has")
         settings = dict(list(of.groupby(list(SETTING))))
         best = settings[min(settings, key=lambda setting: _score(settings[setting]))]
         setting = best.iloc[0][[*SETTING, "N_H"]].to_dict()
@@ -499,10 +549,12 @@ def compare_curves(
     pandas.DataFrame
         One row per figure (``source``, with its model and task), statistic (``mean``, ``median``)
         and epoch, from 1: ``published``, NaN where it is not readable; ``low``, ``middle`` and
-        ``high`` of the ensembles (2.5 %, 50 %, 97.5 %); ``inside``; and ``wholly_inside``, the
-        share of these ensembles whose curves are inside at all readable points of the figure: what
-        the curves of a figure that is reproduced have as a chance. Empty if there are no such
-        claims.
+        ``high`` of the ensembles (2.5 %, 50 %, 97.5 %); ``inside``, and whether the point is also
+        ``strictly`` within the band, without the 0.004; ``wholly_inside``, the share of these
+        ensembles whose curves are inside at all readable points of the figure: what the curves of a
+        figure that is reproduced have as a chance; and ``runaway``, the number of networks that
+        ensembles are not drawn from, because their Euler step is beyond its stable range. Empty if
+        there are no such claims.
 
     Raises
     ------
@@ -531,8 +583,6 @@ def compare_curves(
     seeds = check_seeds(seeds)
     size = integer(size, "size", 1, len(seeds))
     ensembles = integer(ensembles, "ensembles", 2, MAX_COUNT)
-    rng = np.random.default_rng(0)
-    drawn = np.array([rng.choice(len(seeds), size, replace=False) for _ in range(ensembles)])
     wanted = {
         (claim.figure, claim.of.model, task): None
         for claim in check_claims(claims)
@@ -543,16 +593,28 @@ def compare_curves(
     for source, model, task in wanted:
         published = published_curves(source)
         run = train(model, task, seeds=seeds, hyper={"n_epochs": len(published)})
-        mse = np.nan_to_num(run["mse_free"].values, nan=np.inf)
-        place = {"source": source, "model": model, "task": task}
-        frames.append(_bands(published, mse[drawn]).assign(**place))
+        stable = step_is_stable(run).values
+        mse = np.nan_to_num(run["mse_free"].values[stable], nan=np.inf)
+        integer(size, "size", 1, len(mse))
+        rng = np.random.default_rng(0)
+        drawn = np.array([rng.choice(len(mse), size, replace=False) for _ in range(ensembles)])
+        runaway = len(seeds) - len(mse)
+        place: dict[str, Any] = {"source": source, "model": model, "task": task}
+        frames.append(_bands(published, mse[drawn]).assign(**place, runaway=runaway))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def check_curves(curves: pd.DataFrame | None) -> pd.DataFrame:
-    """Refuse a table that lacks what `compare_curves` returns."""
-    numbers = "epoch published? low middle high inside wholly_inside"
-    return table(curves, "curves", numbers, "source statistic")
+    """Refuse a table that lacks what `compare_curves` returns, or has other published curves."""
+    numbers = "epoch published? low middle high inside strictly wholly_inside runaway"
+    curves = table(curves, "curves", numbers, "source statistic")
+    for source, of in curves.groupby("source"):
+        published = published_curves(str(source)).set_index("epoch")
+        for name in ("mean", "median"):
+            given = of[of["statistic"] == name].set_index("epoch")["published"].sort_index()
+            if not given.equals(published[f"mse_{name}"]):
+                raise ValueError(f"curves must have every point of the {name} in {source!r}, once")
+    return curves
 
 
 def _bands(
@@ -571,5 +633,6 @@ def _bands(
         columns = {"epoch": published["epoch"], "published": values, "low": low}
         columns |= {"middle": middle, "high": high}
         columns["inside"] = (values >= low - READING) & (values <= high + READING)
+        columns["strictly"] = (values >= low) & (values <= high)
         frames.append(pd.DataFrame({"statistic": name, **columns}))
     return pd.concat(frames).assign(wholly_inside=wholly.mean())

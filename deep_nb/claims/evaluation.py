@@ -20,7 +20,8 @@ from deep_nb.analysis.statistics import (
     tango,
 )
 from deep_nb.claims.claim import Claim, Verdict, check_claims, verdict
-from deep_nb.claims.ensembles import SETTING, check_curves, check_grid
+from deep_nb.claims.ensembles import READING, SETTING, check_curves, check_grid, check_networks
+from deep_nb.claims.ensembles import radius as radius_of
 
 #: Makes the whole table; ``deep-nb claims --only ID`` decides one claim at the published settings.
 COMMAND = "deep-nb replicate --profile full --only claims"
@@ -34,13 +35,16 @@ ENSEMBLE = 10
 #: Columns of the claims table, and those among them that hold strings.
 COLUMNS = [
     "id", "statement", "evidence", "note", "task", "quantity", "estimate", "low", "high", "p",
-    "p_holm", "networks", "runaway", "rule", "verdict", "settings", "reproduced_at",
-    "not_reproduced_at", "nearest", "within", "at_best", "command",
+    "p_holm", "networks", "runaway", "beside", "rule", "verdict", "settings", "reproduced_at",
+    "not_reproduced_at", "nearest", "near_settings", "near_reproduced", "refuted_at", "within",
+    "at_best", "command",
 ]  # fmt: skip
 TEXTS = [
-    "id", "statement", "evidence", "note", "task", "quantity", "rule", "verdict", "at_best",
-    "command",
+    "id", "statement", "evidence", "note", "task", "quantity", "beside", "rule", "verdict",
+    "refuted_at", "at_best", "command",
 ]  # fmt: skip
+#: Columns of strings that may be empty.
+OPTIONAL = ["note", "beside", "refuted_at", "at_best"]
 
 #: Networks by (model, task, pruned, layered), or by (model, task, setting of the grid).
 _Tables = dict[Any, pd.DataFrame]
@@ -156,20 +160,23 @@ def evaluate(
     -------
     pandas.DataFrame
         One row per claim and task: id, statement, evidence, note, task, quantity, estimate, low,
-        high, p against the rule's bound (NaN without a test), ``p_holm`` corrected for all rows,
-        networks that the estimate is from, ``runaway`` networks left out of it, rule and verdict.
-        About the grid: the number of its settings (0 without a grid), at how many the claim is
-        ``reproduced_at`` and ``not_reproduced_at`` (95 % intervals, not corrected); ``nearest``,
-        the smallest factor between settings; ``within``, the largest factor such that the claim is
-        reproduced at every setting that is at most that far above or below the published one (1:
-        at the published setting alone; 0: not even there); and, where two models are compared, the
-        verdict ``at_best``, each at its own best setting. Last, the command that makes the row.
+        high, p against the rule's bound (NaN without a test), ``p_holm`` corrected for all rows
+        with a test, networks that the estimate is from, ``runaway`` networks left out of it, what
+        to read ``beside`` the estimate, rule and verdict. About the grid: the number of its
+        settings (0 without a grid), at how many the claim is ``reproduced_at`` and
+        ``not_reproduced_at`` (95 % intervals, not corrected); ``nearest``, the smallest factor
+        between settings; ``near_settings``, the number of settings at most that
+        far above or below the published one, and of those at which it is ``near_reproduced``, with
+        the names of those at which it is ``refuted_at``; ``within``, the largest factor such that
+        the claim is reproduced at every setting that is at most that far (1: at the published
+        setting alone; 0: not even there); and, where two models are compared, the verdict
+        ``at_best``, each at its own best setting. Last, the command that makes the row.
 
     Raises
     ------
     ValueError
-        If `claims` are not claims, or a table is not as described or lacks networks or curves that
-        a claim is about.
+        If `claims` are not claims, or a table is not as described, has a network twice, or lacks
+        networks, settings or points that a claim is about.
 
     See Also
     --------
@@ -214,9 +221,14 @@ def _given(frame: pd.DataFrame | None) -> TypeGuard[pd.DataFrame]:
 
 
 def _groups(networks: pd.DataFrame, what: str) -> _Tables:
-    numbers = "pruned layered seed learned learned_after gershgorin at_rest certified sparsity"
-    checked = table(networks, what, f"{numbers} step_is_stable", "model task")
-    return dict(list(checked.groupby(["model", "task", "pruned", "layered"])))
+    outcomes = (
+        "pruned layered learned learned_after gershgorin at_rest comes_to_rest certified "
+        "step_is_stable"
+    )
+    checked = table(networks, what, f"{outcomes} seed sparsity", "model task")
+    place = ["model", "task", "pruned", "layered"]
+    check_networks(checked, what, outcomes, place)
+    return dict(list(checked.groupby(place)))
 
 
 def _row(
@@ -233,14 +245,25 @@ def _row(
         "estimate": finding.estimate.value,
         "low": finding.estimate.low,
         "high": finding.estimate.high,
-        "p": finding.p,
+        "p": np.nan if claim.by_algebra else finding.p,
         "p_holm": np.nan,
         "networks": finding.networks,
         "runaway": sum(len(side) - len(_stable(side)) for side in sides),
+        "beside": _beside(claim, [_stable(side) for side in sides]),
         "verdict": decided,
         **_over_grid(claim, task, settings)._asdict(),
         "at_best": best,
     }
+
+
+def _beside(claim: Claim, sides: list[pd.DataFrame]) -> str:
+    """Return what to read beside an estimate: rest after T1 steps, and what a certificate costs."""
+    if claim.measure == "comes_to_rest":
+        return f"after T1 steps: {int(sides[0]['at_rest'].sum())} of {len(sides[0])}"
+    if claim.measure == "certified" and claim.against is not None:
+        counts = [f"{int(side['learned'].sum())} of {len(side)}" for side in sides]
+        return f"learned by {counts[0]}, by {counts[1]} of {claim.against}"
+    return ""
 
 
 def _description(claim: Claim, task: str) -> dict[str, Any]:
@@ -289,7 +312,7 @@ _MEASURES = {
     "learned": "learned",
     "learned_after": "learned (final weights)",
     "gershgorin": "Gershgorin test passed",
-    "at_rest": "at rest",
+    "comes_to_rest": "at rest after 10 × T1 steps",
     "certified": "certified",
     "sparsity": "sparsity",
 }
@@ -304,7 +327,10 @@ def _describe(claim: Claim) -> str:
         "paired": f"share {what}, {of} − {against}, paired",
         "kept": f"share of the seeds {what} by {against} that are by {of}, too",
         "median": f"median {what} of {of}",
-        "curves": f"share of the published points within 95 % of ensembles of ten {of}",
+        "curves": (
+            f"share of the published points within 95 % (±{READING:g} for the reading) of "
+            f"ensembles of ten {of}"
+        ),
     }[claim.quantity]
 
 
@@ -313,6 +339,8 @@ def _curves_row(claim: Claim, curves: pd.DataFrame | None) -> dict[str, Any]:
     of = of[(of["source"] == claim.figure) & of["published"].notna()]
     if not len(of):
         raise ValueError(f"curves has no rows of {claim.figure!r}, but a claim needs them")
+    strictly = of.groupby("statistic", sort=False)["strictly"].agg(["sum", "size"])
+    counts = [f"{name} {row['sum']} of {row['size']}" for name, row in strictly.iterrows()]
     inside = float(of["inside"].mean())
     return {
         **_description(claim, claim.tasks[0]),
@@ -322,7 +350,8 @@ def _curves_row(claim: Claim, curves: pd.DataFrame | None) -> dict[str, Any]:
         "p": np.nan,
         "p_holm": np.nan,
         "networks": len(of),
-        "runaway": 0,
+        "runaway": int(of["runaway"].iloc[0]),
+        "beside": f"without ±{READING:g}: {', '.join(counts)}",
         "verdict": verdict(claim, Estimate(inside, inside, inside)),
         **OverGrid()._asdict(),
         "at_best": "",
@@ -336,6 +365,9 @@ class OverGrid(NamedTuple):
     reproduced_at: int = 0
     not_reproduced_at: int = 0
     nearest: float = np.nan
+    near_settings: int = 0
+    near_reproduced: int = 0
+    refuted_at: str = ""
     within: float = np.nan
 
 
@@ -358,25 +390,37 @@ def _over_grid(claim: Claim, task: str, settings: _Tables) -> OverGrid:
         for setting in sides[0]
     }
     found = list(verdicts.values())
+    nearest = min((radius for radius in map(radius_of, verdicts) if radius > 1), default=1.0)
+    near = {at: found for at, found in verdicts.items() if radius_of(at) <= nearest}
+    refuted = [_named(at) for at, found in near.items() if found == "not reproduced"]
     return OverGrid(
         settings=len(found),
         reproduced_at=found.count("reproduced"),
         not_reproduced_at=found.count("not reproduced"),
-        nearest=min((radius for radius in map(_radius, verdicts) if radius > 1), default=1.0),
+        nearest=nearest,
+        near_settings=len(near),
+        near_reproduced=list(near.values()).count("reproduced"),
+        refuted_at="; ".join(refuted),
         within=_within(verdicts),
     )
 
 
-def _radius(setting: Any) -> float:
-    """Return how far a setting is from the published one, as a factor of one hyperparameter."""
-    return float(f"{max(max(factor, 1 / factor) for factor in setting):.6g}")
+def _named(setting: Any) -> str:
+    """Return a setting as factors of the published one, such as ``β × 3.2, dt_W ÷ 3.2``."""
+    symbols = zip(("N_H", "β", "dt_W"), setting, strict=True)
+    factors = [
+        f"{name} {'×' if factor > 1 else '÷'} {max(factor, 1 / factor):.2g}"
+        for name, factor in symbols
+        if factor != 1
+    ]
+    return ", ".join(factors) or "the published setting"
 
 
 def _within(verdicts: dict[Any, Verdict]) -> float:
     """Return the half-width, as a factor, of the largest box in which a claim is reproduced."""
     largest = 0.0
-    for radius in sorted({*map(_radius, verdicts)}):
-        if any(verdicts[at] != "reproduced" for at in verdicts if _radius(at) == radius):
+    for radius in sorted({*map(radius_of, verdicts)}):
+        if any(verdicts[at] != "reproduced" for at in verdicts if radius_of(at) == radius):
             break
         largest = radius
     return largest

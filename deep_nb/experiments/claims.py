@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from deep_nb.claims import read_sources
 from deep_nb.claims.claim import Claim
 from deep_nb.claims.ensembles import READING, both_ways
+from deep_nb.claims.evaluation import SIGNIFICANT
 from deep_nb.experiments.common import check_counts, entries
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION, plot_reached
 
@@ -25,6 +26,7 @@ def check(
     num_net: int,
     band_num_net: int,
     grid_num_net: int,
+    near_num_net: int,
     grid_factors: Any,
     grid_N_H_factors: Any,
 ) -> None:
@@ -33,9 +35,10 @@ def check(
     A bootstrap needs two networks, and a published ensemble has ten. Seeds 0–999 judge, and the
     grid's 1000–1999 choose.
     """
-    check_counts(2, num_net=num_net, grid_num_net=grid_num_net)
+    few = {"num_net": num_net, "grid_num_net": grid_num_net, "near_num_net": near_num_net}
+    check_counts(2, **few)
     check_counts(10, band_num_net=band_num_net)
-    for name, value in {"num_net": num_net, "grid_num_net": grid_num_net}.items():
+    for name, value in few.items():
         if value > 1000:
             raise ValueError(f"{name} must be at most 1000, got {value}")
     factors = entries(grid_factors, "grid_factors")
@@ -96,9 +99,10 @@ def draw_curves(curves: pd.DataFrame, statistic: str, ax: Axes) -> None:
 def inside(curves: pd.DataFrame) -> pd.DataFrame:
     """Count the readable points of every figure, and those that are inside.
 
-    One row per figure and statistic: the number of ``points``, of those ``inside`` the band, and of
-    those in that of the ``other`` figure's model (0 if there is one figure only); the ``chance``
-    that an ensemble of ours is inside at all points of the figure.
+    One row per figure and statistic: the number of ``points``, of those ``inside`` the band, of
+    those ``strictly`` inside, without the reading error, and of those in that of the ``other``
+    figure's model (0 if there is one figure only); the ``chance`` that an ensemble of ours is
+    inside at all points of the figure.
     """
     keys = ["source", "statistic"]
     others = curves[["source", "statistic", "epoch", "low", "high"]]
@@ -107,7 +111,8 @@ def inside(curves: pd.DataFrame) -> pd.DataFrame:
     above = pairs["published"] >= pairs["low_other"] - READING
     in_other = pairs[above & (pairs["published"] <= pairs["high_other"] + READING)]
     groups = curves[curves["published"].notna()].groupby(keys, sort=False)
-    found = pd.DataFrame({"points": groups["inside"].size(), "inside": groups["inside"].sum()})
+    sums = {name: groups[name].sum() for name in ("inside", "strictly")}
+    found = pd.DataFrame({"points": groups["inside"].size(), **sums})
     other = in_other.value_counts(keys).reindex(found.index, fill_value=0)
     return found.assign(other=other, chance=groups["wholly_inside"].first())
 
@@ -146,6 +151,28 @@ def kept(networks: pd.DataFrame) -> pd.DataFrame:
         "neither": ~without & ~pruned,
     }
     return pd.DataFrame({name: of.groupby("task", sort=False).sum() for name, of in counts.items()})
+
+
+def summary(table: pd.DataFrame) -> str:
+    """Return, in a few lines, what the table of verdicts says beyond its symbols.
+
+    How many verdicts there are of each kind; the claims that are refuted near the published
+    setting; those whose verdict is another one with each model at its best; and losses by pruning
+    that are significant only before the correction for the number of verdicts.
+    """
+    lines = [", ".join(f"{n} {verdict}" for verdict, n in table["verdict"].value_counts().items())]
+    row: Any
+    for row in table.itertuples():
+        name = f"{row.id} on {row.task.upper()}"
+        if row.verdict == "reproduced" and row.refuted_at:
+            count = len(row.refuted_at.split("; "))
+            lines.append(f"{name}: reproduced, but refuted at {count} of {row.near_settings} "
+                         "settings near the published one")  # fmt: skip
+        if row.at_best and row.at_best != row.verdict:
+            lines.append(f"{name}: {row.verdict}, each at its best {row.at_best}")
+        if row.p < SIGNIFICANT <= row.p_holm:
+            lines.append(f"{name}: p = {row.p:.2g} by itself, {row.p_holm:.2g} corrected")
+    return "\n".join(lines)
 
 
 def evidence_table(claims: list[Claim]) -> str:

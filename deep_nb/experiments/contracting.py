@@ -144,7 +144,8 @@ def readme_table(table: pd.DataFrame, total: int) -> str:
         by_task = of.set_index("task")["cell"]
         lines.append([str(model), *(by_task[task] for task in tasks)])
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{rows}\n\nlearned · certified · at rest, of {total} networks\n"
+    rest = f"at rest within the {DEEP.hyper.T1} steps of the free phase"
+    return f"{rows}\n\nlearned · certified · {rest}, of {total} networks\n"
 
 
 def architecture(kind: str, layout: Layout, seed: int) -> Bool[np.ndarray, "N N"]:

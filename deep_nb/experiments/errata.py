@@ -7,14 +7,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from deep_nb.analysis import jacobian, learned
+from deep_nb.analysis.stability import REST_SPEED
 from deep_nb.claims import read_sources
 from deep_nb.inference import decision_map, trajectory
 from deep_nb.plotting import BLUE, VERMILION
 from deep_nb.run import problem_of, sealed
 from deep_nb.training import train
 
-#: A network is at rest if its projected residual is below this.
-AT_REST = 1e-20
 #: The published threshold of early stop, on ‖ds‖².
 STOP = 1e-10
 
@@ -55,20 +54,26 @@ ERRATA: list[tuple[str, str, dict[str, str]]] = [
     (
         "they do not run on current NumPy and networkx",
         "all",
-        {"networkx": "nx.from_numpy_matrix(W_plot,create_using=nx.DiGraph)"},
+        {
+            "class error": "r += int(x[i]!=y[i])",
+            "networkx": "nx.from_numpy_matrix(W_plot,create_using=nx.DiGraph)",
+        },
     ),
     (
         "no random seed is set",
         "all",
-        {"initial weights": "np.random.normal(0,0.05,(n,n))"},
+        {"initial weights": "W_values = np.random.normal(0,0.05,(n,n))"},
     ),
     (
         "the strict Gershgorin tests cannot pass",
         "DEEP, one-hot",
         {
-            "column test": "second_column = np.all(b1_column<np.abs(b0))",
-            "DEEP 2019 results": "Gershgorin by column: False (fails in 6 columns)",
-            "DEEP_oh 2020 results": "Gershgorin by column: False (fails in 3 columns)",
+            "stability tests": "second_row = np.all(b1_row<np.abs(b0))\n[…]\n"
+            "second_column = np.all(b1_column<np.abs(b0))",
+            "DEEP 2019 results": "Gershgorin by row: False (fails in 5 rows)\n"
+            "Gershgorin by column: False (fails in 6 columns)",
+            "DEEP_oh 2020 results": "Gershgorin by row: False (fails in 4 rows)\n"
+            "Gershgorin by column: False (fails in 3 columns)",
         },
     ),
     (
@@ -99,7 +104,10 @@ def errata_table() -> str:
     sources = read_sources()
     lines = ["|  | defect | where | evidence |", "|---|---|---|---|"]
     for number, (defect, where, evidence) in enumerate(ERRATA, 1):
-        parts = [f"{sources[name]}: `{words}`" for name, words in evidence.items()]
+        parts = [
+            f"{sources[name]}: {', '.join(f'`{line}`' for line in words.splitlines())}"
+            for name, words in evidence.items()
+        ]
         lines.append(f"| {number} | {defect} | {where} | {'<br>'.join(parts)} |")
     return "\n".join(lines) + "\n"
 
@@ -194,9 +202,13 @@ def largest_column_sum(run: xr.Dataset) -> float:
 
 
 def rest_and_residual(run: xr.Dataset) -> xr.Dataset:
-    """Return which networks end at ``rest``, and which of those have ‖ds‖²/M ``above`` `STOP`."""
+    """Return which networks end at ``rest``, and which of those have ‖ds‖²/M ``above`` `STOP`.
+
+    The phase is the free one of the last epoch, before the last weight change. A network is at rest
+    if its projected speed is below `REST_SPEED`, as in `deep_nb.analysis.stability_report`.
+    """
     last = run[["residual_free", "projected_residual_free"]].isel(epoch=-1)
-    rest = last["projected_residual_free"] < AT_REST
+    rest = np.sqrt(last["projected_residual_free"] * run.sizes["sample"]) < REST_SPEED
     return xr.Dataset({"rest": rest, "above": rest & (last["residual_free"] > STOP)})
 
 

@@ -1,8 +1,9 @@
 """Real data: accuracy beside other classifiers, certificates, and how few synapses are enough.
 
 Every classifier chooses its settings by cross-validation on the training part of a split, among the
-same number of candidates, and is judged once on the test part. Training parts of different splits
-overlap, so intervals and tests are corrected for that [NB]_.
+same number of candidates, and is judged once on the test part; scikit-learn's support-vector
+machine also takes part as it is, at its defaults on raw features. Training parts of different
+splits overlap, so intervals and tests are corrected for that [NB]_.
 
 References
 ----------
@@ -52,10 +53,11 @@ LOADERS = {
 OWN = "contracting DEEP"
 #: Names of the other dynamics of directed networks, and of the other classifiers.
 DYNAMICS = ("EP dynamics", "leaky DEEP", "DEEP")
-OTHERS = ("logistic regression", "MLP", "RBF SVM")
+OTHERS = ("logistic regression", "MLP", "default SVM", "tuned SVM")
 #: Standard deviations of the noise on standardised inputs, of the networks and the perceptron.
 NOISE = [0.0, 0.3]
-#: Candidates of each classifier: all combinations of these values, four for each.
+#: Candidates of each classifier: all combinations of these values, four for each. A classifier
+#: without candidates keeps its defaults, and gets raw features.
 GRIDS: dict[str, dict[str, list[float]]] = {
     OWN: {"noise": NOISE, "dt_W": [1.0, 2.0]},
     "EP dynamics": {"noise": NOISE, "dt_W": [0.2, 0.4]},
@@ -63,7 +65,7 @@ GRIDS: dict[str, dict[str, list[float]]] = {
     "DEEP": {"noise": NOISE, "dt_W": [0.5, 1.5]},
     "logistic regression": {"C": [0.01, 0.1, 1.0, 10.0]},
     "MLP": {"noise": NOISE, "learning_rate_init": [0.001, 0.003]},
-    "RBF SVM": {"C": [1.0, 10.0], "gamma": [0.01, 0.1]},
+    "tuned SVM": {"C": [1.0, 10.0], "gamma": [0.01, 0.1]},
 }
 #: Folds of the cross-validation that chooses among them.
 FOLDS = 3
@@ -159,17 +161,22 @@ def classifiers(seed: int, N_H: int, n_epochs: int) -> dict[str, Any]:
         "DEEP": DEEPClassifier(DEEP, rule="stdp", beta=3.0, **phases, **ours),
         "logistic regression": LogisticRegression(max_iter=5000),
         "MLP": NoisyPerceptron(**same),
-        "RBF SVM": SVC(),
+        "default SVM": SVC(),
+        "tuned SVM": SVC(),
     }
 
 
 def fit_best(
-    model: Any, grid: Mapping[str, list[float]], samples: Samples, seed: int
+    model: Any, grid: Mapping[str, list[float]] | None, samples: Samples, seed: int
 ) -> tuple[Pipeline, dict[str, Any]]:
     """Fit a classifier to a training part, with the settings that cross-validation on it chooses.
 
-    Returns the pipeline, which standardises features first, and the settings.
+    Returns the pipeline, which standardises features first, and the settings. Without a grid, the
+    classifier keeps its settings and gets raw features.
     """
+    if grid is None:
+        with one_thread():
+            return Pipeline([("model", model)]).fit(*samples), {}
     pipeline = Pipeline([("scaler", StandardScaler()), ("model", model)])
     candidates = {f"model__{key}": values for key, values in grid.items()}
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
@@ -197,7 +204,7 @@ def fit_all(
     ]
     parts = {(name, seed): split(data[name], seed) for name in data for seed in range(seeds)}
     found = Parallel(n_jobs=n_jobs)(
-        delayed(fit_best)(model, GRIDS[kind], tuple(parts[name, seed][::2]), seed)
+        delayed(fit_best)(model, GRIDS.get(kind), tuple(parts[name, seed][::2]), seed)
         for name, kind, seed, model in cases
     )
     rows, fitted = [], {}
@@ -259,7 +266,8 @@ def chosen_table(scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (name, kind), of in scores.groupby(["data", "model"], sort=False):
         texts = [
-            ", ".join(f"{key}={value:g}" for key, value in row.items()) for row in of["chosen"]
+            ", ".join(f"{key}={value:g}" for key, value in row.items()) or "defaults"
+            for row in of["chosen"]
         ]
         counts = pd.Series(texts).value_counts(sort=False)
         rows.append([name, kind, "; ".join(f"{n} × {text}" for text, n in counts.items())])
@@ -269,8 +277,8 @@ def chosen_table(scores: pd.DataFrame) -> pd.DataFrame:
 def differences(scores: pd.DataFrame, others: Sequence[str]) -> pd.DataFrame:
     """Return the accuracy of contracting DEEP minus that of other models, on the same splits.
 
-    One row per data set and model: the mean ``difference`` with its 95 % interval, and the p-value
-    ``p``, adjusted by Holm's method (S. Holm, 1979) for all rows together.
+    One row per data set and model: the mean ``difference`` with its 95 % interval, the p-value
+    ``p``, and ``p_holm``, adjusted by Holm's method (S. Holm, 1979) for all rows together.
     """
     rows = []
     for name, of in scores.groupby("data", sort=False):
@@ -279,29 +287,71 @@ def differences(scores: pd.DataFrame, others: Sequence[str]) -> pd.DataFrame:
             estimate, p = corrected_mean(by_model[OWN] - by_model[other], *_sizes(of))
             rows.append([name, other, *estimate, p])
     table = pd.DataFrame(rows, columns=["data", "model", "difference", "low", "high", "p"])
-    table["p"] = multipletests(table["p"], method="holm")[1]
+    table["p_holm"] = multipletests(table["p"], method="holm")[1]
     return table
+
+
+def _word(row: Any) -> str:
+    """Return how contracting DEEP compares in a row of `differences`, by its own interval."""
+    if row["low"] > 0:
+        return "better than"
+    return "worse than" if row["high"] < 0 else "not shown to differ from"
+
+
+#: How a difference is shown.
+BY = "by the interval not corrected for the number of comparisons"
 
 
 def verdicts(table: pd.DataFrame, against: pd.DataFrame) -> list[str]:
     """Return one sentence per data set: contracting DEEP beside the models of `differences`.
 
-    A difference counts if its p-value, adjusted for all comparisons, is below 0.05. Numbers in
-    brackets are differences in percentage points.
+    A difference counts if its own interval excludes 0, without a correction for the number of
+    comparisons; the p-value with it is given beside. Numbers in brackets are differences in
+    percentage points; where none is shown, with the smallest one that the interval would show.
     """
     sentences = []
     for name, of in against.groupby("data", sort=False):
         accuracy = table.loc[(table["data"] == name) & (table["model"] == OWN), "accuracy"].item()
         groups: dict[str, list[str]] = {}
         for _, other in of.sort_values("difference").iterrows():
-            word = "not shown to differ from"
-            if other["p"] < 0.05:
-                word = "better than" if other["difference"] > 0 else "worse than"
+            word, half = _word(other), other["high"] - other["difference"]
             points = f"{100 * other['difference']:+.1f}"
+            if word != "not shown to differ from":
+                points += f", p = {other['p']:.2g}, corrected {other['p_holm']:.2g}"
+            elif half == half:
+                points += f", detectable from {100 * half:.1f}"
             groups.setdefault(word, []).append(f"{other['model']} ({points})")
-        said = "; ".join(f"{word} {', '.join(names)}" for word, names in groups.items())
-        sentences.append(f"{name}: {OWN} is right in {accuracy:.1%} of test samples, {said}.")
+        said = f"{BY}, " + "; ".join(f"{word} {', '.join(who)}" for word, who in groups.items())
+        sentences.append(f"{name}: {OWN} is right in {accuracy:.1%} of test samples; {said}.")
     return sentences
+
+
+def verdict(table: pd.DataFrame, against: pd.DataFrame) -> str:
+    """Return one sentence about all data sets: where contracting DEEP is worse, better, or neither.
+
+    `table` is that of `accuracy_table`, `against` that of `differences`.
+    """
+    accuracy = table.set_index(["data", "model"])["accuracy"]
+    groups: dict[str, list[str]] = {"worse than": [], "better than": []}
+    halves = []
+    for _, row in against.iterrows():
+        word = _word(row)
+        if word in groups:
+            own, other = (accuracy[row["data"], model] for model in (OWN, row["model"]))
+            groups[word].append(f"{row['model']} on {row['data']} ({own:.1%} against {other:.1%})")
+        else:
+            halves.append(row["high"] - row["difference"])
+    parts = [f"{word} {', '.join(found)}" for word, found in groups.items() if found]
+    said = f"{BY[0].upper()}{BY[1:]}, {OWN} is "
+    said += " and ".join(parts) if parts else "not shown to differ"
+    if halves:
+        where = f"; in the other {len(halves)}" if parts else f" in {len(halves)}"
+        said += f"{where} comparisons" + (" it is not shown to differ" if parts else "")
+        if not np.isnan(halves).all():
+            low, high = 100 * np.nanmin(halves), 100 * np.nanmax(halves)
+            said += f" (differences are detectable from {low:.1f} to {high:.1f} points)"
+    sure = int((against["p_holm"] < 0.05).sum())
+    return f"{said}; after Holm's correction, {sure} of {len(against)} differ."
 
 
 def _sizes(scores: pd.DataFrame) -> tuple[int, int]:
@@ -378,10 +428,12 @@ def cut_all(
 ) -> xr.Dataset:
     """Remove the weakest synapses of contracting DEEP on Digits, and test what is left.
 
-    New networks, with the settings chosen on each training part, learn from four fifths of it; the
-    rest is for validation. ``accuracy`` over (way, seed, part, share) for each share in `LEFT` and
-    two ways: `prune_epochs` passes after each cut, at a learning rate that falls to 0; or one cut
-    and no more learning. ``certified`` over (way, seed, share) says whether all phases are.
+    New networks learn from four fifths of each training part, with the settings that
+    cross-validation on these fifths chooses; the rest is for validation. ``accuracy`` over (way,
+    seed, part, share) for each share in `LEFT` and two ways: `prune_epochs` passes after each cut,
+    at a learning rate that falls to 0; or one cut and no more learning. ``certified`` over (way,
+    seed, share) says whether all phases are. The attributes ``n_learn`` and ``n_test`` are the
+    sizes of the parts learned from and for testing.
     """
     found = Parallel(n_jobs=n_jobs)(
         delayed(_cut)(clone(fitted["Digits", OWN, seed]), samples, seed, prune_epochs)
@@ -393,7 +445,9 @@ def cut_all(
         "accuracy": (("way", "seed", "part", "share"), accuracy),
         "certified": (("way", "seed", "share"), sure),
     }
-    return xr.Dataset(variables, coords=coords | {"part": ["validation", "test"]})
+    X_train, X_test, y_train, _ = split(samples, 0)
+    attrs = {"n_learn": len(split((X_train, y_train), 0)[0]), "n_test": len(X_test)}
+    return xr.Dataset(variables, coords=coords | {"part": ["validation", "test"]}, attrs=attrs)
 
 
 def _cut(
@@ -405,7 +459,7 @@ def _cut(
     accuracy = np.empty((len(WAYS), 2, len(LEFT)))
     sure = np.empty((len(WAYS), len(LEFT)), dtype=bool)
     with one_thread():
-        scaler, network = pipeline.fit(X_learn, y_learn)
+        scaler, network = fit_best(pipeline[-1], GRIDS[OWN], (X_learn, y_learn), seed)[0]
         X_learn, X_valid, X_test = map(scaler.transform, (X_learn, X_valid, X_test))
         taught, cut = copy.deepcopy(network), copy.deepcopy(network)
         for column, left in enumerate(LEFT):
@@ -443,14 +497,14 @@ def count_synapses(fitted: Fitted) -> int:
     return int(np.count_nonzero(fitted["Digits", OWN, 0][-1].mask_))
 
 
-def enough_synapses(cuts: xr.Dataset, scores: pd.DataFrame) -> pd.DataFrame:
+def enough_synapses(cuts: xr.Dataset) -> pd.DataFrame:
     """Choose the share of synapses on the validation part, and judge it on the test part.
 
     Per way, over seeds: the mean, smallest and largest of the smallest ``share`` whose validation
     accuracy is within one point of that with all synapses; the mean test accuracy with it minus
     that with ``all``, as ``change`` with its corrected 95 % interval; how many are ``certified``.
     """
-    sizes, rows = _sizes(scores[scores["data"] == "Digits"]), []
+    sizes, rows = (cuts.attrs["n_learn"], cuts.attrs["n_test"]), []
     for way in WAYS:
         shares, before, after, sure = [], [], [], 0
         for seed in cuts["seed"].values:
