@@ -13,6 +13,7 @@ from deep_nb.analysis import certificates
 from deep_nb.analysis.certificates import certificate, certifying_leak
 from deep_nb.analysis.matrices import contraction_rate, diagonal_certificate
 
+from .conftest import refused
 from .test_stability import dominant, weights
 
 some = settings(max_examples=40)
@@ -304,3 +305,24 @@ def test_the_leak_certifies_however_large_the_weights(size, method):
 def test_an_outflow_that_overflows_is_refused():
     with pytest.raises(ValueError, match="the outflow overflows: W or outflow is too large"):
         certifying_leak([[0, 1e308], [1e308, 0]], outflow=100.0)
+
+
+def test_a_matrix_that_is_not_square_is_named():
+    with refused("J must be square matrices, got shape (2, 3)"):
+        certificate(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("method", ["identity", "comparison", "sdp"])
+def test_without_need_of_a_leak_it_is_exactly_0(method):
+    """A ring of two with more outflow than inflow: J = [[-2, 1], [1, -2]]."""
+    W = [[[0.0, 1.0], [1.0, 0.0]], [[0.0, 9.0], [9.0, 0.0]]]
+    assert certifying_leak(W, outflow=2.0, method=method).tolist() == [0.0, 0.0]
+
+
+def test_the_program_has_no_solution_where_there_is_none():
+    """All eigenvalues are negative, but no diagonal D makes DJ + JᵀD negative definite."""
+    J = [[-1.0, 3.0, 0.0], [0.0, -1.0, 3.0], [-3.0, 0.0, -1.0]]
+    assert np.linalg.eigvals(J).real.max() > -1  # a cycle of gain 27, beyond sec(π/3)³ = 8
+    found = certificate(J, "sdp")
+    assert np.isnan(found.D).all()
+    assert found.method == ""

@@ -319,3 +319,10 @@ def test_the_error_for_an_executor_says_what_to_pass(executor, said):
         deep_nb.train(**WANTED, executor=executor)
     with pytest.raises(ValueError, match=said):
         deep_nb.replication.replicate([], "out", executor=executor)
+
+
+def test_a_piece_is_found_in_whatever_order_its_dependencies_are_written(tmp_path):
+    place = tmp_path / "a" / "b" / "c"  # made with its parents
+    first = kept(place, {"a": 1, "b": 2}, lambda: xr.Dataset({"x": 3.0}))
+    assert kept(place, {"b": 2, "a": 1}, pytest.fail).identical(first)
+    assert len(list(place.iterdir())) == 1

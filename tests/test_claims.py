@@ -1,5 +1,6 @@
 import hashlib
 import itertools
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -565,6 +566,19 @@ def test_the_best_setting_is_learned_by_most_then_earliest():
     assert best.loc["DEEP", ["beta_factor", "chosen_by"]].tolist() == [3.1623, 1.0]
     one = claims.best_settings(grid[grid["beta_factor"] == 1])
     assert one["edge"].tolist() == ["", ""]
+    nine = itertools.product((1.0,), (0.1, 1.0, 10.0), (0.1, 1.0, 10.0))
+    corner = grid_of("DEEP", dict.fromkeys(nine, 0.5) | {(1.0, 10.0, 10.0): 1.0})
+    assert claims.best_settings(corner)["edge"].tolist() == ["beta_factor, dt_W_factor"]
+
+
+@pytest.mark.parametrize("name", ["factors", "N_H_factors"])
+def test_factors_of_a_sweep_are_named(name):
+    for given, message in [
+        (0.5, f"{name} must be a sequence"),
+        ([0.5], f"{name} must be a finite number from 1 to 1e+06, got 0.5"),
+    ]:
+        with pytest.raises(ValueError, match=rf"\A{re.escape(message)}"):
+            claims.sweep(claims.read_claims(), [1], **{"factors": [10.0], name: given})
 
 
 def test_the_best_setting_is_chosen_by_seeds_that_all_settings_have():

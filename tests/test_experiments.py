@@ -456,12 +456,17 @@ def test_learning_with_and_without_pruning_is_cross_tabulated_by_seed():
     found = claims.kept(pd.concat([layered, table]))
     assert list(found) == ["both", "unpruned", "pruned", "neither"]
     assert found.T.to_dict("list") == {"xor": [1, 2, 1, 2], "id": [1, 0, 0, 0]}
+    assert found.index.tolist() == ["xor", "id"]  # in the order of the networks
 
 
 def test_evidence_is_shown_with_its_place_and_words():
     lines = claims.evidence_table(read_claims()).splitlines()
     assert len(lines) == 2 + sum(len(claim.evidence) for claim in read_claims())
     assert {line.count("|") for line in lines} == {6}
+    assert lines[:2] == [
+        "|  | claim | where | words or curve | what it leaves open |",
+        "|---|---|---|---|---|",
+    ]
     assert lines[2:4] == [
         "| 1a | DEEP can learn XOR: of ten networks, as published, at least one does | "
         "DEEP notebook of 2019, commit 9e07bd1, cell 8 | “Y_pred_free: [0. 1. 1. 0.]” | "

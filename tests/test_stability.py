@@ -650,3 +650,15 @@ def test_the_labels_of_a_stack_are_not_those_of_its_matrices():
     np.testing.assert_allclose(lyapunov_matrix(J), expected, rtol=1e-14)
     Q = pd.DataFrame(2 * np.eye(2), index=["a", "b"], columns=["a", "b"])
     np.testing.assert_allclose(lyapunov_matrix(J, Q), 2 * expected, rtol=1e-14)
+
+
+def test_a_neuron_without_decay_has_no_diagonal_certificate():
+    """Nor has one that grows; the others of a stack are not affected."""
+    D = diagonal_certificate([np.diag([-1.0, 0.0]), np.diag([-1.0, -2.0]), np.diag([1.0, -2.0])])
+    assert np.isnan(D).all(axis=1).tolist() == [True, False, True]
+
+
+def test_a_matrix_that_is_not_square_is_named():
+    for of in (lambda J: contraction_rate(J, 0.1), diagonal_certificate, gershgorin, spectrum):
+        with pytest.raises(ValueError, match=r"\AJ must be square matrices, got shape \(2, 3\)\Z"):
+            of(np.zeros((2, 3)))
