@@ -1,6 +1,7 @@
 """Where results come from: code, versions and machine, and how files carry this information."""
 
 import codecs
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -59,8 +60,8 @@ def provenance() -> dict[str, Any]:
     dict
         ``deep_nb``: the version; ``commit``: of the git checkout that holds the package, followed
         by "+" if tracked files differ from it, "unknown: " and the reason if git cannot tell, or ""
-        outside a checkout; ``python``; ``versions`` of the libraries; ``platform``; ``cpu``;
-        ``cores``.
+        outside a checkout; ``python``; ``versions`` of the libraries that are installed;
+        ``platform``; ``cpu``; ``cores``.
     """
     return {
         "deep_nb": importlib.metadata.version("deep-nb"),
@@ -91,7 +92,11 @@ def code() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+    versions = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], what: str = "") -> list[str]:

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 import deep_nb
 from deep_nb import analysis, replication
+from deep_nb._extras import explained
 from deep_nb._printing import lenient_output
 from deep_nb._start import skip_iri_grammar
 from deep_nb._validation import as_path, did_you_mean, printable, select, short
@@ -41,6 +42,9 @@ class Group(click.Group):
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort):  # click's own, such as after --help
             raise
+        except ModuleNotFoundError as error:
+            said = explained(error, f"deep-nb {ctx.invoked_subcommand}")
+            raise click.ClickException(printable(str(said))) from error
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             raise click.ClickException(printable(str(error))) from error
 
@@ -339,10 +343,8 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
         return
     try:
         from distributed import Client, Security
-    except ImportError:
-        raise RuntimeError(
-            "--scheduler needs Dask: python -m pip install 'deep-nb[distributed]'"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise click.ClickException(str(explained(error, "--scheduler"))) from None
     match = re.fullmatch(
         r"(?:(tcp|tls)://)?(?:\[[\da-f:]+\]|[\w.-]+):(\d{1,5})", scheduler, re.ASCII
     )

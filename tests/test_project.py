@@ -23,9 +23,20 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
+def lines_of(extra, extras):
+    """The requirements of an extra and of the extras that it names."""
+    for line in extras[extra]:
+        named = re.fullmatch(r"deep-nb\[(.*)\]", line)
+        if named:
+            for other in named[1].split(","):
+                yield from lines_of(other, extras)
+        else:
+            yield line
+
+
 def test_environment_yml_equals_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    expected = {*project["dependencies"], *project["optional-dependencies"]["test"]}
+    expected = {*project["dependencies"], *lines_of("test", project["optional-dependencies"])}
     expected.add("python" + project["requires-python"])
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     listed = {item for item in environment if isinstance(item, str)} - {"pip"}
