@@ -38,6 +38,8 @@ LIBRARIES = (
 )
 
 PACKAGE = Path(__file__).parent
+#: Copies of the notebooks and the experiments file, in a wheel; they are not code.
+STARTER = PACKAGE / "starter"
 
 #: The first bytes of a PNG file, and the types of its texts.
 _PNG, _TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt")
@@ -84,7 +86,8 @@ def code() -> dict[str, Any]:
         ``package``: the SHA-256 of every source file of this package; ``versions``: of Python and
         the libraries.
     """
-    sources = [p for p in sorted(PACKAGE.rglob("*")) if p.suffix in (".py", ".yml", ".j2")]
+    files = [path for path in sorted(PACKAGE.rglob("*")) if STARTER not in path.parents]
+    sources = [path for path in files if path.suffix in (".py", ".yml", ".j2")]
     return {
         "package": {path.relative_to(PACKAGE).as_posix(): sha256(path) for path in sources},
         "versions": {"python": platform.python_version(), **_versions()},

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -20,7 +21,7 @@ from deep_nb._printing import lenient_output
 from deep_nb._start import skip_iri_grammar
 from deep_nb._validation import as_path, did_you_mean, printable, select, short
 from deep_nb.models import RECORDS, EngineName, Flags
-from deep_nb.replication.names import CHECKSUMS, PROFILES
+from deep_nb.replication.names import CHECKSUMS, EXPERIMENTS, PROFILES
 
 if TYPE_CHECKING:
     from deep_nb.replication.execution import Outcome
@@ -225,12 +226,27 @@ def claims(only: tuple[str, ...], seeds: str) -> None:
         )
 
 
+@main.command()
+@click.argument("folder", type=FilePath())
+def init(folder: Path) -> None:
+    """Copy the notebooks and experiments.yml into a new or empty FOLDER.
+
+    deep-nb replicate runs them there.
+    """
+    from deep_nb.replication.starter import lay_out
+
+    experiments, *notebooks = lay_out(folder)
+    click.echo(f"wrote {experiments} and {len(notebooks)} notebooks in {notebooks[0].parent}")
+    change = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
+    click.echo(f"next: {change}deep-nb replicate --only quickstart")
+
+
 def _batch_options(command: Any) -> Any:  # pragma: no mutate block, called at import
     """Add the options that select experiments and a profile."""
     experiments = click.option(
         "--experiments",
         type=FilePath(),
-        default="experiments.yml",
+        default=EXPERIMENTS,
         show_default=True,
         help="Experiments file.",
     )

@@ -454,8 +454,8 @@ def test_a_start_loads_no_library_that_it_does_not_need(code, loaded):
           for command in ("train DEEP xor", "claims")
           for seeds in ("x", "5-3,7", "3,", "3-", "1.5", "٣", "0-1000000", "9-1000009")),
         ("list --experiments none.yml",
-         "no experiments file at none.yml: run this in a clone of the repository, or name a file "
-         "with --experiments"),
+         "no experiments file at none.yml: lay one out with deep-nb init FOLDER, or name one with "
+         "--experiments"),
         ("list --only x", "no experiment matches 'x'; there are: a, b"),
         ("claims --only x",
          "no claim matches 'x'; there are: 1a, 1b, 1c, 1d, 2a, 2b, 3, 4, 5a, 5b, 5c, "
