@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import lazy_loader
@@ -22,6 +23,14 @@ EXTRAS = {
     "distributed": "distributed",
     "anywidget": "explore",
     "cvxpy": "sdp",
+}
+
+#: Library of the public names that cannot even be imported without one. Where it is missing, `dir`
+#: and ``import *`` leave them out, so that `help` works.
+NEEDED = {
+    "deep_nb.DEEPClassifier": "sklearn",
+    "deep_nb.claims.evaluate": "statsmodels",
+    "deep_nb.write_report": "jinja2",
 }
 
 
@@ -50,10 +59,12 @@ def attach(
 
     Each name is imported when it is first used (PEP 562), and says what it needs if that fails.
     """
-    get, names, public = lazy_loader.attach_stub(package, file)
+    get, _, names = lazy_loader.attach_stub(package, file)
+    libraries = {name: NEEDED.get(f"{package}.{name}") for name in names}
+    public = [name for name, library in libraries.items() if not library or find_spec(library)]
 
     def explaining(name: str) -> Any:
         with needed_by(f"{package}.{name}"):
             return get(name)
 
-    return explaining, names, public
+    return explaining, lambda: [*public], public

@@ -56,8 +56,9 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Lean
 """
 
 TRAIN = """
-import json, pathlib, tempfile
+import json, pathlib, pydoc, tempfile
 import deep_nb
+exec("from deep_nb import *", starred := {})
 from click.testing import CliRunner
 from deep_nb.cli import main
 
@@ -71,6 +72,9 @@ print(json.dumps({
     "steps": deep_nb.trajectory(run)["S"].sizes["step"],
     "certified": deep_nb.analysis.stability_report(run)["certified"].values.tolist(),
     "claims": len(deep_nb.claims.read_claims()),
+    "dir": [dir(deep_nb), dir(deep_nb.claims)],
+    "starred": [name for name in starred if name != "__builtins__"],
+    "helped": deep_nb.train.__doc__.splitlines()[0] in pydoc.render_doc(deep_nb),
     "printed": table,
 }))
 """
@@ -119,6 +123,10 @@ def test_a_lean_install_trains_predicts_and_judges():
     assert there["steps"] == 2001
     assert there["certified"] == [False, False]
     assert there["claims"] == 18
+    assert {*dir(deep_nb)} - {*there["dir"][0]} == {"DEEPClassifier", "write_report"}
+    assert {*dir(deep_nb.claims)} - {*there["dir"][1]} == {"evaluate"}
+    assert sorted(there["starred"]) == sorted(there["dir"][0])
+    assert there["helped"]
     table = deep_nb.analysis.network_table(here).to_string(float_format="{:.4f}".format)
     assert there["printed"] == table + "\n"
 
