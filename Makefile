@@ -8,7 +8,7 @@ BROWSER := $(VENV)/.browser
 DOCS := $(VENV)/.docs
 MATHJAX := docs/_mathjax/node_modules/mathjax/es5/tex-svg.js
 
-.PHONY: help test test-browser docs lint unit floors api replicate notebooks figures article bench mutants clean
+.PHONY: help test test-browser docs lint unit floors dist api replicate notebooks figures article bench mutants clean
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
 	@echo "make unit        unit tests, and the examples in docstrings and README"
 	@echo "make floors      unit tests with the lowest versions that pyproject.toml allows, in .floors"
+	@echo "make dist        build the wheel and the sdist in dist, check both, and test the sdist"
 	@echo "make api         renew docs/api.md, the list of public names"
 	@echo "make notebooks   execute the notebooks in place, renewing their committed outputs"
 	@echo "make figures     run the full profile, renew figures/, its report, the README's tables and paper.md"
@@ -64,6 +65,19 @@ floors: $(READY)
 	    -W 'ignore:numpy.ndarray size changed' -W ignore::DeprecationWarning \
 	    -W ignore::FutureWarning -W ignore::PendingDeprecationWarning
 
+# The sdist tests itself: the tests of what a wheel lays out, and of golden data, run in its copy.
+dist: $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[test,dist]'
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/check-manifest
+	tar --extract --gzip --directory dist --file dist/*.tar.gz
+	cd dist/deep_nb-*/ && $(abspath $(BIN))/pytest --quiet -o addopts= -p no:cacheprovider \
+	    tests/test_golden.py tests/test_project.py tests/test_starter.py tests/test_public.py
+	rm -r dist/deep_nb-*/
+
 api: $(READY)
 	$(BIN)/python docs/api.py docs/api.md
 
@@ -102,4 +116,4 @@ mutants: $(READY)
 
 clean:
 	rm -rf docs/_* docs/api docs/gallery.md
-	rm -rf $(VENV) .floors mutants article/build article/article.pdf *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .floors dist mutants article/build article/article.pdf *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -4,6 +4,6 @@ The public names are those of ``__init__.pyi`` here and in `deep_nb.analysis`, `
 `deep_nb.claims` and `deep_nb.replication`. Each is imported when it is first used (PEP 562).
 """
 
-import lazy_loader
+from deep_nb._extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

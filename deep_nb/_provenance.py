@@ -1,6 +1,7 @@
 """Where results come from: code, versions and machine, and how files carry this information."""
 
 import codecs
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -37,6 +38,8 @@ LIBRARIES = (
 )
 
 PACKAGE = Path(__file__).parent
+#: Copies of the notebooks and the experiments file, in a wheel; they are not code.
+STARTER = PACKAGE / "starter"
 
 #: The first bytes of a PNG file, and the types of its texts.
 _PNG, _TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt")
@@ -59,8 +62,8 @@ def provenance() -> dict[str, Any]:
     dict
         ``deep_nb``: the version; ``commit``: of the git checkout that holds the package, followed
         by "+" if tracked files differ from it, "unknown: " and the reason if git cannot tell, or ""
-        outside a checkout; ``python``; ``versions`` of the libraries; ``platform``; ``cpu``;
-        ``cores``.
+        outside a checkout; ``python``; ``versions`` of the libraries that are installed;
+        ``platform``; ``cpu``; ``cores``.
     """
     return {
         "deep_nb": importlib.metadata.version("deep-nb"),
@@ -83,7 +86,8 @@ def code() -> dict[str, Any]:
         ``package``: the SHA-256 of every source file of this package; ``versions``: of Python and
         the libraries.
     """
-    sources = [p for p in sorted(PACKAGE.rglob("*")) if p.suffix in (".py", ".yml", ".j2")]
+    files = [path for path in sorted(PACKAGE.rglob("*")) if STARTER not in path.parents]
+    sources = [path for path in files if path.suffix in (".py", ".yml", ".j2")]
     return {
         "package": {path.relative_to(PACKAGE).as_posix(): sha256(path) for path in sources},
         "versions": {"python": platform.python_version(), **_versions()},
@@ -91,7 +95,11 @@ def code() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+    versions = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], what: str = "") -> list[str]:

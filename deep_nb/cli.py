@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -15,11 +16,13 @@ from click.core import ParameterSource
 
 import deep_nb
 from deep_nb import analysis, replication
+from deep_nb._extras import explained
 from deep_nb._printing import lenient_output
 from deep_nb._start import skip_iri_grammar
 from deep_nb._validation import as_path, did_you_mean, printable, select, short
-from deep_nb.models import RECORDS, EngineName, Flags
-from deep_nb.replication.names import CHECKSUMS, PROFILES
+from deep_nb.models import MEANINGS, MODELS, RECORDS, EngineName, Flags, Hyperparameters
+from deep_nb.replication.names import CHECKSUMS, EXPERIMENTS, PROFILES
+from deep_nb.tasks import TASKS
 
 if TYPE_CHECKING:
     from deep_nb.replication.execution import Outcome
@@ -41,6 +44,9 @@ class Group(click.Group):
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort):  # click's own, such as after --help
             raise
+        except ModuleNotFoundError as error:
+            said = explained(error, f"deep-nb {ctx.invoked_subcommand}")
+            raise click.ClickException(printable(str(said))) from error
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             raise click.ClickException(printable(str(error))) from error
 
@@ -143,7 +149,7 @@ def train(
     output: Path | None,
     **flags: Any,
 ) -> None:
-    """Train networks of MODEL (DEEP, DEEP_oh, EP_asym) on TASK (xor, and, or, not, id)."""
+    """Train networks of MODEL on TASK; see deep-nb models and deep-nb tasks."""
     if output:
         from deep_nb.run import check_target  # here: --help needs no xarray
 
@@ -169,6 +175,48 @@ def train(
         )
     if saved:
         click.echo(saved)
+
+
+@main.command("models")
+def list_models() -> None:
+    """List the models: dynamics, rule and hyperparameters."""
+    models = MODELS.values()
+    rows = [["model", "rule", "activation", "leak", "outflow", "meaning"]]
+    for model in models:
+        outflow = f"{model.outflow:g} {'Σ|W|' if model.absolute_outflow else 'Σ W'}"
+        if model.outflow == 0:
+            outflow = "0"
+        leak, meaning = f"{model.leak:g}", MEANINGS[model.name]
+        rows.append([model.name, model.rule, model.activation, leak, outflow, meaning])
+    _print_table(rows)
+    rows = [["hyperparameter", *MODELS, "meaning"]]
+    for name, field in Hyperparameters.model_fields.items():
+        values = [getattr(model.hyper, name) for model in models]
+        shown = [f"{v:g}" if isinstance(v, int | float) else str([*v]) for v in values]
+        rows.append([name, *shown, field.description or ""])
+    click.echo()
+    _print_table(rows)
+
+
+@main.command("tasks")
+def list_tasks() -> None:
+    """List the tasks: numbers of inputs, outputs and samples, and each sample's target."""
+    rows = [["task", "inputs", "outputs", "samples", "input → target"]]
+    for task in TASKS.values():
+        pairs = [
+            "→".join("".join(f"{bit:g}" for bit in bits) for bits in pair)
+            for pair in zip(task.X, task.Y, strict=True)
+        ]
+        sizes = map(str, (task.X.shape[1], task.Y.shape[1], len(task.X)))
+        rows.append([task.name, *sizes, " ".join(pairs)])
+    _print_table(rows)
+
+
+def _print_table(rows: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
 
 
 @main.command()
@@ -238,12 +286,27 @@ def claims(only: tuple[str, ...], seeds: str) -> None:
         )
 
 
+@main.command()
+@click.argument("folder", type=FilePath())
+def init(folder: Path) -> None:
+    """Copy the notebooks and experiments.yml into a new or empty FOLDER.
+
+    deep-nb replicate runs them there.
+    """
+    from deep_nb.replication.starter import lay_out
+
+    experiments, *notebooks = lay_out(folder)
+    click.echo(f"wrote {experiments} and {len(notebooks)} notebooks in {notebooks[0].parent}")
+    change = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
+    click.echo(f"next: {change}deep-nb replicate --only quickstart")
+
+
 def _batch_options(command: Any) -> Any:  # pragma: no mutate block, called at import
     """Add the options that select experiments and a profile."""
     experiments = click.option(
         "--experiments",
         type=FilePath(),
-        default="experiments.yml",
+        default=EXPERIMENTS,
         show_default=True,
         help="Experiments file.",
     )
@@ -356,10 +419,8 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
         return
     try:
         from distributed import Client, Security
-    except ImportError:
-        raise RuntimeError(
-            "--scheduler needs Dask: python -m pip install 'deep-nb[distributed]'"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise click.ClickException(str(explained(error, "--scheduler"))) from None
     match = re.fullmatch(
         r"(?:(tcp|tls)://)?(?:\[[\da-f:]+\]|[\w.-]+):(\d{1,5})", scheduler, re.ASCII
     )

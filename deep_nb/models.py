@@ -223,6 +223,15 @@ PUBLISHED = {model.name: model for model in (DEEP, DEEP_oh, EP_asym)}
 #: the phase at −β of `contracting_DEEP`, that needs β < λ; `fast_contracting_DEEP` has none.
 MODELS = PUBLISHED | {model.name: model for model in (contracting_DEEP, fast_contracting_DEEP)}
 
+#: What sets each of them apart.
+MEANINGS = {
+    "DEEP": "published: outflow instead of a leak, spike-timing-dependent plasticity",
+    "DEEP_oh": "published: DEEP with one output per class",
+    "EP_asym": "published: leak instead of an outflow, contrastive rule",
+    "contracting DEEP": "each phase contracts for all weights if β < leak",
+    "fast contracting DEEP": "each phase contracts for all weights and every β > 0",
+}
+
 
 def get_model(model: str | Model) -> Model:
     """Return the model of that name, or the model itself."""

@@ -435,7 +435,8 @@ def concat(runs: Iterable[xr.Dataset]) -> xr.Dataset:
     >>> run.equals(deep_nb.train("DEEP", "id", seeds=[0, 1, 7], hyper={"n_epochs": 5}))
     True
     """
-    if isinstance(runs, xr.Dataset) or not isinstance(runs, Iterable):
+    given: Any = runs  # or of another type, which is refused
+    if isinstance(given, xr.Dataset) or not isinstance(given, Iterable):
         raise ValueError(f"runs must be a sequence of runs, got {short(runs)}")
     parts = list(runs)
     if not parts:

@@ -103,7 +103,8 @@ def get_task(task: str | Task) -> Task:
     """Return the task with that name (case-insensitive), or the task itself."""
     if isinstance(task, Task):
         return task
-    return TASKS[one_of(task.lower() if isinstance(task, str) else task, TASKS, "task")]
+    name: Any = task  # or of another type, which is refused
+    return TASKS[one_of(name.lower() if isinstance(name, str) else name, TASKS, "task")]
 
 
 def mean_squared_error(

@@ -23,7 +23,10 @@ GOOD = {
     "train": {"model": "DEEP", "task": "xor", "hyper": "n_epochs=2"},
     "claims": {"only": "1b", "seeds": "0-1"},
     "explore": {"model": "DEEP", "seed": "1"},
+    "init": {"folder": "new"},
     "list": {},
+    "models": {},
+    "tasks": {},
     "status": {"output": "out"},
     "replicate": {"output": "out"},
     "verify": {"folder": "out"},
@@ -48,6 +51,7 @@ ONLY = {
     ("train", "seeds"): st.sampled_from(WORDS) | st.text("0123456789-, ", max_size=4),
     ("train", "hyper"): st.builds("{}={}".format, st.sampled_from(NAMES), st.sampled_from(VALUES)),
     ("claims", "seeds"): st.sampled_from(WORDS) | st.text("0123456789-, ", max_size=4),
+    ("init", "folder"): st.sampled_from(["", "\0", "~", "file", "file/below", "out", "x" * 300]),
     ("replicate", "output"): st.sampled_from(["\0", "file", "file/below", "/proc/none", "x" * 300]),
     ("replicate", "scheduler"): st.sampled_from(["", "x", "tcp://", "x://y:1", "a:0", "a:99999"]),
 }

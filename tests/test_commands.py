@@ -6,6 +6,7 @@ arguments.
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ import deep_nb.report
 from deep_nb import analysis, cli, replication
 from deep_nb._printing import Lenient
 from deep_nb.cli import _seeds
-from deep_nb.models import Flags
+from deep_nb.models import MODELS, Flags, Hyperparameters
 from deep_nb.replication.execution import Outcome
 from deep_nb.replication.records import Record, state, write_record
 
@@ -103,6 +104,53 @@ def test_train_prints_the_table_of_networks_and_the_seeds_of_unstable_steps(aske
     assert numbers.shape[1] >= 1
     for (_, row), line in zip(numbers.iterrows(), lines[-4:-1], strict=True):
         assert {f"{number:.4f}" for number in row} <= set(line.split())
+
+
+# models and tasks
+
+
+def test_models_are_listed_with_their_dynamics_rule_and_meaning():
+    lines = [re.split(r"  +", line) for line in run("models").stdout.splitlines()]
+    assert lines[:7] == [
+        ["model", "rule", "activation", "leak", "outflow", "meaning"],
+        ["DEEP", "stdp", "hard_sigmoid", "0", "1 Σ W",
+         "published: outflow instead of a leak, spike-timing-dependent plasticity"],
+        ["DEEP_oh", "stdp", "hard_sigmoid", "0", "1 Σ W",
+         "published: DEEP with one output per class"],
+        ["EP_asym", "contrastive", "hard_sigmoid", "1", "0",
+         "published: leak instead of an outflow, contrastive rule"],
+        ["contracting DEEP", "asymep", "hard_sigmoid", "0.25", "1 Σ|W|",
+         "each phase contracts for all weights if β < leak"],
+        ["fast contracting DEEP", "onesided", "hard_sigmoid", "0.2", "1 Σ|W|",
+         "each phase contracts for all weights and every β > 0"],
+        [""],
+    ]  # fmt: skip
+    assert [line[0] for line in lines[1:6]] == [*MODELS]
+
+
+def test_hyperparameters_are_listed_as_the_names_and_values_of_set():
+    text = run("models").stdout
+    header, *lines = [re.split(r"  +", line) for line in text.split("\n\n")[1].splitlines()]
+    assert header == ["hyperparameter", *MODELS, "meaning"]
+    assert lines[0] == ["N_H", "[5]", "[2]", "[5]", "[14]", "[14]", "neurons in each hidden layer"]
+    assert lines[-3] == ["reg_W", *["0.00015"] * 5, "L1 decay of a weight per epoch"]
+    assert {line[0]: line[-1] for line in lines} == {
+        name: field.description for name, field in Hyperparameters.model_fields.items()
+    }
+    for place, model in enumerate(MODELS.values(), 1):
+        pairs = tuple(f"{line[0]}={line[place]}" for line in lines)
+        assert Hyperparameters(**cli._assignments(pairs)) == model.hyper
+
+
+def test_tasks_are_listed_with_their_numbers_and_samples():
+    assert run("tasks").stdout.splitlines() == [
+        "task  inputs  outputs  samples  input → target",
+        "xor   2       1        4        00→0 01→1 10→1 11→0",
+        "and   2       1        4        00→0 01→0 10→0 11→1",
+        "or    2       1        4        00→0 01→1 10→1 11→1",
+        "not   1       1        2        0→1 1→0",
+        "id    1       1        2        0→0 1→1",
+    ]
 
 
 # claims
@@ -461,8 +509,8 @@ def test_a_start_loads_no_library_that_it_does_not_need(code, loaded):
           for command in ("train DEEP xor", "claims")
           for seeds in ("x", "5-3,7", "3,", "3-", "1.5", "٣", "0-1000000", "9-1000009")),
         ("list --experiments none.yml",
-         "no experiments file at none.yml: run this in a clone of the repository, or name a file "
-         "with --experiments"),
+         "no experiments file at none.yml: lay one out with deep-nb init FOLDER, or name one with "
+         "--experiments"),
         ("list --only x", "no experiment matches 'x'; there are: a, b"),
         ("claims --only x",
          "no claim matches 'x'; there are: 1a, 1b, 1c, 1d, 2a, 2b, 3, 4, 5a, 5b, 5c, "

@@ -240,14 +240,15 @@ def test_the_error_for_a_missing_kernel_tells_how_to_install_it(tmp_path):
     root = str(Path(__file__).parent.parent)
     (packages / "all.pth").write_text("\n".join([root, *paths]) + "\n")
     (packages / "ipykernel").mkdir()
-    (packages / "ipykernel" / "__init__.py").write_text("raise ImportError('not installed')")
+    (packages / "ipykernel" / "__init__.py").write_text(
+        "raise ModuleNotFoundError(name='ipykernel')"
+    )
     words = command(experiments, tmp_path / "out")
     words[0] = str(bare / "bin" / "python")
     result = subprocess.run(words, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr == (
-        "Error: the kernel of the notebooks is not installed (not installed); install it with: "
-        f"{words[0]} -m pip install ipykernel\n"
+        "Error: deep-nb replicate needs ipykernel: pip install 'deep-nb[notebooks]'\n"
     )
 
 

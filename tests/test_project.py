@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 import yaml
+from packaging.specifiers import Specifier
 
 import conftest
 from deep_nb.replication import verify
@@ -24,15 +25,47 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
+#: Extras for those who change the package.
+DEVELOPERS = {"browser", "dist", "docs", "mutants", "test"}
+
+
+def lines_of(extra, extras):
+    """The requirements of an extra and of the extras that it names."""
+    for line in extras[extra]:
+        named = re.fullmatch(r"deep-nb\[(.*)\]", line)
+        if named:
+            for other in named[1].split(","):
+                yield from lines_of(other, extras)
+        else:
+            yield line
+
+
 def test_environment_yml_equals_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    expected = {*project["dependencies"], *project["optional-dependencies"]["test"]}
+    expected = {*project["dependencies"], *lines_of("test", project["optional-dependencies"])}
     expected.add("python" + project["requires-python"])
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     listed = {item for item in environment if isinstance(item, str)} - {"pip"}
     # conda-forge's matplotlib without its Qt window is named matplotlib-base.
     assert {item.replace("matplotlib-base", "matplotlib") for item in listed} == expected
     assert environment[-1] == {"pip": ["--editable ."]}
+
+
+def test_binder_has_one_version_of_python_and_installs_what_users_need():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((ROOT / ".binder" / "environment.yml").read_text())
+    (version,) = re.findall(r"^python=(3\.\d+)$", "\n".join(environment["dependencies"]), re.M)
+    assert Specifier(project["requires-python"]).contains(version)
+    assert f"Programming Language :: Python :: {version}" in project["classifiers"]
+    script = ROOT / ".binder" / "postBuild"
+    assert os.access(script, os.X_OK)
+    (extra,) = re.findall(r"--editable '\.\[(\w+)\]'$", script.read_text(), re.M)
+    # Everything but what changes the package.
+    named = {name for name in project["optional-dependencies"] if name not in DEVELOPERS}
+    listed = {*lines_of(extra, project["optional-dependencies"])}
+    assert listed == {
+        line for name in named for line in lines_of(name, project["optional-dependencies"])
+    }
 
 
 @notebooks

@@ -156,13 +156,23 @@ def test_every_library_that_computes_is_named():
     """All dependencies but those that only check, print, draw bars, or move files."""
     root = Path(deep_nb.__file__).parent.parent
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    needed = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    extras = ("plot", "classifier", "report", "notebooks")
+    lines = [
+        *project["dependencies"],
+        *(x for e in extras for x in project["optional-dependencies"][e]),
+    ]
+    needed = {re.match(r"[\w-]+", line)[0] for line in lines}
     assert needed - set(LIBRARIES) == {
-        "array-api-compat", "click", "filelock", "ipykernel", "jaxtyping", "jinja2", "jupyter",
-        "lazy-loader",
-        "nbconvert", "pillow", "psutil", "pydantic", "pyyaml", "threadpoolctl", "tqdm",
+        "array-api-compat", "click", "deep-nb", "filelock", "ipykernel", "jaxtyping", "jinja2",
+        "jupyter", "lazy-loader", "nbconvert", "nbformat", "psutil", "pydantic", "pyyaml",
+        "threadpoolctl", "tqdm",
     }  # fmt: skip
     assert set(LIBRARIES) <= needed
+
+
+def test_libraries_that_are_not_installed_have_no_version(monkeypatch):
+    monkeypatch.setattr(_provenance, "LIBRARIES", ("no-such-library", "numpy"))
+    assert _provenance._versions() == {"numpy": importlib.metadata.version("numpy")}
 
 
 ORIGIN = {"error": '1 < 2 & "x"', "n": 1}

@@ -891,11 +891,8 @@ def test_arguments_of_a_batch_are_named_before_it_starts(tmp_path, arguments, me
 
 def test_a_batch_needs_the_kernel_of_notebooks(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ipykernel", None)
-    message = (
-        "the kernel of the notebooks is not installed (import of ipykernel halted; None in "
-        f"sys.modules); install it with: {sys.executable} -m pip install ipykernel"
-    )
-    with refused(message, RuntimeError):
+    message = "deep_nb.replication.replicate needs ipykernel: pip install 'deep-nb[notebooks]'"
+    with refused(message, ModuleNotFoundError):
         batch.replicate([], tmp_path / "out")
 
 

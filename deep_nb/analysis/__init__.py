@@ -1,5 +1,5 @@
 """Analysis of runs: learning criteria, statistics, stability, alignment with the gradient."""
 
-import lazy_loader
+from deep_nb._extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

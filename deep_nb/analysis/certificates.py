@@ -15,6 +15,7 @@ it is returned: a solver's tolerance certifies nothing.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -22,6 +23,7 @@ import scipy.linalg
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
+from deep_nb._extras import needed_by
 from deep_nb._validation import LARGEST, flag, number, one_of
 from deep_nb.analysis.matrices import diagonal_certificate, is_certificate, square_matrices
 
@@ -77,7 +79,7 @@ def certificate(J: ArrayLike, method: str = "auto") -> Certificate:
     ------
     ValueError
         If J does not consist of finite square matrices, or `method` is unknown.
-    ImportError
+    ModuleNotFoundError
         With the method "sdp" if CVXPY is missing.
 
     See Also
@@ -123,8 +125,8 @@ def _identity(J: Float[np.ndarray, "k n n"]) -> Float[np.ndarray, "k n"]:
 
 def _semidefinite(J: Float[np.ndarray, "k n n"]) -> Float[np.ndarray, "k n"]:
     """Solve the semidefinite program of each J, and return the solutions that certify."""
-    if _cvxpy() is None:
-        raise ImportError("the method 'sdp' needs CVXPY: python -m pip install 'deep-nb[sdp]'")
+    with needed_by("the method 'sdp'"):
+        import_module("cvxpy")
     D = np.full(J.shape[:2], np.nan)
     solve = None
     for k in np.flatnonzero((np.diagonal(J, axis1=1, axis2=2) < 0).all(axis=1)):
@@ -239,7 +241,7 @@ def certifying_leak(
     ValueError
         If W does not consist of finite square matrices without self-loops, its outflow overflows,
         or another argument is out of range.
-    ImportError
+    ModuleNotFoundError
         With the method "sdp" if CVXPY is missing.
 
     See Also

@@ -7,10 +7,8 @@ import scipy.optimize
 import scipy.stats
 from jaxtyping import Bool, Float, Real
 from numpy.typing import ArrayLike
-from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import confint_proportions_2indep
 
+from deep_nb._extras import needed_by
 from deep_nb._validation import (
     check_same_labels,
     finite_array,
@@ -113,6 +111,9 @@ def difference_of_shares(first: tuple[int, int], second: tuple[int, int]) -> Est
     >>> [round(number, 3) for number in estimate]
     [0.2, 0.052, 0.334]
     """
+    with needed_by("deep_nb.analysis.difference_of_shares"):
+        from statsmodels.stats.proportion import confint_proportions_2indep
+
     first, second = _counts(first, "first"), _counts(second, "second")
     low, high = confint_proportions_2indep(*first, *second, compare="diff", method="newcomb")
     return Estimate(first[0] / first[1] - second[0] / second[1], float(low), float(high))
@@ -215,8 +216,11 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
     >>> round(deep_nb.analysis.mcnemar(pruned, unpruned), 4)
     0.002
     """
+    with needed_by("deep_nb.analysis.mcnemar"):
+        from statsmodels.stats.contingency_tables import mcnemar
+
     b, c, _ = _discordant(first, second)
-    return float(statsmodels_mcnemar([[0, b], [c, 0]], exact=True).pvalue)
+    return float(mcnemar([[0, b], [c, 0]], exact=True).pvalue)
 
 
 def _discordant(first: ArrayLike, second: ArrayLike) -> tuple[int, int, int]:
@@ -261,6 +265,9 @@ def holm(p_values: ArrayLike) -> Float[np.ndarray, " n"]:
     >>> deep_nb.analysis.holm([0.01, 0.04, 0.03, 0.005])
     array([0.03, 0.06, 0.06, 0.02])
     """
+    with needed_by("deep_nb.analysis.holm"):
+        from statsmodels.stats.multitest import multipletests
+
     array = finite_array(p_values, "p_values must be finite numbers in one dimension; it", 1)
     if not array.size or not ((array >= 0) & (array <= 1)).all():
         raise ValueError(f"p_values must be one or more from 0 to 1, got {short(array)}")

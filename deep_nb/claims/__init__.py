@@ -5,6 +5,6 @@ what is measured, for which networks, and on which side of which number the 95 %
 `evaluate` decides them; `claims_table` shows the verdicts.
 """
 
-import lazy_loader
+from deep_nb._extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -215,7 +215,7 @@ def evaluate(
     return result
 
 
-def _given(frame: pd.DataFrame | None) -> TypeGuard[pd.DataFrame]:
+def _given(frame: object) -> TypeGuard[pd.DataFrame]:
     """Return whether an optional table is there; an empty one, of no claims, is not."""
     return frame is not None and not (isinstance(frame, pd.DataFrame) and frame.empty)
 

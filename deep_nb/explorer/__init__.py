@@ -6,6 +6,7 @@
 
 from typing import TYPE_CHECKING
 
+from deep_nb._extras import needed_by
 from deep_nb._validation import integer
 from deep_nb.models import Model, contracting_DEEP, get_model
 from deep_nb.tasks import Task, get_task
@@ -45,7 +46,7 @@ def explore(
     ------
     ValueError
         If an argument is unknown or out of range.
-    ImportError
+    ModuleNotFoundError
         If anywidget is not installed.
 
     See Also
@@ -61,13 +62,7 @@ def explore(
     True
     """
     given = get_model(model), get_task(task), integer(seed, "seed", 0, 2**32 - 1)
-    try:
+    with needed_by("deep_nb.explore"):
         from deep_nb.explorer.widget import Explorer
-    except ImportError as error:
-        if error.name not in ("anywidget", "traitlets"):
-            raise
-        raise ImportError(
-            "deep_nb.explore needs anywidget: python -m pip install 'deep-nb[explore]'; "
-            "deep-nb explore -o page.html needs nothing"
-        ) from None
+
     return Explorer(*given)

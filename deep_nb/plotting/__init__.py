@@ -7,6 +7,6 @@ and their number is written on the panel. Panels of one network show that of ``s
 the first.
 """
 
-import lazy_loader
+from deep_nb._extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -11,7 +11,6 @@ import errno
 import importlib
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
@@ -20,6 +19,7 @@ from typing import Any
 
 import filelock
 
+from deep_nb._extras import needed_by
 from deep_nb._files import (
     check_writable,
     contents,
@@ -90,7 +90,9 @@ def replicate(
     ValueError
         If an argument is not valid.
     RuntimeError
-        If the Jupyter kernel is not installed, or another batch uses `output`.
+        If another batch uses `output`.
+    ModuleNotFoundError
+        If the Jupyter kernel is not installed.
     OSError
         If `output` cannot be written.
 
@@ -115,13 +117,8 @@ def replicate(
     processes = integer(processes, "processes", 1)
     check_executor(executor)
     force = flag(force, "force")
-    try:
+    with needed_by("deep_nb.replication.replicate"):
         importlib.import_module("ipykernel")
-    except ImportError as error:
-        raise RuntimeError(
-            f"the kernel of the notebooks is not installed ({error}); install it with: "
-            f"{sys.executable} -m pip install ipykernel"
-        ) from None
     return _replicate(jobs, output, processes, executor, force)
 
 

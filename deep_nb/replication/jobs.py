@@ -180,8 +180,8 @@ def read_jobs(
 def _read_entries(experiments: Path) -> list[Entry]:
     if not experiments.is_file():
         raise FileNotFoundError(
-            f"no experiments file at {experiments}: run this in a clone of the repository, or "
-            "name a file with --experiments"
+            f"no experiments file at {experiments}: lay one out with deep-nb init FOLDER, or name "
+            "one with --experiments"
         )
     text = read_text(experiments, LARGEST_YAML)
     try:

@@ -3,6 +3,9 @@
 #: The profiles of an experiments file.
 PROFILES = ("quick", "full")
 
+#: The experiments file, by default.
+EXPERIMENTS = "experiments.yml"
+
 #: Checksums of all files of a batch, in its folder.
 CHECKSUMS = "SHA256SUMS"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from IPython.core.inputtransformer2 import TransformerManager
 
 from deep_nb._reading import read_text
 from deep_nb._validation import short
@@ -20,9 +19,6 @@ FORMAT = 4
 #: Functions that reach names through strings. IPython's lines, as ``%time`` and ``!ls``, call the
 #: first.
 _BY_STRING = {"get_ipython", "eval", "exec", "globals", "locals", "vars"}
-
-#: Turns IPython's lines into Python.
-_TO_PYTHON = TransformerManager()  # type: ignore[no-untyped-call]
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
@@ -78,6 +74,8 @@ class Declared:
 
 def declared_parameters(path: Path) -> Declared:
     """Read the parameters cell of a Python notebook; raise ValueError if there is not one."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
     notebook = read_notebook(path)
     _check_language(notebook, path)
     if not notebook.cells:
@@ -96,7 +94,8 @@ def declared_parameters(path: Path) -> Declared:
             "cell: remove it"
         )
     try:
-        source = _TO_PYTHON.transform_cell(notebook.cells[place].source)
+        to_python = TransformerManager()  # type: ignore[no-untyped-call]
+        source = to_python.transform_cell(notebook.cells[place].source)
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"the parameters cell of {path} is not Python: {error}") from None
