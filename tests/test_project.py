@@ -26,7 +26,7 @@ notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.ste
 
 
 #: Extras for those who change the package.
-DEVELOPERS = {"browser", "dist", "docs", "mutants", "test"}
+DEVELOPERS = {"article", "browser", "dist", "docs", "mutants", "test"}
 
 
 def lines_of(extra, extras):
