@@ -24,6 +24,7 @@ from deep_nb.analysis.criterion import MSE_LEARNED
 from deep_nb.analysis.stability import REST_SPEED
 from deep_nb.claims.ensembles import BAND_SEEDS, READING
 from deep_nb.claims.evaluation import ENSEMBLE, SIGNIFICANT
+from deep_nb.claims.table import legend, symbol
 from deep_nb.experiments.contracting import COMPARED, DENSITY
 from deep_nb.experiments.errata import ERRATA
 from deep_nb.experiments.real_data import ASIDE, FOLDS
@@ -54,9 +55,6 @@ CONSTANTS: dict[str, Any] = {
     "STATE_SCALE": STATE_SCALE,
     "WEIGHT_SCALE": WEIGHT_SCALE,
 }
-
-#: Verdicts as symbols.
-SYMBOLS = {"reproduced": "✓", "inconclusive": "~", "not reproduced": "✗"}
 
 #: All p-values below this are shown alike.
 LEAST_P = 1e-6
@@ -106,6 +104,10 @@ class Results:
         text = "".join(o["text"] for o in outputs if o["output_type"] == "stream")
         return [*_only([*re.finditer(pattern, text)], f"{pattern!r} in {path}").groups()]
 
+    def text(self, path: str) -> str:
+        """Return a text that an experiment wrote."""
+        return (self.folder / path).read_text(encoding="utf-8").strip()
+
     def parameters(self, experiment: str) -> dict[str, Any]:
         """Return the parameters with which an experiment ran."""
         record = (self.folder / experiment / "record.json").read_text()
@@ -154,6 +156,11 @@ def respaced(text: str) -> str:
     """Return shares that a table holds as text, such as 97% [92%, 99%], as `interval` does."""
     spaced = re.sub(r"(\d+)% \[(\d+)%, (\d+)%\]", r"\1 % [\2, \3]", text)
     return spaced.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def respaced_percent(text: str) -> str:
+    """Return a text with a space, at which no line ends, before its per cent signs."""
+    return re.sub(r"(?<=\d)%", "\N{NO-BREAK SPACE}%", text)
 
 
 def p_value(p: float) -> str:
@@ -215,8 +222,10 @@ def environment(results: Results) -> jinja2.Environment:
         points=points,
         power=power,
         respaced=respaced,
+        respaced_percent=respaced_percent,
     )
-    found.globals.update(CONSTANTS, results=results, premise=premise, symbols=SYMBOLS)
+    found.globals.update(CONSTANTS, results=results, premise=premise, symbol=symbol)
+    found.globals.update(legend=legend(results.claims))
     return found
 
 

@@ -93,8 +93,8 @@ def test_the_findings_of_the_stored_run_are_those_of_its_networks(networks):
     points = " to ".join(f"+{end} points ({names})" for end, names in spread(more))
     asymep = "DEEP, λ = 0.5, rule = asymep, beta = 3.0, dt_W = 0.5"
     assert says["Rest"] == (
-        f"{per_cent(share('DEEP', 'at_rest'))} of DEEP networks come to rest; a leak changes the "
-        f"share of DEEP networks that are proved to converge by {points}; with a leak and the rule "
+        f"{per_cent(share('DEEP', 'comes_to_rest'))} of DEEP networks come to rest within ten free "
+        f"phases; a leak changes the share of DEEP networks that are proved to converge by {points}; with a leak and the rule "
         f"asymep, DEEP learns in {per_cent(share(asymep))} of networks."
     )
     assert [finding.claims for finding in found] == [

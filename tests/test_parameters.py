@@ -139,8 +139,8 @@ def test_values_that_cannot_work_are_refused_before_any_training(name, parameter
 
 
 def test_the_least_that_can_work_is_accepted():
-    claims.check(2, 10, 2, [1.001], [])
-    claims.check(1000, 10, 1000, [10, 100], (2,))
+    claims.check(2, 10, 2, 2, [1.001], [])
+    claims.check(1000, 10, 1000, 1000, [10, 100], (2,))
     gradients.check(1, [10.0], [1e-9], [20], 0, num_net=1)
     corrections.check([0.5], mask_num_net=1)
     counts = {"num_net": 1, "architecture_num_net": 1, "parity_num_net": 1}

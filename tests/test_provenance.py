@@ -164,7 +164,7 @@ def test_every_library_that_computes_is_named():
     needed = {re.match(r"[\w-]+", line)[0] for line in lines}
     assert needed - set(LIBRARIES) == {
         "array-api-compat", "click", "deep-nb", "filelock", "ipykernel", "jaxtyping", "jinja2",
-        "jupyter", "lazy-loader", "nbconvert", "nbformat", "psutil", "pydantic", "pyyaml",
+        "jupyter", "lazy-loader", "mistune", "nbconvert", "nbformat", "psutil", "pydantic", "pyyaml",
         "threadpoolctl", "tqdm",
     }  # fmt: skip
     assert set(LIBRARIES) <= needed

@@ -38,8 +38,8 @@ _CLAUSES = {
         "networks that learn unpruned, {} learn pruned",
     },
     "Rest": {
-        r"share of DEEP: at rest after \d+ × T1 steps": "{} of DEEP networks come to rest within ten "
-        "free phases",
+        r"share of DEEP: at rest after \d+ × T1 steps": "{} of DEEP networks come to rest within "
+        "ten free phases",
         r"share certified, DEEP, λ = \S+ − DEEP, paired": "a leak changes the share of DEEP "
         "networks that are proved to converge by {}",
         r"share of DEEP, λ = \S+, rule = asymep, .*: learned": "with a leak and the rule asymep, "
