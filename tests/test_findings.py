@@ -94,8 +94,9 @@ def test_the_findings_of_the_stored_run_are_those_of_its_networks(networks):
     asymep = "DEEP, λ = 0.5, rule = asymep, beta = 3.0, dt_W = 0.5"
     assert says["Rest"] == (
         f"{per_cent(share('DEEP', 'comes_to_rest'))} of DEEP networks come to rest within ten free "
-        f"phases; a leak changes the share of DEEP networks that are proved to converge by {points}; with a leak and the rule "
-        f"asymep, DEEP learns in {per_cent(share(asymep))} of networks."
+        f"phases; a leak changes the share of DEEP networks that are proved to converge by "
+        f"{points}; with a leak and the rule asymep, DEEP learns in {per_cent(share(asymep))} of "
+        "networks."
     )
     assert [finding.claims for finding in found] == [
         [], ["1b", "1c", "1a"], ["1b", "3", "4", "7"], ["5a", "5b"], ["8a", "8b", "8c"],

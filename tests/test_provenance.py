@@ -164,8 +164,8 @@ def test_every_library_that_computes_is_named():
     needed = {re.match(r"[\w-]+", line)[0] for line in lines}
     assert needed - set(LIBRARIES) == {
         "array-api-compat", "click", "deep-nb", "filelock", "ipykernel", "jaxtyping", "jinja2",
-        "jupyter", "lazy-loader", "mistune", "nbconvert", "nbformat", "psutil", "pydantic", "pyyaml",
-        "threadpoolctl", "tqdm",
+        "jupyter", "lazy-loader", "mistune", "nbconvert", "nbformat", "psutil", "pydantic",
+        "pyyaml", "threadpoolctl", "tqdm",
     }  # fmt: skip
     assert set(LIBRARIES) <= needed
 

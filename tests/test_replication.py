@@ -268,7 +268,7 @@ def test_files_outside_the_folder_of_the_notebook_are_refused(batch, name):
 def test_errors_name_missing_files(batch, tmp_path):
     message = (
         f"no experiments file at {tmp_path / 'none.yml'}: lay one out with deep-nb init FOLDER, "
-        "or name a file with --experiments"
+        "or name one with --experiments"
     )
     with refused(message, FileNotFoundError):
         read_jobs(tmp_path / "none.yml")

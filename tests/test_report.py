@@ -60,8 +60,9 @@ def folder(tmp_path_factory):
     third = {**row, "id": "3", "within": 3.1623, "estimate": None, "networks": 0}
     third |= {"verdict": "inconclusive"}
     more = {**row, "id": "3", "task": "and", "rule": "below 0.4", "within": 3.1623}
-    more |= {"verdict": "reproduced"}
+    more |= {"verdict": "reproduced", "near_reproduced": 3, "refuted_at": None}
     narrow = {**more, "task": "or", "within": 1, "rule": "all are", "low": 0.22, "high": 0.22}
+    narrow |= {"near_reproduced": 2, "refuted_at": "dt_W ÷ 3.2", "beside": "after T1 steps: 7"}
     rows = [row, other, third, more, narrow]
     pd.DataFrame(rows).to_csv(claims / "claims.csv", index=False)
     sign(root / "out")
@@ -339,6 +340,8 @@ def test_each_cell_opens_what_the_table_has(folder, tmp_path):
         "Reproduced if": "above 0.5", "Estimate [95 %]": "22 % [15, 31]",
         "Networks or points": "100", "Settings around": "reproduced at 0, not reproduced at 8, "
         "of 9; not at the published one",
+        "Nearest settings": "within a factor of 3.2: reproduced at 0 of 3; not reproduced at "
+        "β × 3.2",
     } | command)  # fmt: skip
     assert card(page, 1) == ("2b on AND: ~ inconclusive", claim | {
         "It leaves open": "but", "Reproduced if": "above -0.1 (fails below 0)",
@@ -350,12 +353,15 @@ def test_each_cell_opens_what_the_table_has(folder, tmp_path):
     assert (title, entries["Estimate [95 %]"]) == ("3 on XOR: ~ inconclusive", "no networks")
     assert entries["Networks or points"] == "0"
     assert entries["Settings around"].endswith("of 9; at all within a factor of 3.2")
-    assert card(page, 3)[0] == "3 on AND: ✓ reproduced"
+    title, entries = card(page, 3)
+    assert title == "3 on AND: ✓✓ reproduced"
+    assert entries["Nearest settings"] == "within a factor of 3.2: reproduced at 3 of 3"
     title, entries = card(page, 4)
     assert title == "3 on OR: (✓) reproduced"
     assert entries["Settings around"].endswith(
         "at the published one, but not at all of its neighbours"
     )
+    assert entries["Estimate [95 %]"] == "22 %; after T1 steps: 7"
 
 
 def matrix(page):
@@ -377,10 +383,14 @@ def test_the_matrix_has_a_cell_for_each_verdict(folder, tmp_path):
     page = soup(folder, tmp_path)
     assert matrix(page) == {
         ("1a", "XOR"): ("✗", "22 %", "verdict-0"), ("2b", "AND"): ("~", "−12.3 %", "verdict-1"),
-        ("3", "XOR"): ("~", "no networks", "verdict-2"), ("3", "AND"): ("✓", "22 %", "verdict-3"),
+        ("3", "XOR"): ("~", "no networks", "verdict-2"), ("3", "AND"): ("✓✓", "22 %", "verdict-3"),
         ("3", "OR"): ("(✓)", "22 %", "verdict-4"),
     }  # fmt: skip
-    assert "(✓) reproduced, but not at every setting within a factor of 3.2" in words(page)
+    assert (
+        "✓ reproduced at the published setting · ✓✓ and at every setting within a factor 3.2 of β, "
+        "dt_W and N_H (rounded) · (✓) reproduced, but refuted at some setting within that factor · "
+        "~ inconclusive · ✗ not reproduced. Each cell opens" in words(page)
+    )
     buttons = page.find(class_="matrix").find_all("button")
     assert buttons[0]["aria-label"] == "1a, XOR: not reproduced, 22 % [15, 31]"
 
@@ -459,10 +469,13 @@ def test_the_report_of_the_stored_run_shows_its_table(tmp_path):
     assert len(cells) == len(rows) == len(table) > 50
     for number, (entry, row) in enumerate(zip(table, rows, strict=True)):
         symbol, _, opened = cells[entry["id"], entry["task"].upper()]
-        assert (symbol.strip("()"), opened) == (
-            {"reproduced": "✓", "inconclusive": "~", "not reproduced": "✗"}[entry["verdict"]],
-            f"verdict-{number}",
-        )
+        plain = {"reproduced": "✓", "inconclusive": "~", "not reproduced": "✗"}[entry["verdict"]]
+        if plain == "✓" and int(entry["settings"]):
+            if entry["near_reproduced"] == entry["near_settings"]:
+                plain = "✓✓"
+            elif entry["refuted_at"]:
+                plain = "(✓)"
+        assert (symbol, opened) == (plain, f"verdict-{number}")
         entries = card(page, number)[1]
         assert [entries[name] for name in ("Claim", "Quantity", "Reproduced if", "Command")] == [
             entry[name] for name in ("statement", "quantity", "rule", "command")
