@@ -144,9 +144,9 @@ def _section(path: Path) -> Section:
 
 
 def _markdown(text: str) -> str:
-    """Return the HTML of a text in Markdown; HTML in it is shown as it is written."""
+    """Return the HTML of a text in Markdown; of HTML in it only ``<br>`` has a meaning."""
     html = mistune.create_markdown(escape=True, plugins=["table"])(storable(text))
-    return str(html)
+    return str(html).replace("&lt;br&gt;", "<br>")
 
 
 def _figure(path: Path, notebook: str) -> Figure:

@@ -728,3 +728,25 @@ def test_texts_that_no_file_can_hold_are_escaped(folder, tmp_path):
     assert page.row("n7")[1] == r"n = \ud800"
     assert page.row("n7")[4] == r"failed: \udfff"
     assert " 2 failed." in " ".join(" ".join(page.words).split())
+
+
+def test_texts_of_experiments_are_shown_and_cannot_run(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "n7" / "table.md").write_text(
+        "| a | b |\n|---|---|\n| 1<br>2 | `x` <script>alert(1)</script> |\n\n"
+        "[there](javascript:alert(1))\n",
+        encoding="utf-8",
+    )
+    (copy / "claims" / "claims.md").write_text("| not | shown |\n", encoding="utf-8")
+    sign(copy)
+    page = soup(copy, tmp_path)
+    (note,) = page.find_all(class_="note")
+    assert note.find_previous("h3")["id"] == "experiment-n7"
+    assert [words(cell) for cell in note.find_all("th")] == ["a", "b"]
+    first, second = note.find_all("td")
+    assert [*first.stripped_strings] == ["1", "2"]
+    assert second.code.get_text() == "x"
+    assert not note.find_all("script")
+    assert "<script>alert(1)</script>" in second.get_text()
+    assert all("javascript" not in link["href"] for link in note.find_all("a"))
