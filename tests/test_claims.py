@@ -1110,3 +1110,25 @@ def test_rows_of_the_tables_are_in_the_order_of_the_claims():
         rows = [line for line in lines.splitlines() if "| S |" in line]
         assert [line.split(" | ")[0] for line in rows] == ["| 2b", "| 10a", "| 1a"]
     assert "3 % [2, 4] of 10, p = 1e-06<br>" in claims.claims_table(table)
+
+
+def test_counts_at_best_and_losses_before_correction_are_given_beside():
+    (claim,) = one_claim("difference", "against: {model: EP_asym}", "above", 0)
+    networks = pd.concat([frame(m, learned=[True] * 100) for m in ("DEEP", "EP_asym")])
+    best = pd.concat(
+        [frame("DEEP", learned=np.arange(100) < 27), frame("EP_asym", learned=[True] * 100)]
+    )
+    shares = line(1, 1, 1, 1, 1), line(0, 0, 0, 0, 0)
+    grid = pd.concat([grid_of("DEEP", shares[0]), grid_of("EP_asym", shares[1])])
+    row = row_of([claim], networks, grid=grid, best=best)
+    assert row["beside"] == "each at its best: 27 of 100 against 100 of 100"
+    assert row_of([claim], networks, grid=grid)["beside"] == ""
+
+
+def test_the_loss_by_pruning_on_xor_is_shown_before_correction():
+    """14 networks learn XOR pruned, 23 unpruned; 4 and 13 of them only so: p = 0.049."""
+    table = pd.read_csv(FIGURES / "claims" / "claims.csv").set_index(["id", "task"])
+    row = table.loc[("5c", "xor")]
+    assert row["beside"] == "14 against 23 learn, p = 0.049 before correction"
+    assert scipy.stats.binomtest(4, 17).pvalue == pytest.approx(row["p"])
+    assert pd.isna(table.loc[("5c", "or"), "beside"])

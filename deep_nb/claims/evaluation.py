@@ -237,9 +237,12 @@ def _row(
     keys = [(side.key[0], task, *side.key[1:]) for side in (claim.of, claim.against) if side]
     sides = [_group(groups, key, "networks") for key in keys]
     finding, decided = _decide(claim, sides)
-    best = ""
+    best, beside = "", _beside(claim, [_stable(side) for side in sides], finding.p)
     if claim.grid and claim.against is not None and at_best:
-        best = _decide(claim, [_group(at_best, key, "best") for key in keys])[1]
+        chosen = [_group(at_best, key, "best") for key in keys]
+        best = _decide(claim, chosen)[1]
+        counts = [f"{int(s[claim.measure].sum())} of {len(s)}" for s in map(_stable, chosen)]
+        beside = f"each at its best: {counts[0]} against {counts[1]}"
     return {
         **_description(claim, task),
         "estimate": finding.estimate.value,
@@ -249,20 +252,26 @@ def _row(
         "p_holm": np.nan,
         "networks": finding.networks,
         "runaway": sum(len(side) - len(_stable(side)) for side in sides),
-        "beside": _beside(claim, [_stable(side) for side in sides]),
+        "beside": beside,
         "verdict": decided,
         **_over_grid(claim, task, settings)._asdict(),
         "at_best": best,
     }
 
 
-def _beside(claim: Claim, sides: list[pd.DataFrame]) -> str:
-    """Return what to read beside an estimate: rest after T1 steps, and what a certificate costs."""
+def _beside(claim: Claim, sides: list[pd.DataFrame], p: float) -> str:
+    """Return what to read beside an estimate.
+
+    Rest after T1 steps, what a certificate costs, or a loss that only its own test shows.
+    """
     if claim.measure == "comes_to_rest":
         return f"after T1 steps: {int(sides[0]['at_rest'].sum())} of {len(sides[0])}"
     if claim.measure == "certified" and claim.against is not None:
         counts = [f"{int(side['learned'].sum())} of {len(side)}" for side in sides]
         return f"learned by {counts[0]}, by {counts[1]} of {claim.against}"
+    if claim.quantity == "paired" and p < SIGNIFICANT and claim.fails is not None:
+        counts = [str(int(side[claim.measure].sum())) for side in sides]
+        return f"{counts[0]} against {counts[1]} learn, p = {p:.2g} before correction"
     return ""
 
 

@@ -72,6 +72,9 @@ def _of_verdicts(table: pd.DataFrame) -> Finding:
         f"of {_count(len(table), 'verdict')} on {_count(table['id'].nunique(), 'claim')}, {yes} "
         f"are “reproduced”, {no} “not reproduced” and {undecided} “inconclusive”"
     ]
+    sure = int((table["p"].isna() & (table["rule"] != "all are") & (table["networks"] > 0)).sum())
+    if sure:
+        said.append(f"{sure} of them could not have been refuted, by algebra")
     around = table[(table["settings"] > 0) & (table["verdict"] == "reproduced")]
     if len(around):
         factor = nearest_factor(table)
