@@ -549,7 +549,7 @@ def test_a_part_of_the_claims_makes_a_report(folder, tmp_path):
     page = soup(copy, tmp_path)
     assert [words(item) for item in page.find(class_="findings").find_all("li")] == [
         "Verdicts. Of 1 verdict on 1 claim, 0 are “reproduced”, 1 “not reproduced” and 0 "
-        "“inconclusive”.",
+        "“inconclusive”; 1 of them could not have been refuted, by algebra.",
         "XOR. DEEP learns XOR in 22 % [15, 31] of networks. (1a)",
         "Tasks and architectures. DEEP learns in 22 % [15, 31] (XOR) of networks. (1a)",
     ]

@@ -237,7 +237,7 @@ def _row(
     keys = [(side.key[0], task, *side.key[1:]) for side in (claim.of, claim.against) if side]
     sides = [_group(groups, key, "networks") for key in keys]
     finding, decided = _decide(claim, sides)
-    best, beside = "", _beside(claim, [_stable(side) for side in sides], finding.p)
+    best, beside = "", _beside(claim, [_stable(side) for side in sides], finding)
     if claim.grid and claim.against is not None and at_best:
         chosen = [_group(at_best, key, "best") for key in keys]
         best = _decide(claim, chosen)[1]
@@ -259,7 +259,7 @@ def _row(
     }
 
 
-def _beside(claim: Claim, sides: list[pd.DataFrame], p: float) -> str:
+def _beside(claim: Claim, sides: list[pd.DataFrame], finding: Finding) -> str:
     """Return what to read beside an estimate.
 
     Rest after T1 steps, what a certificate costs, or a loss that only its own test shows.
@@ -269,9 +269,9 @@ def _beside(claim: Claim, sides: list[pd.DataFrame], p: float) -> str:
     if claim.measure == "certified" and claim.against is not None:
         counts = [f"{int(side['learned'].sum())} of {len(side)}" for side in sides]
         return f"learned by {counts[0]}, by {counts[1]} of {claim.against}"
-    if claim.quantity == "paired" and p < SIGNIFICANT and claim.fails is not None:
+    if claim.fails is not None and finding.estimate.high < 0:
         counts = [str(int(side[claim.measure].sum())) for side in sides]
-        return f"{counts[0]} against {counts[1]} learn, p = {p:.2g} before correction"
+        return f"{counts[0]} against {counts[1]} learn, p = {finding.p:.2g} before correction"
     return ""
 
 
