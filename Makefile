@@ -55,6 +55,18 @@ $(BROWSER): $(READY)
 test-browser: $(BROWSER)
 	$(BIN)/pytest tests/test_explorer_browser.py tests/test_report_browser.py tests/test_docs_browser.py --capture=no -o addopts=
 
+# Sphinx and its extensions; and MathJax from npm, which comes with the site.
+$(DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[test,docs]'
+	touch $@
+
+$(MATHJAX):
+	npm install --silent --no-save --prefix docs/_mathjax mathjax@3.2.2
+
+docs: $(DOCS) $(MATHJAX)
+	$(BIN)/sphinx-build -q -W --keep-going --fresh-env --write-all -c docs . docs/_build/html
+	$(BIN)/pytest tests/test_docs.py docs/*.md
+
 # Old libraries warn of newer ones. NumPy itself ignores the message about ndarray's size.
 FLOORS := .floors/bin/python
 floors: $(READY)
