@@ -269,3 +269,11 @@ def test_hooks_before_a_commit_use_what_make_installs():
     pins = {pin for hook in hooks for pin in hook.get("additional_dependencies", [])}
     assert all("==" in pin for pin in pins)
     assert not any("nbstripout" in str(hook) for hook in hooks)
+
+
+def test_every_command_of_make_has_a_rule():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    told = re.findall(r'@echo "make (\S+)', makefile)
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.M)
+    rules = re.findall(r"^([a-z][\w-]*):", makefile, re.M)
+    assert sorted([*told, "help"]) == sorted(phony.split()) == sorted(rules)
