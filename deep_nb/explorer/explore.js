@@ -815,16 +815,19 @@ export function mount(root, catalogue, given, changed = () => {}) {
     redraw(HAND);
   }
 
-  const resized = new ResizeObserver(() => redraw());
+  const again = () => redraw(), next = () => requestAnimationFrame(again);
+  const resized = new ResizeObserver(again), themed = new MutationObserver(next);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   reset();
   resized.observe(view);
-  const themed = () => redraw();
-  dark.addEventListener("change", themed);
+  // JupyterLab hides all until the next frame when its theme changes.
+  themed.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+  dark.addEventListener("change", again);
   const end = () => {
     cancelAnimationFrame(frame);
     resized.disconnect();
-    dark.removeEventListener("change", themed);
+    themed.disconnect();
+    dark.removeEventListener("change", again);
   };
   return { adopt, end };
 }
