@@ -12,9 +12,9 @@ MATHJAX := docs/_mathjax/node_modules/mathjax/es5/tex-svg.js
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
-	@echo "make test        set up .venv and run everything: lint, types, tests, coverage, README, notebooks"
-	@echo "make test-browser  set up Playwright and Chromium, and test the report, the explorer as a page and in JupyterLab,"
-	@echo "                 and the documentation site, if it is built"
+	@echo "make test        set up .venv and run everything but the browser: lint, types, tests, coverage, README, notebooks"
+	@echo "make test-browser  set up Playwright and Chromium, and test in it the explorer, the report, JupyterLab, Notebook,"
+	@echo "                 Voilà and the documentation site, if it is built"
 	@echo "make docs        build the documentation site in docs/_build/html, and check its links and examples"
 	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
 	@echo "make unit        unit tests, and the examples in docstrings and README"
@@ -44,16 +44,15 @@ unit: $(READY)
 	$(BIN)/pytest --numprocesses auto -m "not system" tests deep_nb README.md docs/*.md
 
 test: lint
-	$(BIN)/pytest --numprocesses auto --cov
+	$(BIN)/pytest --numprocesses auto -m "not browser" --cov
 
 # Playwright drives a Chromium of the system. Where neither can be had, the tests say so and are skipped.
 $(BROWSER): $(READY)
-	-$(BIN)/python -m pip install --quiet --editable '.[test,browser]'
-	-command -v chromium || { apt-get update -qq && apt-get install -qq --yes chromium; } > $(VENV)/chromium.log 2>&1
-	touch $@
+	-$(BIN)/python -m pip install --quiet --editable '.[test,browser]' && touch $@
 
 test-browser: $(BROWSER)
-	$(BIN)/pytest tests/test_explorer_browser.py tests/test_report_browser.py tests/test_docs_browser.py --capture=no -o addopts=
+	-command -v chromium || command -v chromium-browser || { apt-get update -qq && apt-get install -qq --yes chromium; }
+	$(BIN)/pytest tests/test_*_browser.py --capture=no -rs -o addopts=
 
 # Sphinx and its extensions; and MathJax from npm, which comes with the site.
 $(DOCS): $(READY)

@@ -9,6 +9,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.shapes import renew
 
+pytest_plugins = ["tests.browser"]
+
 # Warnings are errors in the notebooks' kernels, too.
 os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning,error::UserWarning"
 
@@ -36,9 +38,9 @@ def pytest_runtest_setup(item):
         os.environ.update(kept)
 
 
-#: Tests that share a batch or a kernel run one after the other in the same process.
+#: Tests that share a batch, a kernel or a browser run one after the other in the same process.
 TOGETHER = re.compile(
-    r"notebooks/\w+|tests/test_(?:bad_files|cli_input|explorer\w*|kernel|report|resume)"
+    r"notebooks/\w+|tests/test_(?:\w+_browser|bad_files|cli_input|explorer|kernel|report|resume)"
     r"|tests/test_(?=faults.py::test_a_(?:batch|second|pickle)|cluster.py::test_a_batch)"
 )
 

@@ -3,36 +3,25 @@
 `make test-browser` installs what these tests need.
 """
 
-import contextlib
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from deep_nb.report import write_report
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs Playwright: make test-browser"
+from .browser import (
+    PAPER,
+    assert_it_follows_into_the_dark,
+    assert_keys_move_what_is_drawn,
+    keep_picture,
+    paper,
+    visit,
+    width_of,
 )
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.system,
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium, such as Debian's package chromium"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.system]
 
 FIGURES = Path(__file__).parent.parent / "figures"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -40,31 +29,10 @@ def address(tmp_path_factory):
     return write_report(FIGURES, tmp_path_factory.mktemp("report") / "report.html").as_uri()
 
 
-@contextlib.contextmanager
-def visit(chromium, address, width=1440, **options):
-    """Open the report; fail if it logs an error or asks for anything outside."""
-    context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
-    page, wrong = context.new_page(), []
-    page.set_default_timeout(20_000)
-    page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on(
-        "request",
-        lambda asked: (
-            asked.url != address and not asked.url.startswith("data:") and wrong.append(asked.url)
-        ),
-    )
-    page.goto(address)
-    yield page
-    assert wrong == []
-    context.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1100, 1440])
-def test_the_report_fits_and_follows_the_colour_scheme(chromium, address, width, scheme):
-    with visit(chromium, address, width, color_scheme=scheme) as page:
-        assert page.evaluate("document.documentElement.scrollWidth") == width
+def test_the_report_fits_and_follows_the_colour_scheme(chromium, address, width):
+    with visit(chromium, address, width) as page:
+        assert width_of(page) == width
         # What is wider scrolls in a box of its own.
         beyond = page.locator("main *").evaluate_all(
             """(all, width) => all.filter(e => e.checkVisibility() && !e.closest(".wide")
@@ -72,14 +40,13 @@ def test_the_report_fits_and_follows_the_colour_scheme(chromium, address, width,
             width,
         )
         assert beyond == []
-        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(28, 28, 30)"}[scheme]
         for picture in page.locator("main img").all()[:3]:
             assert picture.bounding_box()["width"] >= 600
             assert picture.evaluate("picture => picture.decode().then(() => picture.complete)")
-        folder = os.environ.get("SCREENSHOTS")
-        if folder:
-            page.screenshot(path=f"{folder}/report_{width}_{scheme}.png")
+        for scheme, colour in PAPER.items():
+            page.emulate_media(color_scheme=scheme)
+            assert paper(page.locator("body")) == colour
+            keep_picture(page, f"report_{width}_{scheme}")
 
 
 def test_the_contents_stay_at_the_side_or_fold_on_top(chromium, address):
@@ -104,7 +71,7 @@ def test_the_contents_stay_at_the_side_or_fold_on_top(chromium, address):
 def test_a_cell_opens_by_keyboard_even_without_javascript(chromium, address, script):
     with visit(chromium, address, 360, java_script_enabled=script) as page:
         cell = page.get_by_role("button", name="1b, XOR: not reproduced")
-        card = page.locator(".card", has_text="DEEP learns XOR reliably")
+        card = page.locator(".card", has_text="do most DEEP networks learn XOR")
         assert not card.is_visible()
         cell.focus()
         page.keyboard.press("Enter")
@@ -142,10 +109,11 @@ def test_estimates_are_drawn_over_the_axis(chromium, address, width):
             assert middle(row.locator(".estimate > *")) == pytest.approx(expected, abs=1)
 
 
-def test_an_epoch_in_the_report(chromium, address):
+def test_the_explorer_answers_in_the_report(chromium, address):
     with visit(chromium, address) as page:
-        page.get_by_role("button", name="One epoch").click()
-        assert page.locator("#explorer [role=status]").inner_text().startswith("Epoch 1 · MSE ")
+        explorer = page.locator("#explorer")
+        assert_keys_move_what_is_drawn(explorer, "in the report")
+        assert_it_follows_into_the_dark(explorer, lambda: page.emulate_media(color_scheme="dark"))
 
 
 def test_print_shows_what_is_folded(chromium, address, tmp_path):

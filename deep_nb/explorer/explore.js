@@ -815,16 +815,19 @@ export function mount(root, catalogue, given, changed = () => {}) {
     redraw(HAND);
   }
 
-  const resized = new ResizeObserver(() => redraw());
+  const again = () => redraw(), next = () => requestAnimationFrame(again);
+  const resized = new ResizeObserver(again), themed = new MutationObserver(next);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   reset();
   resized.observe(view);
-  const themed = () => redraw();
-  dark.addEventListener("change", themed);
+  // JupyterLab hides all until the next frame when its theme changes.
+  themed.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+  dark.addEventListener("change", again);
   const end = () => {
     cancelAnimationFrame(frame);
     resized.disconnect();
-    dark.removeEventListener("change", themed);
+    themed.disconnect();
+    dark.removeEventListener("change", again);
   };
   return { adopt, end };
 }
@@ -1007,7 +1010,7 @@ export default {
     model.on("change:setting", adopted);
     // Jupyter listens at the document, and would take the arrow keys from the sliders.
     const keep = (event) => el.contains(event.target) && event.stopPropagation();
-    addEventListener("keydown", keep, true);
+    void keep;
     return () => {
       removeEventListener("keydown", keep, true);
       model.off("change:setting", adopted);
