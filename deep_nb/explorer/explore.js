@@ -1010,7 +1010,7 @@ export default {
     model.on("change:setting", adopted);
     // Jupyter listens at the document, and would take the arrow keys from the sliders.
     const keep = (event) => el.contains(event.target) && event.stopPropagation();
-    void keep;
+    addEventListener("keydown", keep, true);
     return () => {
       removeEventListener("keydown", keep, true);
       model.off("change:setting", adopted);
