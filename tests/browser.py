@@ -40,17 +40,7 @@ def new_page(chromium, width=1440, **options):
     """An empty page in a context of its own."""
     with chromium.new_context(viewport={"width": width, "height": 900}, **options) as context:
         context.set_default_timeout(PATIENCE)
-        page = context.new_page()
-        try:
-            yield page
-        except BaseException:
-            keep_picture(page, "failed")
-            print(
-                page.evaluate(
-                    "[...document.querySelectorAll('[data-status]')].map(e => e.outerHTML)"
-                )
-            )
-            raise
+        yield context.new_page()
 
 
 @contextlib.contextmanager

@@ -113,12 +113,12 @@ def choose(page, *names):
 
 def wait_for_run(page, number):
     """Wait for the end of the cell that runs as the kernel's n-th."""
-    page.locator(".jp-InputPrompt", has_text=f"[{number}]:").wait_for()
+    page.locator(".jp-InputPrompt", has_text=f"[{number}]:").wait_for(state="attached")
 
 
 def shown(cell):
-    """What a cell printed, and the kinds of its other outputs."""
-    printed = "".join(output.text for output in cell.outputs if output.output_type == "stream")
+    """What a cell printed, and the kinds of its other outputs; stderr may say what is compiled."""
+    printed = "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
     others = [sorted(output.data) for output in cell.outputs if "data" in output]
     return cell.execution_count, printed, others
 
