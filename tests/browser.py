@@ -102,18 +102,23 @@ WATCH = """slider => {
 }"""
 
 
-def assert_keys_move_what_is_drawn(explorer, where):
-    """Press arrow keys on the slider of an input, and print how long the drawing takes."""
-    slider, key = explorer.get_by_label("Input x0"), explorer.page.keyboard
-    before = drawn(explorer)
+def press_right(slider, where):
+    """Press an arrow key thirty times, each of which draws, and print how long that takes."""
     slider.evaluate(WATCH)
     slider.focus()
     for _ in range(30):
-        key.press("ArrowRight")
+        slider.page.keyboard.press("ArrowRight")
     times = slider.evaluate("s => new Promise(requestAnimationFrame).then(() => s.times)")
     assert len(times) == 30
     to_drawn, to_frame = (statistics.median(of) for of in zip(*times, strict=True))
     print(f"\na slider {where}: drawn after {to_drawn:.1f} ms, next frame after {to_frame:.1f} ms")
+
+
+def assert_keys_move_what_is_drawn(explorer, where):
+    """Press arrow keys on the slider of an input: what depends on inputs is drawn anew."""
+    slider, key = explorer.get_by_label("Input x0"), explorer.page.keyboard
+    before = drawn(explorer)
+    press_right(slider, where)
     assert slider.input_value() == "0.3"
     after = drawn(explorer)
     assert {name for name in PANELS if before[name] != after[name]} == BY_HAND

@@ -17,6 +17,7 @@ from .browser import (
     canvas,
     keep_picture,
     paper,
+    press_right,
     visit,
     width_of,
 )
@@ -55,6 +56,7 @@ def test_the_page_follows_the_colour_scheme(chromium, address):
 def test_keys_move_a_slider_and_what_is_drawn(chromium, address):
     with visit(chromium, address) as page:
         assert_keys_move_what_is_drawn(page.locator("main"), "of the page")
+        press_right(page.get_by_label("Leak λ"), "of the page that changes the decision map, too")
 
 
 def test_an_epoch_in_the_page_is_that_of_python(chromium, address):
