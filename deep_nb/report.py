@@ -29,7 +29,6 @@ from deep_nb.claims.findings import findings
 from deep_nb.claims.table import (
     check_verdicts,
     legend,
-    nearest_factor,
     symbol,
     with_interval,
 )
@@ -298,7 +297,6 @@ def _origins(sections: list[Section]) -> list[tuple[dict[str, Any], list[str]]]:
 
 def _verdicts(claims: pd.DataFrame) -> dict[str, Any]:
     """Return what the page shows of the claims table."""
-    factor = nearest_factor(claims)
     bounds = [bound for rule in claims["rule"] for _, bound in _sides(rule)]
     ends = np.r_[0, 1, bounds, claims[["estimate", "low", "high"]].to_numpy(float).ravel()]
     locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
@@ -313,7 +311,6 @@ def _verdicts(claims: pd.DataFrame) -> dict[str, Any]:
         "numbers": {claim: number for number, claim in enumerate(by_claim)},
         "tasks": list(dict.fromkeys(claims["task"])),
         "findings": findings(claims),
-        "factor": factor,
         "legend": legend(claims),
         "ticks": [(scale(tick), _percent(tick).removesuffix(" %")) for tick in ticks],
     }
