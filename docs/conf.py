@@ -56,7 +56,7 @@ autodoc_default_options = {  # scikit-learn adds these to its estimators
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
-bibtex_bibfiles = ["references.bib"]
+bibtex_bibfiles = ["../article/references.bib"]
 bibtex_default_style = "keys"
 bibtex_reference_style = "label"
 
