@@ -1,7 +1,9 @@
 """Settings for the tests, the examples in docstrings, and the notebooks alike."""
 
+import contextlib
 import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -22,18 +24,42 @@ def pytest_collectstart(collector):
         collector.config.option.cov_source = None  # nbval would measure coverage, and hang
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item):
-    """Start the kernels of notebooks without coverage, which slows them; their code has tests.
+#: Trains small and large networks, one after the other: each has its machine code.
+COMPILE = (
+    "import deep_nb\nfor N_H in {}: deep_nb.train('DEEP', 'id', 0, {{'n_epochs': 1, 'N_H': N_H}})"
+)
 
-    A backend of the user would not show figures, and start-up files could print.
+
+def pytest_runtestloop(session):
+    """Compile before the tests, or each process that they start would; two processes share it."""
+    sizes = [5, 50]
+    if hasattr(session.config, "workerinput"):
+        sizes = {"gw0": [5], "gw1": [50]}.get(session.config.workerinput["workerid"], [])
+    elif session.config.getoption("numprocesses", None):
+        return  # this process runs no tests
+    with unset("COVERAGE_PROCESS_CONFIG"):
+        subprocess.run([sys.executable, "-c", COMPILE.format(sizes)], check=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Measure the coverage of processes where only they run the code: it slows their start.
+
+    In notebooks, a backend of the user would not show figures, and start-up files could print.
     """
-    names = ("COVERAGE_PROCESS_CONFIG", "IPYTHONDIR", "MATPLOTLIBRC", "MPLBACKEND")
-    kept = {}
+    names = [] if item.path.name == "test_replication.py" else ["COVERAGE_PROCESS_CONFIG"]
     if item.path.suffix == ".ipynb":
-        kept = {name: os.environ.pop(name) for name in names if name in os.environ}
-    try:
+        names += ["IPYTHONDIR", "MATPLOTLIBRC", "MPLBACKEND"]
+    with unset(*names):
         return (yield)
+
+
+@contextlib.contextmanager
+def unset(*names):
+    """Take variables from the environment for a while."""
+    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
     finally:
         os.environ.update(kept)
 

@@ -431,7 +431,7 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
     if match[1] == "tls" and not Security().get_connection_args("client")["ssl_context"]:
         raise ValueError(f"{scheduler} needs certificates: add them to the configuration of Dask")
     try:
-        client = Client(scheduler, timeout=10, set_as_default=False)
+        client = Client(scheduler, set_as_default=False)
     except OSError as error:
         raise RuntimeError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     with client:

@@ -110,7 +110,8 @@ def test_a_batch_on_workers_gives_the_same_bits_even_if_one_is_killed(
     assert verify(there)[1] == []
 
 
-def test_the_error_names_a_scheduler_that_does_not_answer(tmp_path):
+def test_the_error_names_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
     experiments = write_batch(tmp_path, "print(n)")
     result = replicate(experiments, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:1")
     assert result.returncode == 1

@@ -162,9 +162,11 @@ def test_what_is_missing_is_said_in_one_line_with_its_extra():
 
 
 def test_each_extra_installs_the_libraries_for_which_it_is_named():
+    owned = packages_distributions()
+    installed = {extra: installed_with([f"deep-nb[{extra}]"]) for extra in {*EXTRAS.values()}}
     for library, extra in EXTRAS.items():
-        owners = {canonicalize_name(owner) for owner in packages_distributions()[library]}
-        assert owners <= installed_with([f"deep-nb[{extra}]"]), library
+        owners = {canonicalize_name(owner) for owner in owned[library]}
+        assert owners <= installed[extra], library
         assert not owners & CORE, library
 
 

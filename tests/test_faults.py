@@ -163,12 +163,12 @@ def test_a_dead_kernel_and_a_timeout_fail_only_their_experiments(tmp_path):
     hangs = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)"
     experiments = write_batch(tmp_path, dies, hangs, "print(n)")
     text = experiments.read_text()
-    experiments.write_text(text.replace("notebook: b.ipynb", "notebook: b.ipynb\n  timeout: 9"))
+    experiments.write_text(text.replace("notebook: b.ipynb", "notebook: b.ipynb\n  timeout: 5"))
     output = tmp_path / "out"
     result = replicate(experiments, output, "--jobs", "2", timeout=240)
     assert result.returncode == 1
     assert "a failed: DeadKernelError: Kernel died" in result.stderr
-    assert "b failed: TimeoutError: it exceeded its timeout of 9 s" in result.stderr
+    assert "b failed: TimeoutError: it exceeded its timeout of 5 s" in result.stderr
     assert states(experiments, output) == {"a": "failed", "b": "failed", "c": "done"}
     for name in "abc":  # the notebook up to the error, and its page
         notebook = nbformat.read(output / name / f"{name}.ipynb", as_version=4)
