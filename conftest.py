@@ -24,21 +24,20 @@ def pytest_collectstart(collector):
         collector.config.option.cov_source = None  # nbval would measure coverage, and hang
 
 
-#: Trains small and large networks, one after the other: each has its machine code.
-COMPILE = (
-    "import deep_nb\nfor N_H in {}: deep_nb.train('DEEP', 'id', 0, {{'n_epochs': 1, 'N_H': N_H}})"
-)
+#: Trains a network. Small and large ones have their own machine code.
+COMPILE = """
+import deep_nb
+deep_nb.train("DEEP", "id", seeds=0, hyper={{"n_epochs": 1, "N_H": {}}})
+"""
 
 
 def pytest_runtestloop(session):
-    """Compile before the tests, or each process that they start would; two processes share it."""
-    sizes = [5, 50]
-    if hasattr(session.config, "workerinput"):
-        sizes = {"gw0": [5], "gw1": [50]}.get(session.config.workerinput["workerid"], [])
-    elif session.config.getoption("numprocesses", None):
-        return  # this process runs no tests
-    with unset("COVERAGE_PROCESS_CONFIG"):
-        subprocess.run([sys.executable, "-c", COMPILE.format(sizes)], check=True)
+    """Compile before the tests, one half in each of two processes, or all that they start would."""
+    worker = getattr(session.config, "workerinput", {}).get("workerid")
+    if worker in ("gw0", "gw1"):
+        with unset("COVERAGE_PROCESS_CONFIG"):
+            code = COMPILE.format(5 if worker == "gw0" else 50)
+            subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.hookimpl(wrapper=True)

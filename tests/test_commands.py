@@ -448,8 +448,7 @@ def dask(monkeypatch):
 )
 def test_experiments_run_on_the_workers_of_the_scheduler(dask, batches, address):
     assert run("replicate", "--only=a", f"--scheduler={address}").exit_code == 0
-    named = {"timeout": 10, "set_as_default": False}
-    assert dask.made == [((address,), named), "closed"]
+    assert dask.made == [((address,), {"set_as_default": False}), "closed"]
     assert batches[0][3] == "executor, pure=False"
 
 
