@@ -24,13 +24,15 @@ def pytest_collectstart(collector):
         collector.config.option.cov_source = None  # nbval would measure coverage, and hang
 
 
-#: Trains a network. Small and large ones have their own machine code.
+#: Trains a network and asks it. Small and large ones have their own machine code.
 COMPILE = """
 import deep_nb
-deep_nb.train("DEEP", "id", seeds=0, hyper={{"n_epochs": 1, "N_H": {}}})
+run = deep_nb.train("DEEP", "id", seeds=0, hyper={{"n_epochs": 1, "N_H": {}}})
+deep_nb.predict(run, [[0]])
 """
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session):
     """Compile before the tests, one half in each of two processes, or all that they start would."""
     worker = getattr(session.config, "workerinput", {}).get("workerid")
