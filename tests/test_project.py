@@ -85,6 +85,17 @@ def test_notebooks_hold_parameters_and_no_definitions(path):
 
 
 @notebooks
+def test_figures_of_notebooks_have_one_of_two_widths(path):
+    """Figures without a size have the default one, of one column."""
+    code = "\n".join(
+        cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
+    )
+    widths = re.findall(r"\b(?:fig)?size ?= ?\(([^,]+),", code)
+    assert len(widths) == len(re.findall(r"\bfigsize\b", code))
+    assert {*widths} <= {"plotting.ONE_COLUMN", "plotting.TWO_COLUMNS"}
+
+
+@notebooks
 def test_every_notebook_is_replicated(path):
     if path.stem == "explore":  # shown by a browser: it makes no figure
         return
