@@ -210,6 +210,10 @@ def table():
         "plotting.Output.table": {"self": out, "table": w.table, "name": "x.csv", "index": True},
         "plotting.Output.text": {"self": out, "content": "x", "name": "x.md"},
         "plotting.Output.run": {"self": out, **run, "name": "x.nc"},
+        "plotting.Output.animation": {"self": out, **run, "name": "x", "caption": "y"},
+        "plotting.animate_learning": {
+            **run, "folder": "kept", "name": "x", "caption": "y", "seed": 1,
+        },
         "plotting.describe": run,
         "plotting.plot_class_error": plot,
         "plotting.plot_decision_map": {**plot, "seed": 1, "n": 3},

@@ -1,3 +1,4 @@
+from .animation import animate_learning
 from .comparisons import plot_reached, plot_robustness, plot_shares
 from .networks import (
     plot_decision_map,
@@ -42,6 +43,7 @@ __all__ = [
     "TWO_COLUMNS",
     "VERMILION",
     "Output",
+    "animate_learning",
     "describe",
     "plot_class_error",
     "plot_decision_map",

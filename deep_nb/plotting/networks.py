@@ -245,7 +245,7 @@ def plot_discs(
 
 def _draw_graph(graph: nx.DiGraph, layout: Layout, ax: Axes, **arrows: Any) -> None:
     """Draw neurons as circles, layers from left to right, and synapses as bent arrows."""
-    position = _positions(layout.layer, layout.labels)
+    position = positions(layout.layer, layout.labels)
     nx.draw_networkx_nodes(
         graph, position, ax=ax, node_color="white", edgecolors="black", node_size=NODE_SIZE
     )
@@ -256,7 +256,7 @@ def _draw_graph(graph: nx.DiGraph, layout: Layout, ax: Axes, **arrows: Any) -> N
     ax.set_axis_off()
 
 
-def _positions(layer: Int[np.ndarray, " N"], labels: list[str]) -> dict[str, tuple[float, float]]:
+def positions(layer: Int[np.ndarray, " N"], labels: list[str]) -> dict[str, tuple[float, float]]:
     """Place layers from left to right; bow each one so that synapses within it are visible."""
     position = {}
     for column in np.unique(layer):

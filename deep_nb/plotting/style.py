@@ -63,7 +63,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SVG: dict[Any, Any] = {name: STYLE[name] for name in ("svg.hashsalt", "svg.fonttype")}
 
 #: For pyplot's list of figures, and for what Matplotlib shares between figures as it writes them.
-_lock = threading.Lock()
+drawing = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -72,7 +72,7 @@ def _svg_settings() -> Iterator[None]:
 
     Settings of Matplotlib are those of the whole process. These two change no figure of others.
     """
-    with _lock:
+    with drawing:
         before = {name: mpl.rcParams[name] for name in _SVG}
         mpl.rcParams.update(_SVG)
         try:
@@ -85,7 +85,7 @@ def new_axes(
     rows: int = 1, columns: int = 1, size: tuple[float, float] = STYLE["figure.figsize"]
 ) -> tuple[Figure, Shaped[np.ndarray, "rows columns"]]:
     """Return a figure with axes in the style of every figure, which other threads do not see."""
-    with _lock:
+    with drawing:
         figure, axes = plt.subplots(
             rows,
             columns,
