@@ -204,6 +204,14 @@ def test_the_changelog_keeps_its_format():
         assert all(bullets.startswith("\n- ") for bullets in headings[1::2])
 
 
+def test_pictures_in_the_readme_exist_have_a_text_and_load_fast():
+    shown = re.findall(r"!\[([^]]*)\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(shown) == 5
+    for alternative, path in shown:
+        assert len(alternative) > 20
+        assert (ROOT / path).stat().st_size < 1.5e6, path
+
+
 #: What each type of field in a form needs besides its label.
 FIELDS = {"textarea": set(), "input": set(), "dropdown": {"options"}, "checkboxes": {"options"}}
 
