@@ -208,7 +208,8 @@ def test_plots_change_no_setting_of_the_process(short_run, monkeypatch):
     assert new.get_size_inches().tolist() == list(STYLE["figure.figsize"])
     (bar,) = panels.axes[-1:]
     for ax in (new.axes[0], bar):
-        assert {text.get_fontsize() for text in (ax.yaxis.label, *ax.get_yticklabels())} == {8}
+        shown = (ax.title, ax.yaxis.label, *ax.get_yticklabels())
+        assert {text.get_fontsize() for text in shown} == {8}
     assert own.axes[0].yaxis.label.get_fontsize() == mpl.rcParams["font.size"] == 10
 
 

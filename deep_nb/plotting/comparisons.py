@@ -212,7 +212,7 @@ def plot_robustness(grid: pd.DataFrame, model: str) -> Figure:
         share = chosen.pivot_table("learned", "beta_factor", "dt_W_factor", "mean")
         image = _heat_map(ax, share, factor == 1)
         if row == 0:
-            ax.set_title(f"$N_H$ = {N_H:g}")
+            ax.title.set_text(f"$N_H$ = {N_H:g}")
         vertical = "" if column else f"{task_title(task)}\nβ / published"
         ax.set_ylabel(vertical, parse_math=False)
         ax.set_xlabel("" if row < len(tasks) - 1 else "$dt_W$ / published")

@@ -107,7 +107,7 @@ def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
         alpha=[abs(w) / limit for *_, w in edges],
     )
     sparsity = 1 - len(edges) / problem.mask.sum()
-    ax.set_title(f"Seed {seed}: sparsity {sparsity:.0%} (dashed: W < 0)")
+    ax.title.set_text(f"Seed {seed}: sparsity {sparsity:.0%} (dashed: W < 0)")
     return ax
 
 
@@ -150,7 +150,7 @@ def plot_survivors(run: xr.Dataset, ax: Axes | None = None) -> Axes:
         colours = mpl.cm.ScalarMappable(norm=mpl.colors.Normalize(0, 1), cmap="viridis_r")
         ax.figure.colorbar(colours, ax=ax, label="share of networks that keep the synapse")
     ax.set_axis_off()
-    ax.set_title(f"Synapses left in {alive.sizes['seed']} networks")
+    ax.title.set_text(f"Synapses left in {alive.sizes['seed']} networks")
     return ax
 
 

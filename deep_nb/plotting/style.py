@@ -328,7 +328,8 @@ def log_scale(ax: Axes) -> None:
 
 def finish(ax: Axes, xlabel: str, ylabel: str, title: str) -> Axes:
     """Write the labels, and a legend if anything has a label; return the axes."""
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.title.set_text(title)  # `set_title` would change its size
     legend_below(ax)
     return ax
 
