@@ -202,11 +202,12 @@ def test_growth(benchmark, row):
         for name, times in curves.items()
     }
     with mpl.rc_context(plotting.STYLE):
-        figure, axes = mpl.pyplot.subplots(1, 3, figsize=(9, 3), sharey=True)
+        figure, axes = mpl.pyplot.subplots(1, 3, figsize=(plotting.TWO_COLUMNS, 2.4), sharey=True)
         for ax, (name, times) in zip(axes, curves.items(), strict=True):
             ax.loglog(GROWTH[name][0], times, "o-", color=plotting.BLUE)
             ax.set(xlabel=name, title=f"exponent {exponents[name]:.2f}")
         axes[0].set_ylabel("seconds")
+        figure.suptitle("Time to train DEEP on XOR")
         caption = "Seconds of training over seeds, neurons N and steps T, with fitted exponents"
         plotting.save_figure(figure, "figures/benchmarks", "growth", caption)
     measured = ", ".join(f"{name} {exponent:.2f}" for name, exponent in exponents.items())

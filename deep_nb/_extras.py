@@ -11,6 +11,7 @@ import lazy_loader
 EXTRAS = {
     "matplotlib": "plot",
     "networkx": "plot",
+    "PIL": "plot",
     "sklearn": "classifier",
     "jinja2": "report",
     "mistune": "report",

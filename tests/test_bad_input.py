@@ -210,6 +210,11 @@ def table():
         "plotting.Output.table": {"self": out, "table": w.table, "name": "x.csv", "index": True},
         "plotting.Output.text": {"self": out, "content": "x", "name": "x.md"},
         "plotting.Output.run": {"self": out, **run, "name": "x.nc"},
+        "plotting.Output.animation": {"self": out, **run, "name": "x", "caption": "y"},
+        "plotting.animate_learning": {
+            **run, "folder": "kept", "name": "x", "caption": "y", "seed": 1,
+        },
+        "plotting.describe": run,
         "plotting.plot_class_error": plot,
         "plotting.plot_decision_map": {**plot, "seed": 1, "n": 3},
         "plotting.plot_discs": {**plot, "seed": 1, "epoch": 2},
@@ -230,6 +235,7 @@ def table():
         "plotting.save_figure": {
             "figure": fresh(Figure), "folder": "kept", "name": "x", "caption": "y",
         },
+        "plotting.share_legend": {"figure": fresh(Figure)},
         "claims.Claim": dict(w.claims[0]),
         "claims.Source": {
             "place": "here", "file": "x.ipynb", "commit": "0123456", "cell": 1, "text": "words",

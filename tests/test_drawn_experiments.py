@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from statsmodels.stats.proportion import proportion_confint
 
 import deep_nb
+from deep_nb import plotting
 from deep_nb.experiments import (
     claims,
     corrections,
@@ -20,15 +21,16 @@ from deep_nb.experiments import (
     stability,
 )
 
-from .test_drawn_runs import edges
+from .test_drawn_runs import assert_fit_for_a_paper, edges
 
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 
 
 @pytest.fixture
 def ax():
-    yield plt.subplots()[1]
-    plt.close("all")
+    with plt.style.context(plotting.STYLE):
+        yield (ax := plt.subplots()[1])
+        assert_fit_for_a_paper(ax.figure)
 
 
 def words(ax):
@@ -93,7 +95,7 @@ def test_the_share_that_has_reached_the_criterion_is_drawn_without_pruned_networ
         ("EP_asym", VERMILION, "--"),
         ("DEEP_oh", GREEN, ":"),
     ]
-    assert words(ax) == ("epoch", "share that has reached the criterion", "XOR")
+    assert words(ax) == ("epoch", "share that has learned", "XOR")
     assert legend(ax) == [*shares]
 
 
@@ -117,8 +119,7 @@ def test_published_curves_are_drawn_over_our_band(ax):
     assert_band(band, GREY, of["epoch"], of["low"], of["high"])
     ends = np.array(of["low"]) - 0.004, np.array(of["high"]) + 0.004
     assert_band(wider, GREY, of["epoch"], *ends)
-    ax.legend()
-    assert legend(ax) == [
+    assert ax.get_legend_handles_labels()[1] == [
         "central 95 % of our ensembles of ten", "with ±0.004, the precision of the reading",
         "their middle", "published ten networks", "outside",
     ]  # fmt: skip
@@ -134,7 +135,7 @@ def test_sizes_and_changes_are_drawn_as_medians(ax):
     sizes = xr.Dataset({k: (("seed", "epoch"), v) for k, v in of.items()}, {"epoch": [3, 7]})
     errata.draw_sizes_and_changes(sizes, ax)
     assert points(ax) == [[[3, 6.0], [7, 5.0]], [[3, 2.0], [7, 0.5]]]
-    labels = ["‖W‖₁, what was plotted", "‖dt_W · ΔW‖₁, what was meant"]
+    labels = ["‖W‖₁, what was plotted", "‖$dt_W$ ΔW‖₁, what was meant"]
     assert [look[:3] for look in looks(ax)] == [
         (labels[0], VERMILION, "--"),
         (labels[1], BLUE, "-"),
@@ -253,7 +254,7 @@ def test_shares_that_learned_are_filled_where_all_networks_are_certified(of_a_mo
         [(beta, y, full) for beta, y, full in zip([0.1, 3.0], of, row, strict=True)]
         for of, row in zip(shares, filled, strict=True)
     ]
-    assert ax.get_legend() is None
+    assert legend(ax) == [look[0] for look in RULES]  # the last curve's; figures share one
     bands = [area for area in ax.collections if not isinstance(area, PathCollection)]
     low, high = proportion_confint([1, 4], 4, method="wilson")
     assert_band(bands[0], GREY, [0.1, 3.0], low, high)
@@ -312,7 +313,7 @@ def test_confusions_are_drawn_with_digits_downwards_and_answers_to_the_right(ax)
         assert number.get_color() == ("white" if count < 10 else "black")
         place = number.get_horizontalalignment(), number.get_verticalalignment()
         assert place == ("center", "center")
-    assert words(ax) == ("answer", "digit", "Digits: 92 of 139 right")
+    assert words(ax) == ("answer", "digit", "92 of 139 right")
     assert list(ax.get_xticks()) == list(ax.get_yticks()) == [0, 1, 2]
 
 
@@ -355,7 +356,7 @@ def test_learning_curves_are_drawn_over_passes(ax):
         ("training part", BLUE, "-"),
         ("test part", VERMILION, "--"),
     ]
-    assert words(ax) == ("passes", "accuracy", "Digits: learning curve")
+    assert words(ax) == ("passes", "accuracy", "Learning curve")
     assert legend(ax) == ["training part", "test part"]
 
 
@@ -399,7 +400,7 @@ def test_connections_are_drawn_as_medians_and_quartiles_with_their_sparsity(rng,
     }
     sparsity.draw_connections(runs, ax)
     assert [look[:3] for look in looks(ax)] == [
-        ("neither", GREY, "-"),
+        ("neither", GREY, "-."),
         ("L1 only", BLUE, ":"),
         ("pruning only", GREEN, "--"),
         ("L1 and pruning", VERMILION, "-"),
@@ -418,7 +419,11 @@ def test_connections_are_drawn_as_medians_and_quartiles_with_their_sparsity(rng,
         assert right.transData.inverted().transform((0, height))[1] == pytest.approx(share)
 
 
-MARKERS = [("reg_W", BLUE, "-", "o"), ("tol_W", VERMILION, "-", "s"), ("temp", GREEN, "-", "^")]
+MARKERS = {
+    "reg_W": (r"$\mathrm{reg}_W$", BLUE, "-", "o"),
+    "tol_W": (r"$\mathrm{tol}_W$", VERMILION, "-", "s"),
+    "temp": ("temp", GREEN, "-", "^"),
+}
 
 
 def test_the_trade_off_is_drawn_with_its_intervals():
@@ -433,9 +438,9 @@ def test_the_trade_off_is_drawn_with_its_intervals():
     table = pd.DataFrame(rows, columns=columns)
     upper, lower = plt.subplots(2)[1]
     sparsity.draw_trade_off(table, upper, lower)
-    for bars, look in zip(upper.containers, MARKERS, strict=True):
+    for bars, (name, look) in zip(upper.containers, MARKERS.items(), strict=True):
         line, _, (across, upwards) = bars.lines
-        of = table[table["varied"] == look[0]]
+        of = table[table["varied"] == name]
         assert line.get_xydata().tolist() == of[["sparsity", "learned"]].to_numpy().tolist()
         ends = of[["sparsity_low", "learned", "sparsity_high", "learned"]].to_numpy()
         np.testing.assert_allclose(across.get_segments(), ends.reshape(-1, 2, 2))
@@ -444,15 +449,15 @@ def test_the_trade_off_is_drawn_with_its_intervals():
         assert bars.get_label() == look[0]
         assert (line.get_color(), line.get_linestyle(), line.get_marker()) == look[1:]
         assert all(to_rgb(part.get_color()[0]) == to_rgb(look[1]) for part in (across, upwards))
-    assert looks(lower) == MARKERS
+    assert looks(lower) == [*MARKERS.values()]
     assert points(lower) == [
         table.loc[table["varied"] == name, ["sparsity", "mse"]].to_numpy().tolist()
-        for name, *_ in MARKERS
+        for name in MARKERS
     ]
     assert words(upper) == ("sparsity", "share of networks that learn", "")
     assert words(lower) == ("sparsity", "median MSE", "")
     assert (upper.get_ylim(), lower.get_ylim()) == ((-0.03, 1.03), (-0.005, 0.26))
-    assert legend(lower) == ["reg_W", "tol_W", "temp"]
+    assert legend(lower) == [look[0] for look in MARKERS.values()]
     plt.close("all")
 
 
@@ -501,10 +506,11 @@ def test_activities_are_drawn_with_their_lines_for_four_inputs(ax):
     drawn = [values[:, k] for k in range(4) for values in (activity, line)]
     assert points(ax) == [[[0.5, y], [2.0, z]] for y, z in drawn]
     colours = [BLUE, VERMILION, GREEN, GREY]
-    pairs = zip(samples, colours, strict=False)
-    assert [look[:3] for look in looks(ax)[::2]] == [(f"x = {x}", c, "-") for x, c in pairs]
+    assert looks(ax)[::2] == [
+        (f"x = {x}", c, "-", m) for x, c, m in zip(samples, colours, "os^D", strict=False)
+    ]
     assert [look[1:3] for look in looks(ax)[1::2]] == [(c, "--") for c in colours]
-    assert words(ax) == ("time (τ)", "total free activity", "")
+    assert words(ax) == ("time $t$ (τ)", r"activity $\Sigma_j s_j$", "")
     assert (ax.get_xlim(), ax.get_ylim()) == ((0, 20), (-0.2, 6.2))
     assert legend(ax) == [f"x = {sample}" for sample in samples[:4]]
 
@@ -546,7 +552,7 @@ def test_leaks_too_small_for_the_axis_are_drawn_at_its_least(ax):
 def test_all_models_of_the_notebook_have_a_look_of_their_own():
     drawn = {*deep_nb.MODELS, "leaky DEEP"}
     assert {*stability.STYLES} == drawn
-    assert len({*stability.STYLES.values()}) == len(drawn)
+    assert len({look[1:] for look in stability.STYLES.values()}) == len(drawn)  # without colours
 
 
 def test_distances_from_rest_are_drawn_as_medians_with_the_loosest_bound(rng):
@@ -557,21 +563,21 @@ def test_distances_from_rest_are_drawn_as_medians_with_the_loosest_bound(rng):
     found = xr.Dataset({"V": (dims, V), "bound": (dims, bound)}, {"phase": ["free", "+β", "-β"]})
     axes = plt.subplots(1, 3)[1]
     stability.draw_distances(found, axes)
-    colours, titles = (BLUE, VERMILION, GREEN), ("free, ℓ1", "+β, ℓ∞", "-β, ℓ∞")
-    for k, (ax, colour, title) in enumerate(zip(axes, colours, titles, strict=True)):
+    titles = "free, ℓ1", "+β, ℓ∞", "-β, ℓ∞"
+    for k, (ax, title) in enumerate(zip(axes, titles, strict=True)):
         steps = 3 if k == 1 else 4
         relative, of = V[:, k, :steps] / V[:, k, :1], bound[:, k, :steps] / V[:, k, :1]
         low, middle, high = ordered(relative)
         labels = ["networks: median, quartiles", "bound, loosest"]
         assert [look[:3] for look in looks(ax)] == [
-            (labels[0], colour, "-"),
-            (labels[1], colour, ":"),
+            (labels[0], BLUE, "-"),
+            (labels[1], VERMILION, ":"),
         ]
         for line, values in zip(ax.get_lines(), (middle, of.max(axis=0)), strict=True):
             np.testing.assert_array_equal(line.get_xdata(), range(steps))
             np.testing.assert_allclose(line.get_ydata(), values, rtol=1e-12)
-        assert_band(ax.collections[0], colour, range(steps), low, high)
-        assert words(ax) == ("Euler step", "" if k else "‖s − s*‖ / its first value", title)
+        assert_band(ax.collections[0], BLUE, range(steps), low, high)
+        assert words(ax) == ("Euler step $t$", "" if k else "‖s − s*‖ / its first value", title)
         assert (ax.get_xscale(), ax.get_yscale(), ax.get_ylim()) == ("linear", "log", (1e-16, 10))
         assert legend(ax) == labels
     plt.close("all")
@@ -591,5 +597,5 @@ def test_the_price_of_a_leak_is_drawn(ax):
         intervals = [proportion_confint(count, 4, method="wilson") for count in counts]
         np.testing.assert_allclose([*zip(low, high, strict=True)], intervals, atol=1e-12)
     assert words(ax)[0] == "leak λ (1/τ)"
-    assert ax.get_ylim() == (-0.03, 1.25)
+    assert ax.get_ylim() == (-0.03, 1.03)
     assert legend(ax) == labels

@@ -47,7 +47,7 @@ def test_weights_are_read_from_the_row_to_the_column(run):
     assert tuple(image.get_extent()) == (-0.5, 8.5, 8.5, -0.5)
     assert [label.get_text() for label in ax.get_xticklabels()] == ORDER
     assert [label.get_text() for label in ax.get_yticklabels()] == ORDER
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("to", "from")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("to $j$", "from $i$")
     for row, pre in enumerate(ORDER):
         for column, post in enumerate(ORDER):
             shown = image.get_array()[row, column]
@@ -64,7 +64,13 @@ def test_weights_are_read_from_the_row_to_the_column(run):
     assert red[0] > red[2]
     assert blue[2] > blue[0]
     assert image.cmap.get_bad().tolist() == [*to_rgba(PALE)]
-    assert key(ax).get_ylabel() == "weight"
+    (dashes,) = ax.collections
+    shown = run["W"].sel(seed=2, pre=ORDER, post=ORDER).values
+    below = {(column, row): shown[row, column] for row, column in np.argwhere(shown < 0)}
+    shades = [to_rgb("white" if w < -limit / 2 else "black") for w in below.values()]
+    assert [tuple(place) for place in dashes.get_offsets()] == [*below]
+    assert [tuple(shade) for shade in dashes.get_edgecolor()[:, :3]] == shades
+    assert key(ax).get_ylabel() == "$W_{ij}$ (1/τ), with a dash below 0"
     assert ax.get_title() == "Weights, seed 2 (grey: no such synapse)"
     assert plotting.plot_weights(run).get_title().startswith("Weights, seed 5 ")  # the first
 
@@ -119,12 +125,12 @@ def test_arrows_lead_from_the_row_to_the_column(run):
     few["W"].loc[{"pre": "x1", "post": "h3"}] = -0.2
     ax = plotting.plot_network(few, seed=0)
     at = {text.get_text(): text.get_position() for text in ax.texts}
-    arrows = {ends(patch): patch.get_edgecolor() for patch in ax.patches}
+    arrows = {ends(arrow): (arrow.get_edgecolor(), arrow.get_linestyle()) for arrow in ax.patches}
     assert arrows == {
-        (at["h0"], at["y0"]): (*to_rgb(VERMILION), 1.0),
-        (at["x1"], at["h3"]): (*to_rgb(BLUE), 0.25),
+        (at["h0"], at["y0"]): ((*to_rgb(VERMILION), 1.0), "-"),
+        (at["x1"], at["h3"]): ((*to_rgb(BLUE), 0.25), "--"),
     }
-    assert ax.get_title() == "Seed 0: sparsity 96% (red W > 0, blue W < 0)"
+    assert ax.get_title() == "Seed 0: sparsity 96% (dashed: W < 0)"
 
 
 @pytest.mark.parametrize("plot", [plotting.plot_network, plotting.plot_survivors])
@@ -201,8 +207,8 @@ def test_the_boundary_is_where_the_map_is_one_half(run, monkeypatch):
     np.testing.assert_allclose(points[:, 0], 0.75)
     assert (points[:, 1].min(), points[:, 1].max()) == (0, 1)
     assert to_rgb(boundary.get_edgecolor()[0]) == (1, 1, 1)
-    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_aspect()) == ("x0", "x1", 1)
-    assert key(ax).get_ylabel() == "output, boundary in white"
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_aspect()) == ("$x_0$", "$x_1$", 1)
+    assert key(ax).get_ylabel() == "output $s_{y0}$, boundary in white"
     assert (key(ax)._colorbar.cmap.name, *key(ax).get_ylim()) == ("cividis", 0, 1)
     for note in ax.texts:
         assert (note.get_horizontalalignment(), note.get_verticalalignment()) == ("center",) * 2
@@ -236,7 +242,10 @@ def test_a_map_is_of_the_seed_and_of_101_points_along_each_input(run):
     np.testing.assert_array_equal(np.reshape(shown, (101, 101)), score.T)
 
 
-@pytest.mark.parametrize(("model", "name"), [("DEEP", "output"), ("DEEP_oh", "(1 + y1 − y0) / 2")])
+ONE_HOT = "$(1 + s_{y1} - s_{y0})$ / 2"
+
+
+@pytest.mark.parametrize(("model", "name"), [("DEEP", "output $s_{y0}$"), ("DEEP_oh", ONE_HOT)])
 def test_the_map_over_one_input_is_a_curve_with_the_targets(model, name, monkeypatch):
     task = "not"
     if model == "DEEP":
@@ -255,7 +264,7 @@ def test_the_map_over_one_input_is_a_curve_with_the_targets(model, name, monkeyp
     assert (boundary.get_color(), boundary.get_linestyle()) == ("black", ":")
     look = targets.get_color(), targets.get_linestyle(), targets.get_marker()
     assert look == (VERMILION, "None", "o")
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x0", name)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("$x_0$", name)
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == [name, "boundary", "target"]
     assert ax.get_ylim() == (-0.03, 1.03)
@@ -265,7 +274,7 @@ def test_a_one_hot_map_is_named_after_both_outputs(monkeypatch):
     run = deep_nb.train("DEEP_oh", "or", seeds=[0], hyper=SHORT)
     made_up(monkeypatch, lambda x0, x1: x0 * x1)
     ax = plotting.plot_decision_map(run, n=4)
-    assert key(ax).get_ylabel() == "(1 + y1 − y0) / 2, boundary in white"
+    assert key(ax).get_ylabel() == f"{ONE_HOT}, boundary in white"
     samples = {tuple(note.xy): note.get_text() for note in ax.texts}
     assert samples == {(0, 0): "0", (0, 1): "1", (1, 0): "1", (1, 1): "1"}  # OR
 

@@ -1,5 +1,7 @@
 """What the plots of a run draw, against numbers computed otherwise."""
 
+import matplotlib.pyplot as plt
+import networkx as nx
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
@@ -26,11 +28,11 @@ CURVES = {
 WORDS = {
     "plot_mse": ("epoch", "MSE", "linear", "Error of both phases"),
     "plot_class_error": ("epoch", "share misclassified", "linear", "Classification error"),
-    "plot_weight_change": ("epoch", "L1 norm, before dt_W", "log", "Change of weights"),
+    "plot_weight_change": ("epoch", "L1 norm, before $dt_W$", "log", "Change of weights"),
     "plot_sparsity": ("epoch", "share of synapses at 0", "linear", "Sparsity"),
     "plot_mse_networks": ("epoch", "MSE", "linear", "Error over 5 networks, free phase"),
     "plot_residual": (
-        "Euler step", "squared speed per sample (1/τ²)", "log", "Residual at the final weights",
+        "Euler step $t$", "squared speed per sample (1/τ²)", "log", "Residual at the final weights",
     ),
 }  # fmt: skip
 
@@ -59,6 +61,30 @@ def edges(area):
         [y[x == place].min() for place in places],
         [y[x == place].max() for place in places],
     )
+
+
+def assert_fit_for_a_paper(figure):
+    """Legends are in the figure, on no axes and no text; lines differ in more than their colour."""
+    figure.draw_without_rendering()
+    legends = [*figure.legends, *filter(None, (ax.get_legend() for ax in figure.axes))]
+    places = [legend.get_window_extent() for legend in legends]
+    others = [ax.bbox for ax in figure.axes]
+    for ax in figure.axes:
+        parts = [ax.title] if ax.get_title() else []
+        parts += [ax.xaxis, ax.yaxis] if ax.axison else []
+        others += [part.get_tightbbox() for part in parts]
+    for k, place in enumerate(places):
+        assert figure.bbox.padded(1).contains(*place.min)
+        assert figure.bbox.padded(1).contains(*place.max)
+        for other in filter(None, [*others, *places[:k]]):
+            assert not place.overlaps(other)
+    for ax in figure.axes:
+        lines = [line for line in ax.get_lines() if not line.get_label().startswith("_")]
+        looks = [
+            (line.get_linestyle(), line.get_marker(), line.get_linewidth(), line.get_drawstyle())
+            for line in lines
+        ]
+        assert len({*looks}) == len(looks)
 
 
 def assert_curve(line, area, x, values, label, colour, style):
@@ -93,6 +119,55 @@ def test_curves_are_medians_and_quartiles_of_the_networks_that_are_left(ensemble
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == [look[0] for look in curves.values()]
     assert ax.texts[0].get_text() == "1 of 6 networks diverged"
+
+
+@pytest.mark.parametrize("name", [*WORDS, "plot_energy", "plot_discs", "plot_decision_map"])
+def test_legends_hide_nothing_and_lines_differ_without_colours(name):
+    leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5, learned_bias=True)
+    run = deep_nb.train(leaky, "not", seeds=range(3), hyper=SHORT)
+    plot = getattr(plotting, name)
+    with plt.style.context(plotting.STYLE):
+        assert_fit_for_a_paper(plot(run).figure)
+        size = plotting.TWO_COLUMNS, 5
+        figure, axes = plt.subplots(2, 2, figsize=size)
+        for ax in axes.flat:
+            plot(run, ax)
+        figure.suptitle(plotting.describe(run))
+        assert_fit_for_a_paper(figure)
+        plotting.share_legend(figure)
+        assert_fit_for_a_paper(figure)
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown == axes[0, 0].get_legend_handles_labels()[1]
+    assert not any(ax.get_legend() for ax in axes.flat)
+
+
+def test_figures_without_labels_share_no_legend():
+    figure = plt.figure()
+    plotting.share_legend(figure)
+    assert not figure.legends
+
+
+def test_titles_of_figures_say_model_task_and_setting():
+    named = deep_nb.DEEP.replace(name="$m_", hyper=deep_nb.DEEP.hyper.replace(dt_W=0.5))
+    own = deep_nb.Task("my $ task", [[0.0], [1.0]], [[1.0], [0.0]])
+    runs = {
+        "DEEP_oh on XOR, seed 4": deep_nb.train("DEEP_oh", "xor", seeds=4),
+        "EP_asym on ID, 2 networks, regularized, layered, n_epochs = 4, T1 = 40": deep_nb.train(
+            "EP_asym", "id", seeds=[3, 5], regularized=True, layered=True,
+            hyper={"T1": 40, "n_epochs": 4},
+        ),
+        "$m_ on my $ task, seed 0, own topology, N_H = 2, 1, n_epochs = 4, beta = 0.25": (
+            deep_nb.train(
+                named, own, seeds=0, hyper={"n_epochs": 4, "beta": 0.25, "N_H": [2, 1]},
+                topology=nx.DiGraph([("x0", "h0"), ("h0", "y0")]),
+            )
+        ),
+    }  # fmt: skip
+    for title, run in runs.items():
+        figure = plotting.plot_mse(run).figure
+        figure.draw_without_rendering()
+        assert plotting.describe(run) == figure.get_suptitle() == title
 
 
 @pytest.mark.parametrize("name", WORDS)
@@ -163,11 +238,12 @@ def test_residuals_are_the_speeds_of_the_states():
     phases = ((slice(1, 41), FREE), (slice(41, 71), NUDGED))
     for k, (steps, look) in enumerate(phases):
         x = np.arange(71)[steps]
-        assert_curve(lines[2 * k], areas[k], x, speed[:, steps], *look)
+        label = f"{look[0]}, ‖Δs/dt‖²"
+        assert_curve(lines[2 * k], areas[k], x, speed[:, steps], label, *look[1:])
         thin = lines[2 * k + 1]
         np.testing.assert_array_equal(thin.get_xdata(), x)
         np.testing.assert_allclose(thin.get_ydata(), np.sort(before[:, steps], axis=0)[2])
-        assert thin.get_label() == f"{look[0]}, before the clip"
+        assert thin.get_label() == f"{look[0]}, ‖F‖²"
         assert (thin.get_color(), thin.get_linestyle()) == look[1:]
         assert thin.get_linewidth() < lines[2 * k].get_linewidth()
 
@@ -176,7 +252,7 @@ def test_energies_start_at_one_and_have_the_bound_of_their_phase():
     leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5)
     run = deep_nb.train(leaky, "or", seeds=[3, 8, 5, 1, 7], hyper=SHORT)
     ax = plotting.plot_energy(run)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Euler step", "V(t) / V at the phase's start")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Euler step $t$", "V(t) / V at the phase's start")
     assert (ax.get_yscale(), *ax.get_ylim()) == ("log", 1e-32, 10)
     V = energies.energy(deep_nb.trajectory(run), run).values
     D = matrices.diagonal_certificate(stability.jacobian(run))
@@ -200,7 +276,7 @@ def test_energies_start_at_one_and_have_the_bound_of_their_phase():
         for line, words in ((middle, "median"), (loosest, "loosest")):
             np.testing.assert_array_equal(line.get_xdata(), steps)
             assert line.get_label() == f"{phase}: bound, {words}"
-            assert (line.get_color(), line.get_linestyle()) == (look[1], ":")
+            assert (line.get_color(), line.get_linestyle()) == (look[1], (":", "-.")[k])
 
 
 def at_rest(run, networks):
@@ -259,7 +335,7 @@ def test_notes_count_diverged_and_runaway_networks(short_run):
     run["diverged"][2] = True
     (note,) = plotting.plot_mse(run).texts
     assert note.get_text() == (
-        "1 of 3 networks diverged\n1 of 3: Euler step beyond its stable range"
+        "1 of 3 networks diverged\n1 of 3: Euler step\nbeyond its stable range"
     )
     assert note.get_color() == VERMILION
     assert note.get_transform() == note.axes.transAxes
@@ -272,7 +348,8 @@ def test_saved_figures_have_the_size_and_resolution_of_the_style(short_run, tmp_
     figure = plotting.plot_mse(short_run).figure
     svg, png = plotting.save_figure(figure, tmp_path, "mse", "Errors")
     with Image.open(png) as image:
-        assert image.size == (720, 510)  # 4.8 × 3.4 inches, 150 dots each
+        assert image.size == (680, 520)  # 3.4 × 2.6 inches, 200 dots each
         assert image.info["Description"] == "Errors"
-    assert 'width="345.6pt" height="244.8pt"' in svg.read_text()
-    assert ">MSE</text>" in svg.read_text()  # text, not outlines
+    assert 'width="244.8pt" height="187.2pt"' in svg.read_text()
+    assert "<!-- MSE -->" in svg.read_text()
+    assert "<text" not in svg.read_text()  # outlines, which need no font

@@ -85,6 +85,17 @@ def test_notebooks_hold_parameters_and_no_definitions(path):
 
 
 @notebooks
+def test_figures_of_notebooks_have_one_of_two_widths(path):
+    """Figures without a size have the default one, of one column."""
+    code = "\n".join(
+        cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
+    )
+    widths = re.findall(r"\b(?:fig)?size ?= ?\(([^,]+),", code)
+    assert len(widths) == len(re.findall(r"\bfigsize\b", code))
+    assert {*widths} <= {"plotting.ONE_COLUMN", "plotting.TWO_COLUMNS"}
+
+
+@notebooks
 def test_every_notebook_is_replicated(path):
     if path.stem == "explore":  # shown by a browser: it makes no figure
         return
@@ -191,6 +202,14 @@ def test_the_changelog_keeps_its_format():
         assert not before.strip()
         assert headings[::2] == [name for name in order if name in headings[::2]]
         assert all(bullets.startswith("\n- ") for bullets in headings[1::2])
+
+
+def test_pictures_in_the_readme_exist_have_a_text_and_load_fast():
+    shown = re.findall(r"!\[([^]]*)\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(shown) == 5
+    for alternative, path in shown:
+        assert len(alternative) > 20
+        assert (ROOT / path).stat().st_size < 1.5e6, path
 
 
 #: What each type of field in a form needs besides its label.

@@ -359,6 +359,15 @@ def test_figures_in_the_folder_of_the_batch_are_left_there(tmp_path, job):
         assert state(job, output / "a").status == "done"
 
 
+def test_figures_are_pictures_tables_texts_and_notebooks_but_not_runs_and_pages(tmp_path, job):
+    output, figures = tmp_path / "out", tmp_path / "figures"
+    output.mkdir()
+    names = ["x.svg", "x.png", "x.gif", "x.csv", "x.csv.gz", "x.md", "x.ipynb"]
+    finish(job, output, dict.fromkeys([*names, "x.nc", "x.html"], "content"))
+    collect_figures(["a"], output, figures)
+    assert sorted(found(figures / "a")) == sorted(names)
+
+
 def test_figures_of_an_unfinished_experiment_are_refused(tmp_path):
     (tmp_path / "out" / "a").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"no record\.json in .*: it has not finished"):

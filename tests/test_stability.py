@@ -608,7 +608,7 @@ def test_runaway_networks_are_counted_apart():
     run = deep_nb.train("DEEP_oh", "xor", seeds=range(11))
     for plot in (plotting.plot_mse, plotting.plot_survivors, plotting.plot_residual):
         assert [text.get_text() for text in plot(run).texts if "step" in text.get_text()] == [
-            "3 of 11: Euler step beyond its stable range"
+            "3 of 11: Euler step\nbeyond its stable range"
         ]
     alone = run.isel(seed=[0, 1])
     assert not plotting.plot_mse(alone).texts

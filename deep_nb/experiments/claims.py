@@ -11,6 +11,7 @@ from deep_nb.claims.ensembles import READING, both_ways
 from deep_nb.claims.evaluation import SIGNIFICANT
 from deep_nb.experiments.common import check_counts, entries
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION, plot_reached
+from deep_nb.plotting.style import task_title
 
 STYLES = {"DEEP": (BLUE, "-"), "EP_asym": (VERMILION, "--"), "DEEP_oh": (GREEN, ":")}
 
@@ -60,7 +61,7 @@ def draw_reached(networks: pd.DataFrame, task: str, ax: Axes) -> None:
         if len(of):
             epochs = of["epochs"].to_numpy()
             plot_reached(epochs, int(of["n_epochs"].max()), ax, colour, line, model)
-    ax.set(title=task.upper(), xlabel="epoch", ylabel="share that has reached the criterion")
+    ax.set(title=task_title(task), xlabel="epoch", ylabel="share that has learned")
 
 
 def _as_published(networks: pd.DataFrame) -> pd.DataFrame:

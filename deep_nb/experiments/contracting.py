@@ -32,6 +32,7 @@ from deep_nb.dynamics import hard_sigmoid, vector_field
 from deep_nb.experiments.common import check_counts, check_tasks, parity, percent
 from deep_nb.models import DEEP, PUBLISHED, Model, contracting_DEEP, fast_contracting_DEEP
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION
+from deep_nb.plotting.style import legend_below, task_title
 from deep_nb.problem import Problem
 from deep_nb.rest import settle
 from deep_nb.run import problem_of
@@ -261,10 +262,10 @@ def draw_architectures(table: pd.DataFrame, total: int, ax: Axes) -> None:
         above = np.array([one.high for one in shares]) - middle
         x = np.arange(len(names)) + 0.14 * (column - (len(tasks) - 1) / 2)
         look: dict[str, Any] = {"fmt": marker, "ms": 4, "lw": 1, "color": colour}
-        ax.errorbar(x, middle, yerr=[below, above], label=task.upper(), **look)
+        ax.errorbar(x, middle, yerr=[below, above], label=task_title(task), **look)
     ax.set(ylim=(-0.03, 1.03), ylabel="share learned and certified")
     ax.set_xticks(range(len(names)), names)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    legend_below(ax)
 
 
 def learn_parity(model: Model, bits: Sequence[int], seeds: Sequence[int]) -> pd.DataFrame:

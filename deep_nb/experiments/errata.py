@@ -11,6 +11,7 @@ from deep_nb.analysis.stability import REST_SPEED
 from deep_nb.claims import read_sources
 from deep_nb.inference import decision_map, trajectory
 from deep_nb.plotting import BLUE, VERMILION
+from deep_nb.plotting.style import legend_below
 from deep_nb.run import problem_of, sealed
 from deep_nb.training import train
 
@@ -141,12 +142,12 @@ def draw_sizes_and_changes(sizes: xr.Dataset, ax: Axes) -> None:
     """Draw the medians of `sizes_and_changes` over epochs."""
     curves = {
         "size": ("‖W‖₁, what was plotted", VERMILION, "--"),
-        "change": ("‖dt_W · ΔW‖₁, what was meant", BLUE, "-"),
+        "change": ("‖$dt_W$ ΔW‖₁, what was meant", BLUE, "-"),
     }
     for name, (label, colour, line) in curves.items():
         ax.plot(sizes["epoch"], sizes[name].median("seed"), color=colour, ls=line, label=label)
     ax.set(xlabel="epoch", ylabel="L1 norm, median", yscale="log")
-    ax.legend()
+    legend_below(ax)
 
 
 def published_log(run: xr.Dataset) -> xr.Dataset:

@@ -354,8 +354,6 @@ def draw_learned(judged: pd.DataFrame, total: int, ax: Axes) -> None:
         betas, counts = of["beta"].tolist(), of["learned"].tolist()
         plot_shares(betas, counts, total, ax, colour, line, rule)
         _mark(of, of["learned"] / total, total, ax)
-    if legend := ax.get_legend():  # the panels share one
-        legend.remove()
     reference = judged.loc[judged["rule"] == "adjoint", "learned"].item() / total
     ax.axhline(reference, color="black", lw=0.8, ls=(0, (6, 3)), label="adjoint")
     ax.set(xscale="log", ylim=(-0.05, 1.05))

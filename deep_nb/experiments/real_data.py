@@ -42,6 +42,7 @@ from deep_nb.engines.blas import one_thread
 from deep_nb.experiments.common import check_counts
 from deep_nb.models import DEEP
 from deep_nb.plotting import BLUE, GREY, VERMILION
+from deep_nb.plotting.style import SMALL, legend_below
 
 LOADERS = {
     "Iris": load_iris,
@@ -367,7 +368,7 @@ def draw_accuracies(table: pd.DataFrame, name: str, ax: Axes) -> None:
     for place, (model, (low, value, high)) in enumerate(zip(of["model"], percents, strict=True)):
         colour = colours.get(model, GREY)
         ax.plot([low, high], [place, place], color=colour)
-        ax.plot(value, place, color=colour, marker="o", ms=5)
+        ax.plot(value, place, color=colour, marker="o", ms=4)
         if model == OWN:
             ax.axvline(value, color=colour, lw=0.7, ls=":")
     ax.set(xlabel="test accuracy / %", title=name, ylim=(len(of) - 0.5, -0.5))
@@ -390,9 +391,9 @@ def draw_confusions(matrix: Int[np.ndarray, "classes classes"], ax: Axes) -> Non
     ax.imshow(np.sqrt(matrix), cmap="cividis")
     for (row, column), count in np.ndenumerate(matrix):
         colour = "white" if count < matrix.max() / 4 else "black"
-        ax.text(column, row, str(count), ha="center", va="center", fontsize=6, color=colour)
+        ax.text(column, row, str(count), ha="center", va="center", fontsize=SMALL, color=colour)
     ticks = range(len(matrix))
-    title = f"Digits: {np.trace(matrix)} of {matrix.sum()} right"
+    title = f"{np.trace(matrix)} of {matrix.sum()} right"
     ax.set(xlabel="answer", ylabel="digit", xticks=ticks, yticks=ticks, title=title)
 
 
@@ -419,8 +420,8 @@ def draw_learning_curve(curve: pd.DataFrame, ax: Axes) -> None:
     looks = {"training part": (BLUE, "-"), "test part": (VERMILION, "--")}
     for name, (colour, line) in looks.items():
         ax.plot(curve.index, curve[name], color=colour, ls=line, label=name)
-    ax.set(xlabel="passes", ylabel="accuracy", title="Digits: learning curve")
-    ax.legend()
+    ax.set(xlabel="passes", ylabel="accuracy", title="Learning curve")
+    legend_below(ax)
 
 
 def cut_all(
@@ -489,7 +490,7 @@ def draw_cuts(cuts: xr.Dataset, ax: Axes) -> None:
         ax.fill_between(LEFT, of.min("seed"), of.max("seed"), color=colour, alpha=0.15, lw=0)
     ax.set(xscale="log", xlabel="share of synapses left", ylabel="test accuracy", ylim=(0, 1.03))
     ax.set_xticks([0.01, 0.03, 0.1, 0.3, 1], ["1 %", "3 %", "10 %", "30 %", "100 %"])
-    ax.legend(loc="lower right")
+    legend_below(ax)
 
 
 def count_synapses(fitted: Fitted) -> int:

@@ -14,6 +14,7 @@ from deep_nb.analysis import median
 from deep_nb.experiments.common import check_counts, check_tasks, entries, learned_share
 from deep_nb.models import MODELS
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION
+from deep_nb.plotting.style import legend_below
 from deep_nb.pruning import prune, pruning_probabilities
 from deep_nb.training import train
 
@@ -25,12 +26,14 @@ FLAGS = {
     "L1 and pruning": {"regularized": True, "sparse": True},
 }
 STYLES = {
-    "neither": (GREY, "-"),
+    "neither": (GREY, "-."),
     "L1 only": (BLUE, ":"),
     "pruning only": (GREEN, "--"),
     "L1 and pruning": (VERMILION, "-"),
 }
 MARKERS = {"reg_W": (BLUE, "o"), "tol_W": (VERMILION, "s"), "temp": (GREEN, "^")}
+#: How figures write the hyperparameters of pruning.
+SYMBOLS = {"reg_W": r"$\mathrm{reg}_W$", "tol_W": r"$\mathrm{tol}_W$", "temp": "temp"}
 #: Groups of synapses: how the names of the presynaptic and of the postsynaptic neuron begin.
 GROUPS = {
     "from inputs": ("x", "h"),
@@ -122,13 +125,13 @@ def draw_trade_off(table: pd.DataFrame, upper: Axes, lower: Axes) -> None:
             "marker": marker,
             "ms": 4,
             "lw": 0.8,
-            "label": name,
+            "label": SYMBOLS[name],
         }
         upper.errorbar(of["sparsity"], of["learned"], y, x, elinewidth=0.5, **look)
         lower.plot(of["sparsity"], of["mse"], **look)
     upper.set(xlabel="sparsity", ylabel="share of networks that learn", ylim=(-0.03, 1.03))
     lower.set(xlabel="sparsity", ylabel="median MSE", ylim=(-0.005, 0.26))
-    lower.legend()
+    legend_below(lower)
 
 
 def kept_by_group(run: xr.Dataset) -> pd.Series:
@@ -152,7 +155,7 @@ def draw_turnover(counts: xr.Dataset, ax: Axes) -> None:
         mean = counts[name].mean("seed")
         ax.plot(counts["epoch"], mean, color=colour, ls=line, lw=1, label=name)
     ax.set(xlabel="epoch", ylabel="synapses per network and epoch")
-    ax.legend()
+    legend_below(ax)
 
 
 def removals(
@@ -190,7 +193,7 @@ def draw_removals(table: pd.DataFrame, ax: Axes) -> None:
     )
     ax.plot(table["size"], table["expected"], "x", color=VERMILION, label="formula")
     ax.set(xlabel="|W|", ylabel="share of draws that remove it", xscale="log")
-    ax.legend()
+    legend_below(ax)
 
 
 def removal_summary(table: pd.DataFrame) -> dict[str, float | int]:

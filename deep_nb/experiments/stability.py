@@ -28,17 +28,19 @@ from deep_nb.experiments.common import (
 from deep_nb.inference import trajectory
 from deep_nb.models import DEEP
 from deep_nb.plotting import BLUE, GREEN, GREY, VERMILION, plot_shares
+from deep_nb.plotting.style import legend_below
 from deep_nb.run import problem_of
 from deep_nb.tasks import TASKS
 from deep_nb.training import train
 
+#: Colour, line and marker of each model.
 STYLES = {
-    "DEEP": (BLUE, "-"),
-    "DEEP_oh": (GREEN, "-."),
-    "EP_asym": (VERMILION, "--"),
-    "leaky DEEP": (GREY, ":"),
-    "contracting DEEP": ("black", "-"),
-    "fast contracting DEEP": ("black", "--"),
+    "DEEP": (BLUE, "-", "o"),
+    "DEEP_oh": (GREEN, "-.", "s"),
+    "EP_asym": (VERMILION, "--", "^"),
+    "leaky DEEP": (GREY, ":", "v"),
+    "contracting DEEP": ("black", "-", "D"),
+    "fast contracting DEEP": ("black", "--", "x"),
 }
 #: Norm in which each phase of `asymep` contracts, with its symbol.
 NORMS = {"free": ("l1", "1"), "+β": ("linf", "∞"), "-β": ("linf", "∞")}
@@ -127,16 +129,16 @@ def distance_verdicts(found: xr.Dataset) -> pd.DataFrame:
 
 def draw_distances(found: xr.Dataset, axes: Sequence[Axes]) -> None:
     """Draw `distances` over V(0), one phase per Axes: median, quartiles, and the loosest bound."""
-    for ax, (phase, (_, symbol)), (colour, _) in zip(axes, NORMS.items(), LOOKS, strict=True):
+    for ax, (phase, (_, symbol)) in zip(axes, NORMS.items(), strict=True):
         of = found.sel(phase=phase).dropna("step", how="all")
         relative = of / of["V"].isel(step=0)
         low, middle, high = relative["V"].quantile([0.25, 0.5, 0.75], "seed").values
-        ax.plot(middle, color=colour, label="networks: median, quartiles")
-        ax.fill_between(np.arange(len(middle)), low, high, color=colour, alpha=0.2, lw=0)
+        ax.plot(middle, color=BLUE, label="networks: median, quartiles")
+        ax.fill_between(np.arange(len(middle)), low, high, color=BLUE, alpha=0.2, lw=0)
         bound = relative["bound"].max("seed")
-        ax.plot(bound, color=colour, ls=":", label="bound, loosest")
-        ax.set(yscale="log", ylim=(1e-16, 10), xlabel="Euler step", title=f"{phase}, ℓ{symbol}")
-        ax.legend()
+        ax.plot(bound, color=VERMILION, ls=":", label="bound, loosest")
+        ax.set(yscale="log", ylim=(1e-16, 10), xlabel="Euler step $t$", title=f"{phase}, ℓ{symbol}")
+        legend_below(ax)
     axes[0].set_ylabel("‖s − s*‖ / its first value")
 
 
@@ -202,15 +204,15 @@ def total_activity(run: xr.Dataset) -> xr.Dataset:
 
 def draw_activity(activity: xr.Dataset, ax: Axes) -> None:
     """Draw `total_activity` for each input: solid the activity, dashed its line."""
-    time = activity["time"]
-    for sample, colour in zip(
-        activity["sample"].values, (BLUE, VERMILION, GREEN, GREY), strict=False
-    ):
+    time, every = activity["time"], max(activity.sizes["step"] // 20, 1)
+    colours = (BLUE, VERMILION, GREEN, GREY)
+    for sample, colour, marker in zip(activity["sample"].values, colours, "os^D", strict=False):
         of = activity.sel(sample=sample)
-        ax.plot(time, of["activity"], color=colour, label=f"x = {sample}")
+        look: dict[str, Any] = {"color": colour, "marker": marker, "ms": 3, "markevery": every}
+        ax.plot(time, of["activity"], label=f"x = {sample}", **look)
         ax.plot(time, of["line"], color=colour, ls="--", lw=0.8)
-    ax.set(ylim=(-0.2, 6.2), xlim=(0, 20), xlabel="time (τ)", ylabel="total free activity")
-    ax.legend()
+    ax.set(ylim=(-0.2, 6.2), xlim=(0, 20), xlabel="time $t$ (τ)", ylabel=r"activity $\Sigma_j s_j$")
+    legend_below(ax)
 
 
 def draw_leaks(leaks: Mapping[str, np.ndarray], ax: Axes) -> None:
@@ -220,13 +222,13 @@ def draw_leaks(leaks: Mapping[str, np.ndarray], ax: Axes) -> None:
     drawn there.
     """
     for name, values in leaks.items():
-        colour, line = STYLES[name]
+        colour, line, _ = STYLES[name]
         shares = np.arange(1, len(values) + 1) / len(values)
         in_order = np.maximum(np.sort(values), LEAST_LEAK)
         ax.step(in_order, shares, where="post", color=colour, ls=line, label=name)
     ax.set(xscale="log", xlabel="smallest certifying leak λ (1/τ)")
     ax.set_ylabel("share of networks at or below")
-    ax.legend()
+    legend_below(ax)
 
 
 def cost_of_leak(
@@ -261,5 +263,4 @@ def draw_cost(cost: pd.DataFrame, total: int, ax: Axes) -> None:
     certified, reached = cost["certified"].tolist(), cost["learned"].tolist()
     plot_shares(leaks, certified, total, ax, BLUE, "-", "certified throughout")
     plot_shares(leaks, reached, total, ax, VERMILION, "--", "learned")
-    ax.set(xlabel="leak λ (1/τ)", ylim=(-0.03, 1.25))
-    ax.legend(loc="upper left", ncols=2, fontsize=7)
+    ax.set(xlabel="leak λ (1/τ)")

@@ -1,3 +1,4 @@
+from .animation import animate_learning
 from .comparisons import plot_reached, plot_robustness, plot_shares
 from .networks import (
     plot_decision_map,
@@ -20,22 +21,30 @@ from .style import (
     BLUE,
     GREEN,
     GREY,
+    ONE_COLUMN,
     PALE,
     PHASES,
     STYLE,
+    TWO_COLUMNS,
     VERMILION,
+    describe,
     save_figure,
+    share_legend,
 )
 
 __all__ = [
     "BLUE",
     "GREEN",
     "GREY",
+    "ONE_COLUMN",
     "PALE",
     "PHASES",
     "STYLE",
+    "TWO_COLUMNS",
     "VERMILION",
     "Output",
+    "animate_learning",
+    "describe",
     "plot_class_error",
     "plot_decision_map",
     "plot_discs",
@@ -52,4 +61,5 @@ __all__ = [
     "plot_weight_change",
     "plot_weights",
     "save_figure",
+    "share_legend",
 ]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import is_math_text
 from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
-from matplotlib.lines import lineStyles
+from matplotlib.lines import lineMarkers, lineStyles
 from matplotlib.mathtext import MathTextParser
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
@@ -23,7 +23,18 @@ from deep_nb._validation import (
 )
 from deep_nb.analysis.statistics import MAX_TOTAL, epochs_array, wilson
 from deep_nb.models import MAX_COUNT
-from deep_nb.plotting.style import FONT_SIZE, VERMILION, check_axes, new_axes, set_font_size
+from deep_nb.plotting.style import (
+    ONE_COLUMN,
+    SMALL,
+    TWO_COLUMNS,
+    VERMILION,
+    check_axes,
+    legend_below,
+    new_axes,
+    set_font_size,
+    task_title,
+    write_title,
+)
 
 
 def plot_shares(
@@ -34,6 +45,7 @@ def plot_shares(
     colour: str,
     line: str,
     label: str,
+    marker: str = "o",
 ) -> Axes:
     """Draw shares of `total` networks over x, with 95 % Wilson intervals as a band.
 
@@ -44,8 +56,8 @@ def plot_shares(
         Number of networks at each x, from 0 to `total`.
     total : int
     ax : Axes
-    colour, line, label : str
-        Matplotlib colour, line style and label of the curve.
+    colour, line, label, marker : str
+        Matplotlib colour, line style, label and marker of the curve.
 
     Raises
     ------
@@ -66,7 +78,7 @@ def plot_shares(
     >>> ax.get_lines()[0].get_ydata()
     array([0.  , 0.22])
     """
-    _check_curve(ax, colour, line, label)
+    _check_curve(ax, colour, line, label, marker)
     check_same_labels(x, successes, "x and successes")
     places = finite_array(x, "x", 1)
     total = integer(total, "total", 1, MAX_TOTAL)
@@ -78,7 +90,7 @@ def plot_shares(
             f"x and successes must have the same length, got {len(places)} and {len(counts)}"
         )
     share, low, high = wilson(counts, total)
-    ax.plot(places, share, color=colour, ls=line, marker="o", ms=3, label=label)
+    ax.plot(places, share, color=colour, ls=line, marker=marker, ms=3, label=label)
     ax.fill_between(places, low, high, color=colour, alpha=0.15, lw=0)
     return _finish_shares(ax)
 
@@ -130,13 +142,15 @@ def plot_reached(
     return _finish_shares(ax)
 
 
-def _check_curve(ax: Any, colour: Any, line: Any, label: Any) -> None:
+def _check_curve(ax: Any, colour: Any, line: Any, label: Any, marker: Any = "") -> None:
     """Refuse what Matplotlib could not draw, or would leave out of a legend."""
     check_axes(ax)
     if not is_color_like(colour):
         raise ValueError(f"colour must be a colour of Matplotlib, got {short(colour)}")
     if not isinstance(line, str) or line not in lineStyles:
         raise ValueError(f"line must be a line style such as '-' or '--', got {short(line)}")
+    if not isinstance(marker, str) or marker not in lineMarkers:
+        raise ValueError(f"marker must be a marker such as 'o' or 's', got {short(marker)}")
     if not isinstance(label, str) or not label or label.startswith("_"):
         raise ValueError(f"label must be a text that does not begin with '_', got {short(label)}")
     if is_math_text(label):
@@ -149,7 +163,7 @@ def _check_curve(ax: Any, colour: Any, line: Any, label: Any) -> None:
 
 def _finish_shares(ax: Axes) -> Axes:
     ax.set_ylim(-0.03, 1.03)
-    ax.legend()
+    legend_below(ax)
     return ax
 
 
@@ -190,8 +204,7 @@ def plot_robustness(grid: pd.DataFrame, model: str) -> Figure:
     of = grid[grid["model"] == model]
     tasks = list(dict.fromkeys(of["task"]))
     sizes = of[["N_H_factor", "N_H"]].drop_duplicates().sort_values("N_H_factor").to_numpy()
-    # A single panel also needs room for the title.
-    size = (max(1.6 * len(sizes) + 1.4, 4.2), 1.3 * len(tasks) + 1.1)
+    size = TWO_COLUMNS if len(sizes) > 1 else ONE_COLUMN, 1.1 * len(tasks) + 0.9
     figure, axes = new_axes(len(tasks), len(sizes), size)
     for (row, column), ax in np.ndenumerate(axes):
         task, (factor, N_H) = tasks[row], sizes[column]
@@ -199,15 +212,14 @@ def plot_robustness(grid: pd.DataFrame, model: str) -> Figure:
         share = chosen.pivot_table("learned", "beta_factor", "dt_W_factor", "mean")
         image = _heat_map(ax, share, factor == 1)
         if row == 0:
-            ax.set_title(f"N_H = {N_H:g}", fontsize=7)
-        vertical = "" if column else f"{task.upper()}\nβ / published"
-        ax.set_ylabel(vertical, fontsize=7, parse_math=False)
-        ax.set_xlabel("" if row < len(tasks) - 1 else "dt_W / published", fontsize=7)
+            ax.title.set_text(f"$N_H$ = {N_H:g}")
+        vertical = "" if column else f"{task_title(task)}\nβ / published"
+        ax.set_ylabel(vertical, parse_math=False)
+        ax.set_xlabel("" if row < len(tasks) - 1 else "$dt_W$ / published")
     shrink = 0.6 if len(tasks) > 1 else 1.0  # room for the label
     bar = figure.colorbar(image, ax=axes, label="share that learned", shrink=shrink)
     set_font_size(bar.ax)
-    title = f"{model}: per cent that learn"
-    figure.suptitle(title, fontsize=1.2 * FONT_SIZE, parse_math=False)
+    write_title(figure, f"{model}: per cent that learn")
     return figure
 
 
@@ -215,10 +227,8 @@ def _heat_map(ax: Any, share: pd.DataFrame, published: bool) -> Any:
     """Draw one panel with its numbers, and a frame around the published β and dt_W."""
     image = ax.imshow(share, origin="lower", cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(share.to_numpy()):
-        colour = "black" if value > 0.5 else "white"
-        ax.text(
-            column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=5, color=colour
-        )
+        look = {"fontsize": SMALL, "color": "black" if value > 0.5 else "white"}
+        ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", **look)
     betas, factors = share.index.to_list(), share.columns.to_list()
     x, y = np.flatnonzero(share.columns == 1), np.flatnonzero(share.index == 1)
     if published and x.size and y.size:
@@ -226,5 +236,5 @@ def _heat_map(ax: Any, share: pd.DataFrame, published: bool) -> Any:
         ax.add_patch(Rectangle(corner, 1, 1, fill=False, ec=VERMILION, lw=2, clip_on=False))
     ax.set_xticks(range(len(factors)), [f"{factor:.2g}" for factor in factors])
     ax.set_yticks(range(len(betas)), [f"{beta:.2g}" for beta in betas])
-    ax.tick_params(labelsize=6, length=2)
+    ax.tick_params(labelsize=SMALL, length=2)
     return image

@@ -16,6 +16,7 @@ from deep_nb.plotting.style import (
     BLUE,
     GREY,
     PALE,
+    SMALL,
     VERMILION,
     ensemble_axes,
     finish,
@@ -24,9 +25,14 @@ from deep_nb.plotting.style import (
 from deep_nb.run import problem_of
 from deep_nb.topology import Layout
 
+#: Of the circle of a neuron, in square points.
+NODE_SIZE = 240
+
 
 def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
     """Draw one network's weights, the bias first; synapses that cannot exist are grey.
+
+    A dash marks weights below 0.
 
     Raises
     ------
@@ -52,15 +58,18 @@ def plot_weights(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
     limit = np.abs(W).max() or 1.0
     cmap = plt.get_cmap("RdBu_r").with_extremes(bad=PALE)
     image = ax.imshow(np.where(mask, W, np.nan), cmap=cmap, vmin=-limit, vmax=limit)
+    rows, columns = np.nonzero(W < 0)
+    shades = np.where(W[rows, columns] < -limit / 2, "white", "black")
+    ax.scatter(columns, rows, s=(50 / len(labels)) ** 2, c=shades, marker="_", linewidths=0.8)
     ax.set_xticks(range(len(labels)), labels, rotation=90)
     ax.set_yticks(range(len(labels)), labels)
     ax.spines[["left", "bottom"]].set_visible(False)
-    ax.figure.colorbar(image, ax=ax, label="weight")
-    return finish(ax, "to", "from", f"Weights, seed {seed} (grey: no such synapse)")
+    ax.figure.colorbar(image, ax=ax, label="$W_{ij}$ (1/τ), with a dash below 0")
+    return finish(ax, "to $j$", "from $i$", f"Weights, seed {seed} (grey: no such synapse)")
 
 
 def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = None) -> Axes:
-    """Draw one network as a directed graph; opacity shows strength, colour the sign.
+    """Draw one network as a directed graph; opacity shows strength, colour and dashes the sign.
 
     Raises
     ------
@@ -78,7 +87,7 @@ def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
     >>> import deep_nb
     >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
     >>> deep_nb.plotting.plot_network(run).get_title()
-    'Seed 0: sparsity 0% (red W > 0, blue W < 0)'
+    'Seed 0: sparsity 0% (dashed: W < 0)'
     """
     ax, network, seed = network_axes(run, ax, seed)
     problem = problem_of(run)
@@ -94,10 +103,11 @@ def plot_network(run: xr.Dataset, ax: Axes | None = None, seed: int | None = Non
         ax,
         arrowsize=8,
         edge_color=[VERMILION if w > 0 else BLUE for *_, w in edges],
+        style=["-" if w > 0 else "--" for *_, w in edges],
         alpha=[abs(w) / limit for *_, w in edges],
     )
     sparsity = 1 - len(edges) / problem.mask.sum()
-    ax.set_title(f"Seed {seed}: sparsity {sparsity:.0%} (red W > 0, blue W < 0)")
+    ax.title.set_text(f"Seed {seed}: sparsity {sparsity:.0%} (dashed: W < 0)")
     return ax
 
 
@@ -140,7 +150,7 @@ def plot_survivors(run: xr.Dataset, ax: Axes | None = None) -> Axes:
         colours = mpl.cm.ScalarMappable(norm=mpl.colors.Normalize(0, 1), cmap="viridis_r")
         ax.figure.colorbar(colours, ax=ax, label="share of networks that keep the synapse")
     ax.set_axis_off()
-    ax.set_title(f"Synapses left in {alive.sizes['seed']} networks")
+    ax.title.set_text(f"Synapses left in {alive.sizes['seed']} networks")
     return ax
 
 
@@ -171,24 +181,24 @@ def plot_decision_map(
     score = decision_map(network, n)["score"].isel(seed=0)
     X, labels = problem.task.X, problem.labels[:, 0]
     axis = score["x0"].values
-    name = "(1 + y1 − y0) / 2" if problem.model.one_hot else "output"
+    name = "$(1 + s_{y1} - s_{y0})$ / 2" if problem.model.one_hot else "output $s_{y0}$"
     title = f"Decision map, seed {seed}"
     if score.ndim == 1:
         ax.plot(axis, score, color=BLUE, label=name)
         ax.axhline(0.5, color="black", lw=0.8, ls=":", label="boundary")
         ax.plot(X[:, 0], labels, "o", color=VERMILION, label="target", clip_on=False)
         ax.set_ylim(-0.03, 1.03)
-        return finish(ax, "x0", name, title)
+        return finish(ax, "$x_0$", name, title)
     cmap = plt.get_cmap("cividis")
     image = ax.pcolormesh(axis, axis, score.T, cmap=cmap, vmin=0, vmax=1, rasterized=True)
     if score.min() < 0.5 < score.max():
         ax.contour(axis, axis, score.T, levels=[0.5], colors="white", linewidths=2)
     for x, label in zip(X, labels, strict=True):
         box = {"boxstyle": "circle", "fc": "white", "ec": "black"}
-        ax.annotate(str(label), x, ha="center", va="center", bbox=box, fontsize=8)
+        ax.annotate(str(label), x, ha="center", va="center", bbox=box, fontsize=SMALL)
     ax.set_aspect("equal")
     ax.figure.colorbar(image, ax=ax, label=f"{name}, boundary in white")
-    return finish(ax, "x0", "x1", title)
+    return finish(ax, "$x_0$", "$x_1$", title)
 
 
 def plot_discs(
@@ -235,18 +245,18 @@ def plot_discs(
 
 def _draw_graph(graph: nx.DiGraph, layout: Layout, ax: Axes, **arrows: Any) -> None:
     """Draw neurons as circles, layers from left to right, and synapses as bent arrows."""
-    position = _positions(layout.layer, layout.labels)
+    position = positions(layout.layer, layout.labels)
     nx.draw_networkx_nodes(
-        graph, position, ax=ax, node_color="white", edgecolors="black", node_size=330
+        graph, position, ax=ax, node_color="white", edgecolors="black", node_size=NODE_SIZE
     )
-    nx.draw_networkx_labels(graph, position, ax=ax, font_size=7)
+    nx.draw_networkx_labels(graph, position, ax=ax, font_size=SMALL)
     nx.draw_networkx_edges(
-        graph, position, ax=ax, node_size=330, connectionstyle="arc3,rad=0.12", **arrows
+        graph, position, ax=ax, node_size=NODE_SIZE, connectionstyle="arc3,rad=0.12", **arrows
     )
     ax.set_axis_off()
 
 
-def _positions(layer: Int[np.ndarray, " N"], labels: list[str]) -> dict[str, tuple[float, float]]:
+def positions(layer: Int[np.ndarray, " N"], labels: list[str]) -> dict[str, tuple[float, float]]:
     """Place layers from left to right; bow each one so that synapses within it are visible."""
     position = {}
     for column in np.unique(layer):

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from deep_nb._files import check_writable, write_bytes, write_text
 from deep_nb._validation import as_path, file_name, flag, instance, text
+from deep_nb.plotting.animation import animate_learning
 from deep_nb.plotting.style import save_figure
 from deep_nb.run import save
 
@@ -31,6 +32,7 @@ class Output:
     See Also
     --------
     save_figure : Write one figure as SVG and PNG.
+    animate_learning : Write one animation.
     deep_nb.save : Write one run as netCDF.
 
     Examples
@@ -49,6 +51,11 @@ class Output:
         """Keep a figure as ``name.svg`` and ``name.png``, with its caption."""
         if self.folder:
             save_figure(figure, self.folder, name, caption)
+
+    def animation(self, run: xr.Dataset, name: str, caption: str) -> None:
+        """Keep an animation of the first network as ``name.gif``; see `animate_learning`."""
+        if self.folder:
+            animate_learning(run, self.folder, name, caption)
 
     def table(self, table: pd.DataFrame, name: str, *, index: bool = False) -> None:
         """Keep a table as CSV, compressed if `name` ends in ``.gz``."""

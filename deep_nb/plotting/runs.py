@@ -1,5 +1,7 @@
 """Figures of an ensemble: errors, residuals, sparsity and energy over epochs and steps."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -24,8 +26,8 @@ from deep_nb.run import problem_of
 def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the residuals over the iterations of both phases, with the final weights.
 
-    Bold: the projected residual Σ (Δs / dt)² / M, which is 0 at rest. Thin: the published
-    Σ (ds/dt)² / M, which stays positive while neurons push against the clip. With early stop, the
+    Bold: the projected residual ‖Δs/dt‖² per sample, which is 0 at rest. Thin: the published
+    ‖F‖² per sample, which stays positive while neurons push against the clip. With early stop, the
     median of a step is over the networks that are still running.
 
     Raises
@@ -44,7 +46,7 @@ def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
     >>> ax = deep_nb.plotting.plot_residual(run)
     >>> ax.get_xlabel(), ax.get_yscale()
-    ('Euler step', 'log')
+    ('Euler step $t$', 'log')
     """
     ax, alive = ensemble_axes(run, ax)
     if alive.sizes["seed"]:
@@ -52,13 +54,12 @@ def plot_residual(run: xr.Dataset, ax: Axes | None = None) -> Axes:
         for phase, (colour, line) in PHASES.items():
             part = path.sel(step=(path["phase"] == phase) & (path["step"] > 0))
             steps = part["step"].values
-            label = f"{phase} phase"
-            draw_median(ax, steps, part["projected_residual"].values, colour, line, label)
-            before = part["residual"].values
-            draw_median(ax, steps, before, colour, line, f"{label}, before the clip", lw=0.7)
+            moved, field = (f"{phase} phase, ‖{what}‖²" for what in ("Δs/dt", "F"))
+            draw_median(ax, steps, part["projected_residual"].values, colour, line, moved)
+            draw_median(ax, steps, part["residual"].values, colour, line, field, lw=0.6)
     log_scale(ax)
     return finish(
-        ax, "Euler step", "squared speed per sample (1/τ²)", "Residual at the final weights"
+        ax, "Euler step $t$", "squared speed per sample (1/τ²)", "Residual at the final weights"
     )
 
 
@@ -88,7 +89,7 @@ def plot_weight_change(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     if problem_of(run).model.learned_bias:
         draw_median(ax, epochs, alive["db_norm"].values, VERMILION, "--", "‖Δb‖₁")
     log_scale(ax)
-    return finish(ax, "epoch", "L1 norm, before dt_W", "Change of weights")
+    return finish(ax, "epoch", "L1 norm, before $dt_W$", "Change of weights")
 
 
 def plot_mse(run: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -206,13 +207,16 @@ def plot_sparsity(run: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 #: Energies up to this consist of rounding errors.
 ROUNDING = 1e-20
+#: Lines of the bounds of each phase.
+BOUNDS = {"free": ":", "nudged": "-."}
 
 
 def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the Lyapunov energy along both phases, for certified networks only.
 
-    Summed over samples and divided by its value at each phase's first step. Dotted, the bound
-    ρ^(2t) that the certificates prove: bold for the median network, thin for the loosest bound.
+    Summed over samples and divided by its value at each phase's first step. Dotted in the free
+    phase and dash-dotted in the nudged one, the bound ρ^(2t) that the certificates prove: bold for
+    the median network, thin for the loosest bound.
     Networks that begin a phase at rest, up to rounding, are left out of it: nudging does not move
     outputs that have reached their targets.
 
@@ -241,7 +245,7 @@ def plot_energy(run: xr.Dataset, ax: Axes | None = None) -> Axes:
         log_scale(ax)
         ax.set_ylim(1e-32, 10)
     title = f"Energy: {certified.sum()} of {certified.size} networks certified"
-    return finish(ax, "Euler step", "V(t) / V at the phase's start", title)
+    return finish(ax, "Euler step $t$", "V(t) / V at the phase's start", title)
 
 
 def _draw_energies(ax: Axes, run: xr.Dataset) -> None:
@@ -260,5 +264,6 @@ def _draw_energies(ax: Axes, run: xr.Dataset) -> None:
             bounds = np.minimum(rho[:, None] ** (2 * (steps - steps[0])), LARGEST)
         draw_median(ax, steps, curves, colour, line, f"{phase} phase")
         middle, label = np.median(bounds, axis=0), f"{phase}: bound"
-        ax.plot(steps, middle, color=colour, ls=":", label=f"{label}, median")
-        ax.plot(steps, bounds.max(axis=0), color=colour, ls=":", lw=0.7, label=f"{label}, loosest")
+        look: dict[str, Any] = {"color": colour, "ls": BOUNDS[phase]}
+        ax.plot(steps, middle, label=f"{label}, median", **look)
+        ax.plot(steps, bounds.max(axis=0), lw=0.6, label=f"{label}, loosest", **look)

@@ -16,12 +16,14 @@ from jaxtyping import Real, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import ScaledTranslation
 
 from deep_nb._files import replacing
 from deep_nb._provenance import provenance, stamp
 from deep_nb._validation import as_path, file_name, instance, plain, short, text
 from deep_nb.analysis.stability import step_is_stable
 from deep_nb.run import problem_of
+from deep_nb.tasks import TASKS
 
 BLUE, VERMILION, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDDDDD"
 PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}
@@ -29,22 +31,29 @@ PHASES = {"free": (BLUE, "-"), "nudged": (VERMILION, "--")}
 #: Minimum of a band's ends, because a log axis cannot show 0; squared rounding errors are larger.
 TINY = 1e-40
 
-FONT_SIZE = 9
+#: The two widths of figures in inches, those of one column and of a page with two.
+ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0
+
+#: Sizes of texts, and of those of legends and in panels, in points, and width of lines.
+FONT_SIZE, SMALL, LINE_WIDTH = 8, 6.4, 1.2
 
 #: The style of every figure, for ``matplotlib.rc_context`` or ``plt.style.use``.
 STYLE: dict[Any, Any] = {
-    "figure.figsize": (4.8, 3.4),
-    "figure.dpi": 100,
+    "figure.figsize": (ONE_COLUMN, 2.6),
+    "figure.dpi": 150,
+    "figure.titlesize": "medium",
+    "figure.titleweight": "bold",
     "figure.constrained_layout.use": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": "medium",
     "legend.frameon": False,
-    "legend.fontsize": "small",
-    "lines.linewidth": 1.5,
+    "legend.fontsize": SMALL,
+    "lines.linewidth": LINE_WIDTH,
     "font.size": FONT_SIZE,
+    "pdf.fonttype": 42,
     "svg.hashsalt": "deep_nb",
-    "svg.fonttype": "none",
+    "svg.fonttype": "path",
 }
 
 #: A character that XML cannot hold, such as most control characters.
@@ -54,7 +63,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SVG: dict[Any, Any] = {name: STYLE[name] for name in ("svg.hashsalt", "svg.fonttype")}
 
 #: For pyplot's list of figures, and for what Matplotlib shares between figures as it writes them.
-_lock = threading.Lock()
+drawing = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -63,7 +72,7 @@ def _svg_settings() -> Iterator[None]:
 
     Settings of Matplotlib are those of the whole process. These two change no figure of others.
     """
-    with _lock:
+    with drawing:
         before = {name: mpl.rcParams[name] for name in _SVG}
         mpl.rcParams.update(_SVG)
         try:
@@ -76,7 +85,7 @@ def new_axes(
     rows: int = 1, columns: int = 1, size: tuple[float, float] = STYLE["figure.figsize"]
 ) -> tuple[Figure, Shaped[np.ndarray, "rows columns"]]:
     """Return a figure with axes in the style of every figure, which other threads do not see."""
-    with _lock:
+    with drawing:
         figure, axes = plt.subplots(
             rows,
             columns,
@@ -108,6 +117,8 @@ def save_figure(
     figure: Figure, folder: str | os.PathLike[str], name: str, caption: str
 ) -> list[Path]:
     """Write a figure as SVG and PNG; the same plot, drawn anew, always gives the same bytes.
+
+    Texts of the SVG are drawn as paths: they look the same without any font.
 
     Parameters
     ----------
@@ -161,7 +172,7 @@ def save_figure(
         target / f"{name}.svg": {"metadata": {"Date": None, "Description": caption}},
         target / f"{name}.png": {
             "metadata": {"Software": None, "Description": caption},
-            "dpi": 150,
+            "dpi": 200,
         },
     }
     with _svg_settings():
@@ -180,7 +191,7 @@ def ensemble_axes(run: xr.Dataset, ax: Axes | None) -> tuple[Axes, xr.Dataset]:
     written along the right edge.
     """
     activation = problem_of(run).model.activation
-    ax = _axes(ax)
+    ax = _axes(ax, run)
     diverged = run["diverged"].values
     alive, notes = run.isel(seed=~diverged), []
     if diverged.any():
@@ -188,10 +199,10 @@ def ensemble_axes(run: xr.Dataset, ax: Axes | None) -> tuple[Axes, xr.Dataset]:
     if activation == "hard_sigmoid" and alive.sizes["seed"]:
         beyond = (~step_is_stable(alive).values).sum()
         if beyond:
-            notes.append(f"{beyond} of {diverged.size}: Euler step beyond its stable range")
+            notes.append(f"{beyond} of {diverged.size}: Euler step\nbeyond its stable range")
     if notes:
         note = ax.text(1.01, 0.5, "\n".join(notes), color=VERMILION, transform=ax.transAxes)
-        note.set(rotation=90, verticalalignment="center", fontsize="small")
+        note.set(rotation=90, verticalalignment="center", fontsize=SMALL)
     return ax, alive
 
 
@@ -199,6 +210,12 @@ def network_axes(
     run: xr.Dataset, ax: Axes | None, seed: int | None
 ) -> tuple[Axes, xr.Dataset, int]:
     """Check a plot's arguments; return its axes, the run of one seed and that seed."""
+    network, seed = one_network(run, seed)
+    return _axes(ax, network), network, seed
+
+
+def one_network(run: xr.Dataset, seed: int | None) -> tuple[xr.Dataset, int]:
+    """Return the run of one seed, by default the first, and that seed."""
     problem_of(run)
     seeds = run["seed"].values.tolist()
     seed = seeds[0] if seed is None else plain(getattr(seed, "values", seed))
@@ -210,12 +227,60 @@ def network_axes(
         raise ValueError(
             f"the network of seed {seed} diverged in epoch {epoch}: choose another seed"
         )
-    return _axes(ax), network, seed
+    return network, seed
 
 
-def _axes(ax: Axes | None) -> Axes:
-    """Return the axes, or new ones for None."""
-    return check_axes(new_axes()[1][0, 0] if ax is None else ax)
+def _axes(ax: Axes | None, run: xr.Dataset) -> Axes:
+    """Return the axes, or for None those of a new figure, which says what the run is."""
+    if ax is not None:
+        return check_axes(ax)
+    figure, axes = new_axes()
+    write_title(figure, describe(run))
+    return axes[0, 0]
+
+
+def write_title(figure: Figure, title: str) -> None:
+    """Write the title of a figure, in which names of models and tasks are no math."""
+    figure.suptitle(title, fontsize=FONT_SIZE, fontweight="bold", parse_math=False)
+
+
+def task_title(name: str) -> str:
+    """Return how figures write a task: the published ones as in the papers, others as they are."""
+    return name.upper() if name in TASKS else name
+
+
+def describe(run: xr.Dataset) -> str:
+    """Return the title of a figure about a run: model, task, networks and setting.
+
+    The setting is what differs from the model's own.
+
+    Raises
+    ------
+    ValueError
+        If `run` is not a run.
+
+    See Also
+    --------
+    deep_nb.settings : All settings.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5}, sparse=True)
+    >>> deep_nb.plotting.describe(run)
+    'DEEP on XOR, 3 networks, sparse, n_epochs = 5'
+    """
+    problem, seeds = problem_of(run), run["seed"].values
+    parts = [f"{len(seeds)} networks" if len(seeds) != 1 else f"seed {seeds[0]}"]
+    parts += [name for name, on in problem.flags if on]
+    if problem.custom_topology:
+        parts.append("own topology")
+    own = problem.model.hyper.model_dump()
+    for name, value in problem.hyper:
+        if value != own[name]:
+            shown = value if isinstance(value, tuple) else (value,)
+            parts.append(f"{name} = {', '.join(f'{one:g}' for one in shown)}")
+    return f"{problem.model.name} on {task_title(problem.task.name)}, {', '.join(parts)}"
 
 
 def check_axes(ax: Any) -> Axes:
@@ -232,7 +297,7 @@ def draw_median(
     colour: str,
     line: str,
     label: str,
-    lw: float = 1.5,
+    lw: float = LINE_WIDTH,
 ) -> None:
     """Draw the median over networks and their quartiles as a band; skip what is not finite."""
     values = np.where(np.isfinite(values), values, np.nan)
@@ -263,7 +328,72 @@ def log_scale(ax: Axes) -> None:
 
 def finish(ax: Axes, xlabel: str, ylabel: str, title: str) -> Axes:
     """Write the labels, and a legend if anything has a label; return the axes."""
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend()
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.title.set_text(title)  # `set_title` would change its size
+    legend_below(ax)
     return ax
+
+
+def legend_below(ax: Axes) -> None:
+    """Write the legend of axes below their label of x, where it hides no data, if there is any."""
+    handles, labels = ax.get_legend_handles_labels()
+    if not handles:
+        return
+    size = float(ax.xaxis.label.get_fontsize())
+    down = ScaledTranslation(0, -(8 + 2.9 * size) / 72, ax.figure.dpi_scale_trans)
+    ax.legend(
+        handles,
+        labels,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=ax.transAxes + down,
+        borderaxespad=0,
+        fontsize=SMALL / FONT_SIZE * size,
+        ncols=_fitting(labels, ax.get_position().width * ax.figure.bbox.width / ax.figure.dpi),
+    )
+
+
+def share_legend(figure: Figure) -> None:
+    """Replace the legends of a figure's axes by one below them all, with each label once.
+
+    Raises
+    ------
+    ValueError
+        If `figure` is not a figure.
+
+    See Also
+    --------
+    describe : The title of a figure.
+
+    Examples
+    --------
+    >>> import deep_nb
+    >>> import matplotlib.pyplot as plt
+    >>> run = deep_nb.train("DEEP", "xor", seeds=range(3), hyper={"n_epochs": 5})
+    >>> figure, axes = plt.subplots(1, 2, layout="constrained")
+    >>> for ax, plot in zip(axes, (deep_nb.plotting.plot_mse, deep_nb.plotting.plot_class_error)):
+    ...     ax = plot(run, ax)
+    >>> deep_nb.plotting.share_legend(figure)
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['free phase', 'nudged phase']
+    """
+    entries: dict[str, Any] = {}
+    for ax in instance(figure, "figure", Figure).axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+        if legend := ax.get_legend():
+            legend.remove()
+    if entries:
+        labels = [*entries]
+        figure.legend(
+            [*entries.values()],
+            labels,
+            loc="outside lower center",
+            ncols=_fitting(labels, figure.get_figwidth()),
+        )
+
+
+def _fitting(labels: list[str], width: float) -> int:
+    """Return how many columns of a legend fit into a width in inches, by the longest label."""
+    column = 0.6 * SMALL * max(map(len, labels)) + 4.8 * SMALL  # handle and space around it
+    return int(np.clip(72 * width // column, 1, len(labels)))

@@ -46,7 +46,7 @@ from deep_nb.replication.records import Record, read_record, state, write_record
 from deep_nb.replication.verification import listed_before, write_checksums
 
 #: Suffixes of the files that belong to the repository's figures.
-FIGURES = (".svg", ".png", ".csv", ".gz", ".md", ".ipynb")
+FIGURES = (".svg", ".png", ".gif", ".csv", ".gz", ".md", ".ipynb")
 
 
 def replicate(
