@@ -8,16 +8,17 @@ BROWSER := $(VENV)/.browser
 DOCS := $(VENV)/.docs
 MATHJAX := docs/_mathjax/node_modules/mathjax/es5/tex-svg.js
 
-.PHONY: help test test-browser docs lint unit floors dist api replicate notebooks figures article bench mutants clean
+.PHONY: help test test-browser docs lint unit coverage floors dist api replicate notebooks figures article bench mutants clean
 
 help:
 	@echo "make replicate   set up .venv and run the quick profile end to end"
-	@echo "make test        set up .venv and run everything but the browser: lint, types, tests, coverage, README, notebooks"
+	@echo "make test        set up .venv and run everything but the browser: lint, types, tests, README, notebooks"
 	@echo "make test-browser  set up Playwright and Chromium, and test in it the explorer, the report, JupyterLab, Notebook,"
 	@echo "                 Voilà and the documentation site, if it is built"
 	@echo "make docs        build the documentation site in docs/_build/html, and check its links and examples"
 	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
 	@echo "make unit        unit tests, and the examples in docstrings and README"
+	@echo "make coverage    the same as make test, but lint, and say which lines and branches no test runs (at least 95 % must)"
 	@echo "make floors      unit tests with the lowest versions that pyproject.toml allows, in .floors"
 	@echo "make dist        build the wheel and the sdist in dist, check both, and test the sdist"
 	@echo "make api         renew docs/api.md, the list of public names"
@@ -44,6 +45,9 @@ unit: $(READY)
 	$(BIN)/pytest --numprocesses auto -m "not system" tests deep_nb README.md docs/*.md
 
 test: lint
+	$(BIN)/pytest --numprocesses auto -m "not browser"
+
+coverage: $(READY)
 	$(BIN)/pytest --numprocesses auto -m "not browser" --cov
 
 # Playwright drives a Chromium of the system. Where neither can be had, the tests say so and are skipped.

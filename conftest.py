@@ -1,6 +1,5 @@
 """Settings for the tests, the examples in docstrings, and the notebooks alike."""
 
-import contextlib
 import os
 import re
 import subprocess
@@ -37,30 +36,22 @@ def pytest_runtestloop(session):
     """Compile before the tests, one half in each of two processes, or all that they start would."""
     worker = getattr(session.config, "workerinput", {}).get("workerid")
     if worker in ("gw0", "gw1"):
-        with unset("COVERAGE_PROCESS_CONFIG"):
-            code = COMPILE.format(5 if worker == "gw0" else 50)
-            subprocess.run([sys.executable, "-c", code], check=True)
+        code = COMPILE.format(5 if worker == "gw0" else 50)
+        subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    """Measure the coverage of processes where only they run the code: it slows their start.
+def pytest_runtest_setup(item):
+    """Start the kernels of notebooks without coverage, which slows them; their code has tests.
 
-    In notebooks, a backend of the user would not show figures, and start-up files could print.
+    A backend of the user would not show figures, and start-up files could print.
     """
-    names = [] if item.path.name == "test_replication.py" else ["COVERAGE_PROCESS_CONFIG"]
+    names = ("COVERAGE_PROCESS_CONFIG", "IPYTHONDIR", "MATPLOTLIBRC", "MPLBACKEND")
+    kept = {}
     if item.path.suffix == ".ipynb":
-        names += ["IPYTHONDIR", "MATPLOTLIBRC", "MPLBACKEND"]
-    with unset(*names):
-        return (yield)
-
-
-@contextlib.contextmanager
-def unset(*names):
-    """Take variables from the environment for a while."""
-    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+        kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
-        yield
+        return (yield)
     finally:
         os.environ.update(kept)
 

@@ -163,7 +163,7 @@ def test_notebooks_are_tested_without_settings_of_the_user(monkeypatch):
     for name in names:
         monkeypatch.setenv(name, "mine")
     for suffix, present in ((".py", True), (".ipynb", False)):
-        hook = conftest.pytest_runtest_protocol(SimpleNamespace(path=Path("x" + suffix)))
+        hook = conftest.pytest_runtest_setup(SimpleNamespace(path=Path("x" + suffix)))
         next(hook)
         assert all((name in os.environ) == present for name in names)
         with contextlib.suppress(StopIteration):
