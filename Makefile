@@ -26,7 +26,8 @@ help:
 	@echo "make figures     run the full profile, renew figures/, its report, the README's tables and paper.md"
 	@echo "make article     make article/article.pdf and paper.md from the results in figures/, by pandoc and Typst"
 	@echo "make bench       measure every row of benchmarks/README.md, and rewrite them there"
-	@echo "make mutants     break the package in thousands of small ways (hours; SAMPLE=80: 80 a module); every test that notices counts"
+	@echo "make mutants     break the package in thousands of small ways (hours; SAMPLE=80: 80 a module;"
+	@echo "                 MODULES=rules: only of modules whose path contains this); every test that notices counts"
 	@echo "make clean       remove .venv, the site and caches"
 
 $(READY): pyproject.toml
@@ -121,13 +122,14 @@ bench: $(READY)
 
 JOBS ?= 2
 SAMPLE ?= 0
+MODULES ?=
 
 # OpenBLAS must have no threads of its own: each mutant is a fork. Processes that tests start import the mutants, too.
 mutants: $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[test,mutants]'
 	rm -rf mutants && mkdir mutants
 	PYTHONPATH=$(CURDIR)/mutants OPENBLAS_NUM_THREADS=1 \
-	    $(BIN)/python tests/mutants.py --sample $(SAMPLE) --max-children $(JOBS)
+	    $(BIN)/python tests/mutants.py --modules '$(MODULES)' --sample $(SAMPLE) --max-children $(JOBS)
 
 clean:
 	rm -rf docs/_* docs/api docs/gallery.md

@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -104,10 +105,11 @@ def run_with(fault, copy):
         path.write_text(text, "utf-8")
 
 
-def mutated(sample, max_children):
+def mutated(modules, sample, max_children):
     """Run mutmut; print survivors and a table, and return whether a module falls short.
 
-    A sample is so many mutants of each module, drawn at random; 0 stands for all.
+    `modules` is a regular expression that their paths contain. A sample is so many mutants of each
+    module, drawn at random; 0 stands for all.
     """
     from mutmut import __main__ as program
     from mutmut.state import state
@@ -129,6 +131,8 @@ def mutated(sample, max_children):
         random.Random(0).shuffle(mutants)
         tried = {}
         for mutant in mutants:
+            if not re.search(modules, str(mutant[0].path)):
+                continue
             tried.setdefault(mutant[0].path, []).append(mutant)
         return [mutant for some in tried.values() for mutant in some[: sample or None]], files
 
@@ -195,10 +199,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--planted", metavar="WORD", help="only faults of planted.yml in files "
                         "whose path contains WORD")  # fmt: skip
+    parser.add_argument("--modules", default="", metavar="REGEX", help="only mutants of modules "
+                        "whose path contains this, and no planted faults")  # fmt: skip
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N mutants of "
                         "each module, drawn at random")  # fmt: skip
     parser.add_argument("--max-children", type=int, default=2, metavar="N", help="workers")
     given = parser.parse_args()
     if given.planted is not None:
         sys.exit(planted(given.planted))
-    sys.exit(planted() | mutated(given.sample, given.max_children))
+    missed = not given.modules and planted()
+    sys.exit(missed | mutated(given.modules, given.sample, given.max_children))
