@@ -62,12 +62,14 @@ def set_aside(path: Path) -> None:
 
 
 def check_writable(target: Path) -> None:
-    """Fail early with the error that `replacing` would raise later."""
+    """Fail early with the error that `replacing` would raise later, about the target."""
     partial = _partial(target)
     try:
         partial.touch(exist_ok=False)
         flush(partial)
         flush(target.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -401,8 +401,9 @@ class Frozen(BaseModel):
             name = printable(".".join(str(part) for part in item["loc"]))[:LONGEST_NAME]
             if item["type"] == "extra_forbidden":
                 names = list(cls.model_fields)
+                hint = cls._part_with(name) or did_you_mean(name, names)
                 lines.append(
-                    f"unknown name {short(name)} in {cls.__name__}{did_you_mean(name, names)}; "
+                    f"unknown name {short(name)} in {cls.__name__}{hint}; "
                     f"allowed: {', '.join(names)}"
                 )
             elif item["type"] == "missing":
@@ -415,3 +416,12 @@ class Frozen(BaseModel):
                 where = f".{name} = {short(item['input'])}" if name else ""
                 lines.append(f"{cls.__name__}{where}: {allowed}")
         return "\n".join(lines)
+
+    @classmethod
+    def _part_with(cls, name: str) -> str:
+        """Return a hint at the part of these settings that has the name, or an empty string."""
+        for part, field in cls.model_fields.items():
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, Frozen) and name in kind.model_fields:
+                return f" (it is in {part!r})"
+        return ""

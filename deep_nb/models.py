@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from deep_nb._validation import Frozen, mapping, one_of, plain
+from deep_nb._validation import Frozen, instance, mapping, one_of, plain
 
 #: Maximum of epochs, Euler steps and samples in a batch.
 MAX_COUNT = 1_000_000
@@ -235,9 +235,10 @@ MEANINGS = {
 
 def get_model(model: str | Model) -> Model:
     """Return the model of that name, or the model itself."""
-    if isinstance(model, Model):
-        return model.replace()  # validated again: pydantic's `model_copy` does not
-    return MODELS[one_of(model, MODELS, "model")]
+    given = instance(model, "model", str, Model)
+    if isinstance(given, Model):
+        return given.replace()  # validated again: pydantic's `model_copy` does not
+    return MODELS[one_of(given, MODELS, "model")]
 
 
 def get_hyperparameters(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from deep_nb._validation import check_same_labels, finite_array, in_order, one_of, text
+from deep_nb._validation import check_same_labels, finite_array, in_order, instance, one_of, text
 
 #: Maximum number of classes of a one-hot task.
 MAX_CLASSES = 10_000
@@ -101,10 +101,8 @@ TASKS = {
 
 def get_task(task: str | Task) -> Task:
     """Return the task with that name (case-insensitive), or the task itself."""
-    if isinstance(task, Task):
-        return task
-    name: Any = task  # or of another type, which is refused
-    return TASKS[one_of(name.lower() if isinstance(name, str) else name, TASKS, "task")]
+    given = instance(task, "task", str, Task)
+    return given if isinstance(given, Task) else TASKS[one_of(given.lower(), TASKS, "task")]
 
 
 def mean_squared_error(

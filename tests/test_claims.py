@@ -163,6 +163,11 @@ def test_a_variant_is_the_published_model_with_changes_that_its_name_tells(
     )  # fmt: skip
 
 
+def test_a_variant_that_is_no_model_is_refused_when_it_is_read():
+    with pytest.raises(ValueError, match=r"unknown name 'betta' in Hyperparameters \(did you mean"):
+        Networks(model="DEEP", hyper={"betta": 1.0})
+
+
 # The rules
 
 

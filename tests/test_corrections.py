@@ -15,8 +15,10 @@ from deep_nb.engines import get_engine
 from deep_nb.experiments import common, contracting, corrections
 from deep_nb.problem import Problem
 from deep_nb.randomness import initial_states
-from deep_nb.rules import Lesson, adjoint, asymep, centered, learn, transposed_field
+from deep_nb.rules import Change, Lesson, adjoint, asymep, centered, learn, transposed_field
 from deep_nb.topology import Layout, complete
+
+from .conftest import refused
 
 LAYOUT = Layout(2, True, (5,), 1)
 
@@ -157,6 +159,27 @@ def test_training_keeps_absent_synapses_absent():
     assert len(seen) == 3
     for W in seen:
         np.testing.assert_array_equal(W != 0, masks)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _: None, "what a rule returns must be of type Change, got None"),
+        (
+            lambda of: Change(of.free, np.zeros((2, 6, 6)), np.zeros((2, 6))),
+            "dW of a rule must have shape (2, 8, 8), got (2, 6, 6)",
+        ),
+        (
+            lambda of: Change(of.free, np.zeros((1, 8, 8)), np.zeros((1, 8))),
+            "dW of a rule must have shape (2, 8, 8), got (1, 8, 8)",
+        ),
+    ],
+)
+def test_what_a_rule_returns_must_fit_the_weights(change, message):
+    problem = Problem.of("EP_asym", "xor", {"n_epochs": 1, "T1": 5, "T2": 5})
+    masks = np.broadcast_to(problem.mask, (2, 8, 8))
+    with refused(message):
+        corrections.train_by(change, problem, masks, [0, 1])
 
 
 def test_on_an_acyclic_mask_only_the_correction_reaches_hidden_neurons():

@@ -228,6 +228,15 @@ def test_samples_of_a_map_are_at_their_inputs(monkeypatch):
     assert samples == {(0.25, 0): "1", (1, 0.5): "0"}
 
 
+def test_a_map_shows_targets_between_0_and_1(monkeypatch):
+    task = deep_nb.Task("mine", [[0.25, 0.0], [1.0, 0.5]], [[0.7], [0.3]])
+    run = deep_nb.train("DEEP", task, seeds=[0], hyper=SHORT)
+    made_up(monkeypatch, lambda x0, x1: x0 * x1)
+    ax = plotting.plot_decision_map(run, n=4)
+    samples = {tuple(note.xy): note.get_text() for note in ax.texts}
+    assert samples == {(0.25, 0): "0.7", (1, 0.5): "0.3"}
+
+
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.4), (0.1, 0.5), (0.5, 0.9)])
 def test_without_a_boundary_there_is_no_line(run, monkeypatch, low, high):
     made_up(monkeypatch, lambda x0, x1: low + (high - low) * x0 * x1)
@@ -249,7 +258,7 @@ ONE_HOT = "$(1 + s_{y1} - s_{y0})$ / 2"
 def test_the_map_over_one_input_is_a_curve_with_the_targets(model, name, monkeypatch):
     task = "not"
     if model == "DEEP":
-        task = deep_nb.Task("mine", [[1.0], [0.25]], [[0.0], [1.0]])
+        task = deep_nb.Task("mine", [[1.0], [0.25]], [[0.3], [0.7]])
     run = deep_nb.train(model, task, seeds=[0], hyper=SHORT)
     made_up(monkeypatch, lambda x0: 1 - 0.9 * x0)
     ax = plotting.plot_decision_map(run, n=4)
@@ -258,7 +267,7 @@ def test_the_map_over_one_input_is_a_curve_with_the_targets(model, name, monkeyp
         np.array([[0, 1], [0.25, 0.775], [0.5, 0.55], [0.75, 0.325], [1, 0.1]])
     )
     assert list(boundary.get_ydata()) == [0.5, 0.5]
-    expected = [[0, 1], [1, 0]] if task == "not" else [[1, 0], [0.25, 1]]
+    expected = [[0, 1], [1, 0]] if task == "not" else [[1, 0.3], [0.25, 0.7]]
     assert targets.get_xydata().tolist() == expected
     assert (curve.get_color(), curve.get_linestyle()) == (BLUE, "-")
     assert (boundary.get_color(), boundary.get_linestyle()) == ("black", ":")

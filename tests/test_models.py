@@ -152,6 +152,7 @@ def test_models_survive_json():
         ({"leak": -1.0}, "leak = -1.0: it should be greater than or equal to 0"),
         ({"rule": "hebb"}, "rule = 'hebb': it should be 'stdp', 'contrastive'"),
         ({"leaks": 1.0}, "unknown name 'leaks'.*did you mean 'leak'"),
+        ({"beta": 1.0}, r"unknown name 'beta' in Model \(it is in 'hyper'\); allowed: name, "),
         ({"activation": "relu"}, "activation = 'relu'.*'hard_sigmoid', 'sigmoid' or 'tanh'"),
     ],
 )

@@ -184,6 +184,14 @@ def test_the_citation_has_the_version_and_its_date():
     newest = next(line for line in lines if line.startswith("## "))
     dated = {"unreleased", str(citation["date-released"])}
     assert newest in {f"## {citation['version']} - {date}" for date in dated}
+    (author,) = citation["authors"]
+    entry = (ROOT / "README.md").read_text().split("@software{deep_nb,\n")[1].split("\n}")[0]
+    assert dict(re.findall(r"(\w+) *= \{(.*)\}", entry)) == {
+        "author": f"{{{author['name']}}}",
+        "title": citation["title"],
+        "version": citation["version"],
+        "year": str(citation["date-released"].year),
+    }
 
 
 def test_the_changelog_keeps_its_format():

@@ -1,5 +1,7 @@
+import errno
 import os
 import pickle
+from pathlib import Path
 
 import netCDF4
 import numpy as np
@@ -10,7 +12,7 @@ import deep_nb
 from deep_nb.analysis.criterion import network_table
 from deep_nb.plotting import plot_mse, plot_weights
 
-from .conftest import SHORT, assert_same
+from .conftest import SHORT, assert_same, refused
 
 
 def test_save_and_load_give_the_same_run(model_run, tmp_path):
@@ -46,6 +48,18 @@ def test_saving_into_a_file_as_a_folder_fails_and_leaves_nothing(short_run, tmp_
     with pytest.raises(OSError, match="exists"):
         deep_nb.save(short_run, tmp_path / "file" / "run.nc")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_written_is_reported_with_the_name_of_the_run(
+    short_run, tmp_path, monkeypatch
+):
+    def refuse(path, **kwargs):
+        raise OSError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    path = tmp_path / "run.nc"
+    with refused(f"[Errno {errno.EACCES}] Permission denied: {str(path)!r}", PermissionError):
+        deep_nb.save(short_run, path)
 
 
 class Bomb:

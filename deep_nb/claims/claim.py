@@ -26,6 +26,11 @@ class Networks(Frozen):
     rule: RuleName | None = Field(None, description="learning rule instead of the published one")
     hyper: dict[str, Any] = Field({}, description="hyperparameters instead of the published ones")
 
+    @model_validator(mode="after")
+    def _makes_a_model(self) -> Self:
+        _ = self.variant
+        return self
+
     @property
     def variant(self) -> Model:
         """The model, with what is changed in its name."""

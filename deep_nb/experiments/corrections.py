@@ -21,7 +21,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 
-from deep_nb._validation import items, short
+from deep_nb._validation import instance, items, short
 from deep_nb.analysis import share
 from deep_nb.analysis.criterion import MSE_LEARNED
 from deep_nb.dynamics import Field, free_field
@@ -164,7 +164,13 @@ def train_by(
 ) -> Bool[np.ndarray, "K n_epochs"]:
     """Train a network per seed and mask, and return whether each had learned in each epoch.
 
-    As `deep_nb.train` does it, but by any rule and with a mask per network.
+    As `deep_nb.train` does it, but by any rule and with a mask per network. A network whose weights
+    stop being finite has not learned.
+
+    Raises
+    ------
+    ValueError
+        If the rule does not return a `Change` for every network and synapse.
     """
     layout, hyper, model = problem.layout, problem.hyper, problem.model
     streams = [np.random.RandomState(seed) for seed in seeds]
@@ -176,7 +182,7 @@ def train_by(
         S = np.array([initial_states(stream, len(problem.X), layout) for stream in streams])
         field = free_field(W, b, problem.X, model)
         free = relax(field, S, problem.phases()[0])
-        change = rule(Lesson(problem, W, field, free, relax))
+        change = _checked(rule(Lesson(problem, W, field, free, relax)), W)
         W = updated_weights(W, np.where(masks, change.dW, 0.0), hyper.dt_W, 0.0)
         if model.learned_bias:
             b = b + hyper.dt_W * change.db
@@ -184,6 +190,16 @@ def train_by(
         wrong = classification_error(predicted_labels(outputs, model.one_hot), problem.labels)
         learned[:, epoch] = (mean_squared_error(outputs, problem.Y) < MSE_LEARNED) & (wrong == 0)
     return learned
+
+
+def _checked(change: Any, W: Float[np.ndarray, "K N N"]) -> Change:
+    """Return what a rule returned, if it fits the weights."""
+    instance(change, "what a rule returns", Change)
+    for name, shape in (("dW", W.shape), ("db", W.shape[:2])):
+        given = np.shape(getattr(change, name))
+        if given != shape:
+            raise ValueError(f"{name} of a rule must have shape {shape}, got {given}")
+    return change
 
 
 def check(reciprocal: Any, **num_net: int) -> None:

@@ -179,23 +179,23 @@ def plot_decision_map(
     ax, network, seed = network_axes(run, ax, seed)
     problem = problem_of(run)
     score = decision_map(network, n)["score"].isel(seed=0)
-    X, labels = problem.task.X, problem.labels[:, 0]
+    X, targets = problem.task.X, (problem.labels if problem.model.one_hot else problem.Y)[:, 0]
     axis = score["x0"].values
     name = "$(1 + s_{y1} - s_{y0})$ / 2" if problem.model.one_hot else "output $s_{y0}$"
     title = f"Decision map, seed {seed}"
     if score.ndim == 1:
         ax.plot(axis, score, color=BLUE, label=name)
         ax.axhline(0.5, color="black", lw=0.8, ls=":", label="boundary")
-        ax.plot(X[:, 0], labels, "o", color=VERMILION, label="target", clip_on=False)
+        ax.plot(X[:, 0], targets, "o", color=VERMILION, label="target", clip_on=False)
         ax.set_ylim(-0.03, 1.03)
         return finish(ax, "$x_0$", name, title)
     cmap = plt.get_cmap("cividis")
     image = ax.pcolormesh(axis, axis, score.T, cmap=cmap, vmin=0, vmax=1, rasterized=True)
     if score.min() < 0.5 < score.max():
         ax.contour(axis, axis, score.T, levels=[0.5], colors="white", linewidths=2)
-    for x, label in zip(X, labels, strict=True):
+    for x, target in zip(X, targets, strict=True):
         box = {"boxstyle": "circle", "fc": "white", "ec": "black"}
-        ax.annotate(str(label), x, ha="center", va="center", bbox=box, fontsize=SMALL)
+        ax.annotate(f"{target:g}", x, ha="center", va="center", bbox=box, fontsize=SMALL)
     ax.set_aspect("equal")
     ax.figure.colorbar(image, ax=ax, label=f"{name}, boundary in white")
     return finish(ax, "$x_0$", "$x_1$", title)
