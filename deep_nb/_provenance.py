@@ -34,6 +34,7 @@ LIBRARIES = (
     "networkx",
     "netcdf4",
     "matplotlib",
+    "pillow",
     "papermill",
 )
 
