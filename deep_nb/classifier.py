@@ -22,10 +22,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deep_nb._validation import LARGEST, Frozen, finite_array, number, plain, short
+from deep_nb._validation import LARGEST, Frozen, finite_array, number, one_of, plain, short
 from deep_nb.dynamics import Array
 from deep_nb.engines.blas import one_thread
-from deep_nb.minibatch import Network, namespace, to_numpy
+from deep_nb.minibatch import RULES, Network, namespace, to_numpy
 from deep_nb.models import (
     Count,
     Hyperparameters,
@@ -510,6 +510,7 @@ class DEEPClassifier(ClassifierMixin, BaseEstimator):
     def _settings(self) -> tuple[Model, Hyperparameters, Settings]:
         """Return the parameters, checked."""
         model = get_model(self.model).replace(rule=self.rule, one_hot=True)
+        one_of(model.rule, RULES, "rule of DEEPClassifier")
         hyper = model.hyper.replace(
             N_H=self.N_H,
             beta=self.beta,

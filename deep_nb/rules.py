@@ -19,7 +19,7 @@ adjoint        none: a linear solve                                    no    yes
 
 To add a rule: write a function like `contrastive` here, add it to `RULES` and its name to
 `deep_nb.models.RuleName`; a hyperparameter of its own goes into `deep_nb.models.Hyperparameters`.
-`deep_nb.minibatch` holds what the classifier computes for each rule; a test compares the two.
+The classifier takes it when `deep_nb.minibatch.RULES` has it, too; a test compares the two.
 
 References
 ----------

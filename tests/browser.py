@@ -79,7 +79,8 @@ def canvas(explorer, panel):
 
 
 def drawn(explorer):
-    """What each panel shows."""
+    """What each panel shows when the decision map has settled."""
+    explorer.locator("canvas[aria-busy=false]").wait_for()
     pictures = {name: canvas(explorer, name).evaluate("c => c.toDataURL()") for name in PANELS}
     assert "data:," not in pictures.values()  # a canvas without pixels
     return pictures

@@ -17,11 +17,13 @@ from sklearn.utils.estimator_checks import (
 )
 
 import deep_nb
-from deep_nb import DEEPClassifier, analysis
+from deep_nb import DEEPClassifier, analysis, minibatch
 from deep_nb.dynamics import Phase, free_field
 from deep_nb.engines import get_engine
 from deep_nb.rules import RULES
 from deep_nb.topology import complete
+
+from .conftest import refused
 
 SMALL = DEEPClassifier(N_H=20, n_epochs=30, random_state=0)
 SINGLE = clone(SMALL).set_params(dtype="float32")
@@ -241,6 +243,17 @@ def test_single_precision_is_kept_and_answers_as_double_precision_does(iris):
     assert (single.set_params(dtype="float64").predict_proba(X).dtype) == np.float32
     with pytest.raises(ValueError, match="dtype cannot change"):
         single.partial_fit(X, y)
+
+
+def test_a_rule_that_minibatch_lacks_is_refused(iris):
+    message = (
+        "unknown rule of DEEPClassifier 'stdp'; "
+        "allowed: contrastive, centered, onesided, asymep, adjoint"
+    )
+    with mock.patch.dict(minibatch.RULES):
+        del minibatch.RULES["stdp"]
+        with refused(message):
+            DEEPClassifier(rule="stdp").fit(*iris)
 
 
 # Weights of samples and classes

@@ -104,3 +104,11 @@ def test_the_explorer_answers_on_its_page_and_follows_the_colour_scheme(chromium
         explorer = page.frame_locator("iframe.explorer").locator("main")
         assert_keys_move_what_is_drawn(explorer, "on its page of the site")
         assert_it_follows_into_the_dark(explorer, lambda: page.emulate_media(color_scheme="dark"))
+
+
+def test_the_explorer_follows_the_button_of_the_theme(chromium):
+    with visit_page(chromium, "docs/explorer.html", color_scheme="null") as page:
+        explorer = page.frame_locator("iframe.explorer").locator("main")
+        explorer.wait_for()
+        assert_it_follows_into_the_dark(explorer, page.locator(".theme-toggle:visible").click)
+        assert page.locator("body").get_attribute("data-theme") == "dark"

@@ -3,6 +3,7 @@
 `make test-browser` installs what these tests need, and prints how long a slider takes.
 """
 
+import numpy as np
 import pytest
 
 import deep_nb
@@ -15,6 +16,7 @@ from .browser import (
     assert_it_follows_into_the_dark,
     assert_keys_move_what_is_drawn,
     canvas,
+    drawn,
     keep_picture,
     paper,
     press_right,
@@ -57,6 +59,96 @@ def test_keys_move_a_slider_and_what_is_drawn(chromium, address):
     with visit(chromium, address) as page:
         assert_keys_move_what_is_drawn(page.locator("main"), "of the page")
         press_right(page.get_by_label("Leak λ"), "of the page that changes the decision map, too")
+        page.get_by_label("Model").select_option("contracting DEEP")
+        press_right(page.get_by_label("T1"), "of the page, of a contracting network")
+
+
+#: Set a slider to some values, to each when a map of the one before is shown, if only a coarse one.
+#: Returns what the panels show at once after each, and all that the map shows from the last one on.
+SLIDE = """async ([slider, values]) => {
+  const all = [...document.querySelectorAll("canvas")], at_once = [];
+  const map = document.querySelector("canvas[aria-busy]"), shown = [];
+  const change = () => new Promise((done) => {
+    const observer = new MutationObserver(() => { observer.disconnect(); done(); });
+    observer.observe(map, { attributeFilter: ["aria-busy"] });
+  });
+  for (const value of values) {
+    slider.value = value;
+    slider.dispatchEvent(new Event("input"));
+    at_once.push([map.ariaBusy, ...all.map((canvas) => canvas.toDataURL())]);
+    if (map.ariaBusy === "true") await change();
+  }
+  while (true) {
+    shown.push(map.toDataURL());
+    if (map.ariaBusy === "false") return { at_once, shown };
+    await change();
+  }
+}"""
+
+
+def slide(page, label, *values):
+    """See `SLIDE`."""
+    slider = page.get_by_label(label).element_handle()
+    got = page.evaluate(SLIDE, [slider, values])
+    return [dict(zip(("busy", *PANELS), one, strict=True)) for one in got["at_once"]], got["shown"]
+
+
+def test_a_slider_draws_the_states_at_once_and_then_whole_maps_alone(chromium, tmp_path):
+    def page_of(leak):
+        model = deep_nb.contracting_DEEP.replace(leak=leak)
+        return visit(chromium, write_page(tmp_path / f"{leak}.html", model, "xor", 5).as_uri())
+
+    expected = {}
+    for leak in (0.5, 1.0):
+        with page_of(leak) as page:
+            expected[leak] = drawn(page)
+    with page_of(0.25) as page:
+        before = drawn(page)
+        (first, second), shown = slide(page, "Leak λ", 0.5, 1.0)
+        assert drawn(page) == expected[1.0]
+    with page_of(0.25) as page:
+        assert drawn(page) == before
+        alone, shown_alone = slide(page, "Leak λ", 1.0)
+    for leak, at_once in ((0.5, first), (1.0, second)):
+        assert at_once["busy"] == "true"
+        for name in ("States", "Energy", "Network"):
+            assert at_once[name] == expected[leak][name] != before[name]
+    assert first["Decision map"] == alone[0]["Decision map"] == before["Decision map"]
+    coarse = second["Decision map"]
+    assert coarse not in (before["Decision map"], expected[0.5]["Decision map"])
+    assert shown == shown_alone
+    assert len({*shown, coarse}) == 3
+    assert shown[-1] == expected[1.0]["Decision map"]
+
+
+#: The colours in the middle of the 19 × 19 cells of the map, row by row from the bottom.
+CELLS = """canvas => {
+  const size = Math.min(canvas.height - 34, canvas.width - 60), left = (canvas.width - size) / 2;
+  const middle = (k) => ((k + 0.5) * size) / 19, ctx = canvas.getContext("2d");
+  const colour = (i, j) => ctx.getImageData(left + middle(i), 6 + size - middle(j), 1, 1).data;
+  return Array.from({ length: 361 }, (_, k) => [...colour(k % 19, Math.floor(k / 19))].slice(0, 3));
+}"""
+
+
+def test_the_map_in_the_page_is_that_of_python(chromium, tmp_path):
+    run = deep_nb.train("fast contracting DEEP", "xor", seeds=5, hyper={"n_epochs": 60})
+    score = deep_nb.decision_map(run, n=18)["score"].values[0].T
+    with visit(
+        chromium, write_page(tmp_path / "p.html", "fast contracting DEEP", "xor", 5).as_uri()
+    ) as page:
+        for _ in range(60):
+            page.get_by_role("button", name="One epoch").click()
+        page.locator("canvas[aria-busy=false]").wait_for()
+        share = round(100 * (score >= 0.5).mean())
+        said = alternative(page, "Decision map")
+        assert said.startswith(f"Decision map: the answer is 1 on {share} % of the inputs; ")
+        cells = np.reshape(canvas(page, "Decision map").evaluate(CELLS), (19, 19, 3))
+    depth = np.clip(1.6 * (score - 0.5), -1, 1)[..., None]
+    ink = np.where(depth < 0, [0, 114, 178], [213, 94, 0])
+    expected = 255 + np.abs(depth) * (ink - 255)
+    inside = np.s_[1:-1, 1:-1]  # samples and the cross hide the corners
+    assert np.ptp(score) > 0.3
+    np.testing.assert_allclose(cells[inside], expected[inside], rtol=0, atol=3)
 
 
 def test_an_epoch_in_the_page_is_that_of_python(chromium, address):

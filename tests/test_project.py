@@ -273,6 +273,7 @@ def test_the_names_in_the_recipes_exist():
         "deep_nb/models.py": ["MODELS", "PUBLISHED", "RuleName"],
         "deep_nb/experiments/stability.py": ["STYLES"],
         "deep_nb/rules.py": ["contrastive", "_hebbian", "descent", "RULES", "lesson.nudge"],
+        "deep_nb/minibatch.py": ["RULES"],
         "deep_nb/explorer/explore.js": ["RULES"],
         "deep_nb/analysis/stability.py": ["rule_fields"],
         "tests/test_phases.py": ["PHASES"],

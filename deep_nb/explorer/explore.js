@@ -420,18 +420,28 @@ export function score({ model }, y) {
   return model.one_hot ? (1 + y[1] - y[0]) / 2 : y[0];
 }
 
-/** Scores after the free phase on a grid of size² inputs in [0, 1]², or of `size` with one input. */
-export function decisionMap(network, start, clamped, size) {
+/** Whether a task has a decision map: one or two inputs, and one label. */
+const hasMap = ({ inputs, model, N_Y }) => inputs <= 2 && N_Y === 1 + model.one_hot;
+
+/**
+ * Scores after the free phase on a grid of size² inputs in [0, 1]², or of `size` with one input: a
+ * generator that yields after each input, so that the map can be settled in parts, and returns all.
+ */
+export function* decisionMap(network, start, clamped, size) {
   const { problem, W, b } = network, { hyper, model, inputs, n, N_Y, X } = problem;
   const rows = Array.from({ length: size ** inputs }, (_, k) => [
     ...[k % size, Math.floor(k / size)].slice(0, inputs).map((i) => i / (size - 1)),
     ...X[0].slice(inputs),
   ]);
-  const S = Float64Array.from({ length: rows.length * n }, (_, k) => start[k % n]);
-  const still = (t, states, before) => t % 20 === 0 && states.every((s, k) => Math.abs(s - before[k]) < 1e-6);
+  const { A, drive, decay } = freeField(problem, W, b, rows), S = Float64Array.from(start), scores = [];
   const phase = { dt: hyper.dt, T: hyper.T1, activation: model.activation, clamped };
-  const end = relax(freeField(problem, W, b, rows), S, phase, still);
-  return rows.map((_, m) => score(problem, end.slice((m + 1) * n - N_Y, (m + 1) * n)));
+  const atRest = (t, states, before) => states.every((s, j) => s === before[j]);
+  for (let at = 0; at < drive.length; at += n) {
+    const end = relax({ A, drive: drive.subarray(at, at + n), decay }, S, phase, atRest);
+    scores.push(score(problem, end.slice(-N_Y)));
+    yield;
+  }
+  return scores;
 }
 
 // ---------------------------------------------------------------------------------- drawing
@@ -554,7 +564,8 @@ export function mount(root, catalogue, given, changed = () => {}) {
     weights: new Panel("Weights", "from row to column"),
     error: new Panel("Error", "MSE of the free phase over epochs"),
   };
-  let network, path, running = false, frame = 0, map = null, mapped = 0;
+  let network, path, colours, running = false, frame = 0;
+  let map = [], unfinished = [], slice = 0; // the map that is shown, those to come, and their timer
 
   // Controls -------------------------------------------------------------------------------
 
@@ -660,6 +671,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
   /** Begin anew with the weights of the seed. */
   function reset() {
     run(false);
+    map = []; // of another task, perhaps
     network = new Network(setting);
     const { n, inputs, model } = network.problem;
     const stream = new RandomState(setting.seed); // the start of deep_nb.trajectory
@@ -718,10 +730,9 @@ export function mount(root, catalogue, given, changed = () => {}) {
 
   function train() {
     network.epoch();
-    if (network.diverged) {
-      run(false);
-      map = null;
-    }
+    if (!network.diverged) return;
+    run(false);
+    remap();
   }
 
   function run(on) {
@@ -734,17 +745,38 @@ export function mount(root, catalogue, given, changed = () => {}) {
 
   /** Train for as long as a frame of the screen allows, and draw. */
   function tick() {
-    const until = performance.now() + 10;
+    const until = performance.now() + 8;
     do train(); while (running && performance.now() < until);
-    if (performance.now() - mapped > 300) map = null;
+    if (!unfinished.length) remap();
     redraw();
     if (running) frame = requestAnimationFrame(tick);
   }
 
-  /** Draw everything, the decision map too. */
+  /** Draw everything at once, and the decision map when it has settled. */
   function refresh() {
-    map = null;
+    remap();
     redraw();
+  }
+
+  /** Begin the decision map anew: a coarse one first, unless it changes with each epoch. */
+  function remap() {
+    const sizes = hasMap(network.problem) ? (running ? [13] : [5, 19]) : [];
+    unfinished = sizes.map((size) => decisionMap(network, hand.start, hand.clamped, size));
+    clearTimeout(slice);
+    slice = setTimeout(settle);
+  }
+
+  /** Settle the decision map for some milliseconds, then let others act; draw it when it is whole. */
+  function settle() {
+    const until = performance.now() + 4;
+    while (unfinished.length && performance.now() < until) {
+      const { done, value } = unfinished[0].next();
+      if (!done) continue;
+      map = value;
+      unfinished.shift();
+      draw("map");
+    }
+    if (unfinished.length) slice = setTimeout(settle);
   }
 
   // What is drawn --------------------------------------------------------------------------
@@ -758,7 +790,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
 
   function redraw(names = Object.keys(panels)) {
     const started = performance.now();
-    const colours = Object.fromEntries(COLOURS.map((name, k) => [name, getComputedStyle(probes[k]).color]));
+    colours = Object.fromEntries(COLOURS.map((name, k) => [name, getComputedStyle(probes[k]).color]));
     hand.y = target();
     path = follow(network, { ...hand, y: hand.y });
     const { n, N_X, labels } = network.problem;
@@ -768,11 +800,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
       button.setAttribute("aria-pressed", String(Boolean(held)));
       button.setAttribute("aria-label", held ? `${name}, clamped at ${hand.start[j]}` : `${name}, free`);
     });
-    for (const name of names) {
-      const panel = panels[name];
-      panel.begin(colours);
-      if (panel.width) DRAW[name](panel, { network, path, hand, map: () => (map ??= scores()), running });
-    }
+    names.forEach(draw);
     const { mse, errors } = network, epochs = mse.length, M = network.problem.X.length;
     status.textContent = network.diverged
       ? `Diverged in epoch ${epochs}: reset, or learn more slowly`
@@ -781,10 +809,10 @@ export function mount(root, catalogue, given, changed = () => {}) {
     root.dataset.milliseconds = (performance.now() - started).toFixed(1);
   }
 
-  function scores() {
-    const { inputs, model, N_Y } = network.problem;
-    mapped = performance.now();
-    return inputs <= 2 && N_Y === 1 + model.one_hot ? decisionMap(network, hand.start, hand.clamped, running ? 13 : 19) : [];
+  function draw(name) {
+    const panel = panels[name];
+    panel.begin(colours);
+    if (panel.width) DRAW[name](panel, { network, path, hand, map, busy: unfinished.length > 0 });
   }
 
   // Pointers -------------------------------------------------------------------------------
@@ -803,7 +831,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
   });
   const drag = (event) => {
     const { size, left, top } = panels.map, [x, y] = place(event, panels.map);
-    if (!event.buttons || !size || network.problem.inputs > 2) return;
+    if (!event.buttons || !size || !hasMap(network.problem)) return;
     const within = (v) => Math.round(100 * Math.min(Math.max(v, 0), 1)) / 100;
     setInputs([within((x - left) / size), within(1 - (y - top) / size)].slice(0, hand.x.length));
   };
@@ -825,6 +853,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
   dark.addEventListener("change", again);
   const end = () => {
     cancelAnimationFrame(frame);
+    clearTimeout(slice);
     resized.disconnect();
     themed.disconnect();
     dark.removeEventListener("change", again);
@@ -836,11 +865,6 @@ export function mount(root, catalogue, given, changed = () => {}) {
 function signed(panel, value) {
   const colour = panel.colours[value < 0 ? "blue" : "vermilion"];
   return `color-mix(in srgb, ${colour} ${Math.round(100 * Math.min(Math.abs(value), 1))}%, ${panel.colours.paper})`;
-}
-
-function unmapped(panel) {
-  panel.text("needs one or two inputs and one label", 20, 30);
-  panel.describe("this task has more than two inputs, or more than one label");
 }
 
 /** What each panel draws. */
@@ -928,13 +952,18 @@ const DRAW = {
     panel.describe(`${W.filter((w) => w).length} synapses; clamped besides the inputs: ${held.join(", ") || "none"}`);
   },
 
-  map(panel, { network, hand, map }) {
-    const { inputs, X, Y } = network.problem, { ctx, colours } = panel, values = map();
-    if (!values.length) return unmapped(panel);
-    const size = Math.min(panel.height - 34, panel.width - 60), count = inputs === 2 ? Math.sqrt(values.length) : values.length;
+  map(panel, { network, hand, map, busy }) {
+    const { inputs, X, Y } = network.problem, { ctx, colours } = panel;
+    panel.canvas.setAttribute("aria-busy", busy);
+    if (!hasMap(network.problem)) {
+      panel.text("needs one or two inputs and one label", 20, 30);
+      panel.describe("this task has more than two inputs, or more than one label");
+      return;
+    }
+    const size = Math.min(panel.height - 34, panel.width - 60), count = inputs === 2 ? Math.sqrt(map.length) : map.length;
     const left = (panel.width - size) / 2, top = 6, cell = size / count, rows = inputs === 2 ? count : 1;
     Object.assign(panel, { size, left, top });
-    values.forEach((value, k) => {
+    map.forEach((value, k) => {
       const i = k % count, j = Math.floor(k / count);
       ctx.fillStyle = signed(panel, 1.6 * (value - 0.5));
       const high = size / rows;
@@ -962,8 +991,9 @@ const DRAW = {
       panel.text("x1: 0", left - 6, top + size, "text", "right");
       panel.text("1", left - 6, top + 9, "text", "right");
     }
-    const share = values.filter((value) => value >= 0.5).length / values.length;
-    panel.describe(`the answer is 1 on ${Math.round(100 * share)} % of the inputs; the cross is at ${hand.x.join(", ")}`);
+    const share = Math.round((100 * map.filter((value) => value >= 0.5).length) / map.length);
+    const answer = map.length ? `the answer is 1 on ${share} % of the inputs` : "not settled yet";
+    panel.describe(`${answer}; the cross is at ${hand.x.join(", ")}`);
   },
 
   weights(panel, { network }) {
