@@ -6,6 +6,7 @@ each survivor.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import queue
@@ -115,6 +116,7 @@ def mutated(modules, sample, max_children):
     from mutmut.state import state
     from mutmut.workers.isolation import ForkRunner
 
+    wait = ForkRunner.wait_for_result
     collect, gather = program.collect_or_load_stats, program.collect_source_file_mutation_data
     slow, budgets = system(), iter(SECONDS)
 
@@ -136,6 +138,11 @@ def mutated(modules, sample, max_children):
             tried.setdefault(mutant[0].path, []).append(mutant)
         return [mutant for some in tried.values() for mutant in some[: sample or None]], files
 
+    def wait_for_mutant(runner, timeout=None):
+        while True:
+            with contextlib.suppress(KeyError):  # a process that a test has left
+                return wait(runner, timeout)
+
     def warm_up(runner, tests):
         os.chdir("mutants")
         runner.test_runner.execute_pytest(["-q", "-m", "not system", *WARM])
@@ -146,6 +153,7 @@ def mutated(modules, sample, max_children):
     program.collect_source_file_mutation_data = gather_sample
     program.run_forced_fail_test = lambda runner: None  # it would run all tests once more
     ForkRunner.run_clean_tests = warm_up  # the statistics have run them all
+    ForkRunner.wait_for_result = wait_for_mutant
     survivors = []
     for _ in SECONDS:
         command = ["run", "--max-children", str(max_children), *survivors]
