@@ -266,9 +266,10 @@ def claims(only: tuple[str, ...], seeds: str) -> None:
     if {*given} & {*CHOSEN_ON}:
         first, last = CHOSEN_ON[0], CHOSEN_ON[-1]
         click.echo(f"warning: settings were chosen on seeds {first} to {last}", err=True)
+    evaluate = deep_nb.claims.evaluate  # says what it needs before any network is trained
     networks = deep_nb.claims.measure_all(chosen, given)
     curves = deep_nb.claims.compare_curves(chosen)
-    table = deep_nb.claims.evaluate(chosen, networks, curves=curves)
+    table = evaluate(chosen, networks, curves=curves)
     tested = int(table["p"].notna().sum())
     click.echo(f"p-values corrected for {tested} verdict{'s' * (tested != 1)}")
     for _, row in table.iterrows():

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import api
 import nbformat
+from PIL import Image
 
 from deep_nb._validation import Frozen
 from deep_nb.explorer.page import write_page
@@ -67,6 +68,7 @@ def gallery():
             command = f"deep-nb replicate --profile full --figures figures --only {job.name}"
             parts += [f"### {job.name}", f"```sh\n{command}\n```"]
             parts += map(_figure, sorted((FIGURES / job.name).glob("*.svg")))
+            parts += map(_animation, sorted((FIGURES / job.name).glob("*.gif")))
     parts.append("## Other figures")
     for name, origin in OTHERS.items():
         parts += [origin, _figure(FIGURES / f"{name}.svg")]
@@ -85,6 +87,15 @@ def _figure(path):
     picture = path.with_suffix(".png")
     source = (picture if picture.is_file() else path).relative_to(ROOT).as_posix()
     return f":::{{figure}} ../{source}\n:loading: lazy\n:alt: {caption}\n\n{caption}\n:::"
+
+
+def _animation(path):
+    """Return an animation with the caption that it carries."""
+    with Image.open(path) as image:
+        caption = image.info["comment"].decode()
+    return (
+        f":::{{figure}} ../{path.relative_to(ROOT).as_posix()}\n:alt: {caption}\n\n{caption}\n:::"
+    )
 
 
 def linked_names():
