@@ -93,9 +93,8 @@ def _animation(path):
     """Return an animation with the caption that it carries."""
     with Image.open(path) as image:
         caption = image.info["comment"].decode()
-    return (
-        f":::{{figure}} ../{path.relative_to(ROOT).as_posix()}\n:alt: {caption}\n\n{caption}\n:::"
-    )
+    source = path.relative_to(ROOT).as_posix()
+    return f":::{{figure}} ../{source}\n:alt: {caption}\n\n{caption}\n:::"
 
 
 def linked_names():
