@@ -18,6 +18,7 @@ from deep_nb.analysis import euler_factor_l1, jacobian
 from deep_nb.cli import main
 from deep_nb.explorer.page import SCRIPT, STYLE, catalogue, module, setting, write_page
 from deep_nb.models import MODELS
+from deep_nb.problem import Problem
 from deep_nb.rules import RULES
 from deep_nb.tasks import TASKS, get_task
 
@@ -44,6 +45,34 @@ def javascript(*cases):
     ran = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
+
+
+COLUMNS = ([0, 1, 2], [0, 0, 0], [0.2, 0.5, 0.8], [-1, 0, 1], [0, 1, 10_000], [0, 1, 9999])
+TARGETS = [[[y] for y in column] for column in COLUMNS]
+TARGETS += [[[0, 1], [1, 0]], [[0, 1], [1, 1]], [[0, 2], [1, 0]], [[0, 0], [1, 0]]]
+
+
+def suits(model, Y, tmp_path):
+    """Whether `train`, `explore` and `write_page` take targets; all refuse with one message."""
+    task = deep_nb.Task("own", np.zeros((len(Y), 1)), Y)
+    try:
+        Problem.of(model, task)
+    except ValueError as error:
+        for show in (deep_nb.explore, lambda *given: write_page(tmp_path / "page.html", *given)):
+            with refused(str(error)):
+                show(model, task)
+        return False
+    deep_nb.explore(model, task)
+    return True
+
+
+@node
+def test_a_model_is_offered_for_the_targets_that_train_takes(tmp_path):
+    given = [(model, Y) for model in ("DEEP", "DEEP_oh") for Y in TARGETS]
+    cases = [["js.suits(...given)", [{"one_hot": MODELS[m].one_hot}, {"Y": Y}]] for m, Y in given]
+    expected = [suits(model, Y, tmp_path) for model, Y in given]
+    assert javascript(*cases) == expected
+    assert expected.count(False) == 6
 
 
 TRAIN = """(() => {

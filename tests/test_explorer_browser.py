@@ -219,6 +219,17 @@ def test_every_choice_can_be_made(chromium, address):
         assert page.get_by_label("Rule").locator("option:disabled").count() == 3
 
 
+def test_models_and_tasks_that_do_not_suit_cannot_be_chosen(chromium, tmp_path):
+    mean = deep_nb.Task("mean", [[0, 0], [0, 1], [1, 0], [1, 1]], [[0.2], [0.5], [0.5], [0.8]])
+    with visit(chromium, write_page(tmp_path / "own.html", "DEEP", mean).as_uri()) as page:
+        models, tasks = (page.get_by_label(name) for name in ("Model", "Task"))
+        assert models.locator("option:disabled").all_inner_texts() == ["DEEP_oh"]
+        assert tasks.locator("option:disabled").count() == 0
+        tasks.select_option("xor")
+        models.select_option("DEEP_oh")
+        assert tasks.locator("option:disabled").all_inner_texts() == ["mean"]
+
+
 def test_a_task_of_ones_own_with_three_inputs_has_no_map(chromium, tmp_path):
     task = deep_nb.Task("</script>", [[0, 1, 0.5], [1, 0, 0], [1, 1, -1]], [[2], [0], [1]])
     page = write_page(tmp_path / "own.html", "DEEP_oh", task)

@@ -63,6 +63,13 @@ const draws = (count, draw) => Float64Array.from({ length: count }, draw);
 
 // ---------------------------------------------------------------------------------- the problem
 
+/** Whether the targets suit the model: a one-hot one needs class numbers, or one 1 per row. */
+export function suits(model, { Y }) {
+  if (!model.one_hot) return true;
+  if (Y[0].length === 1) return Y.every(([y]) => Number.isInteger(y) && y >= 0 && y < 10000);
+  return Y.every((y) => y.every((t) => t === 0 || t === 1) && y.filter((t) => t).length === 1);
+}
+
 /** Layout, mask, clamped states X and targets Y of a model (with its hyperparameters) and a task. */
 export function problemOf({ model, task, regularized, sparse }) {
   const X = task.X.map((x) => (model.bias_neuron ? [...x, 1] : x));
@@ -709,6 +716,10 @@ export function mount(root, catalogue, given, changed = () => {}) {
     const { model } = setting;
     [models.control.value, tasks.control.value] = [model.name, setting.task.name];
     [rules.control.value, activations.control.value] = [model.rule, model.activation];
+    for (const option of models.control.options)
+      option.disabled = !suits(catalogue.models[option.value], setting.task);
+    for (const option of tasks.control.options)
+      option.disabled = !suits(model, catalogue.tasks[option.value]);
     for (const option of rules.control.options)
       option.disabled = model.activation !== "hard_sigmoid" && CLIPPED.includes(option.value);
     hidden.show(network.problem.n - network.problem.N_Y);
