@@ -250,6 +250,28 @@ def test_javascripts_map_is_that_of_python(followed):
     assert got["parts"] == len(grid)  # a page can do something else after each
 
 
+@node
+def test_the_map_covers_the_inputs_of_the_task():
+    """From min(0, the least) to max(1, the largest) of each input."""
+    task = deep_nb.Task("own", [[-1, 0.5], [-1, 3], [1, 0.5], [1, 3]], [[0], [1], [1], [0]])
+    run = deep_nb.train("DEEP", task, seeds=5, hyper={"n_epochs": 2})
+    given = {
+        "setting": setting(deep_nb.DEEP, task, 5),
+        "W": run["W"].values.ravel().tolist(),
+        "b": run["b"].values.ravel().tolist(),
+        "x": [1, 3],
+        "y": [0],
+        "beta": 1,
+        "start": [0.1] * 6,
+        "clamped": [0] * 6,
+    }
+    got = javascript([FOLLOW, given])[0]
+    grid = [[x0, x1] for x1 in (0, 1.5, 3) for x0 in (-1, 0, 1)]
+    expected = deep_nb.predict(run, grid, start=given["start"])["output"].values[0, :, 0]
+    assert np.ptp(expected) > 0
+    np.testing.assert_allclose(got["map"], expected, **close)
+
+
 def test_a_widget_follows_its_controls():
     explorer = deep_nb.explore("DEEP_oh", "and", seed=4)
     assert repr(explorer) == "Explorer('DEEP_oh', 'and', seed=4)"

@@ -207,6 +207,27 @@ def test_the_cross_can_be_dragged(chromium, address):
         assert page.get_by_label("Input x0").input_value() == "0"
 
 
+def test_sliders_and_the_map_cover_the_inputs_of_the_task(chromium, tmp_path):
+    task = deep_nb.Task("signs", [[-1, -1], [-1, 1], [1, -1], [1, 1]], [[0], [1], [1], [0]])
+    with visit(chromium, write_page(tmp_path / "own.html", "DEEP", task).as_uri()) as page:
+        slider = page.get_by_label("Input x1")
+        assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("-1", "1")
+        assert alternative(page, "Decision map").endswith("the cross is at -1, 1")
+        decisions = canvas(page, "Decision map")
+        box = decisions.bounding_box()
+        size = box["height"] - 34
+        x0 = {"x": box["width"] / 2 + size / 4, "y": 6 + size}
+        decisions.click(position=x0)
+        assert alternative(page, "Decision map").endswith("the cross is at 0.5, -1")
+        assert slider.input_value() == "-1"
+        # The sample at 1, −1 is drawn in its corner of the map.
+        corner = f"{(box['width'] + size) / 2}, {6 + size}"
+        ink = f"c => [...c.getContext('2d').getImageData({corner}, 1, 1).data]"
+        assert decisions.evaluate(ink) == [34, 34, 34, 255]
+        canvas(page, "Network").click(position={"x": 24, "y": 24})
+        assert page.get_by_label("Input x0").input_value() == "-1"
+
+
 def test_every_choice_can_be_made(chromium, address):
     """No model, task, rule or activation breaks the page."""
     with visit(chromium, address) as page:

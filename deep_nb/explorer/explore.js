@@ -70,7 +70,7 @@ export function suits(model, { Y }) {
   return Y.every((y) => y.every((t) => t === 0 || t === 1) && y.filter((t) => t).length === 1);
 }
 
-/** Layout, mask, clamped states X and targets Y of a model (with its hyperparameters) and a task. */
+/** Layout, mask, clamped states X, ranges of the inputs and targets Y of a model (with its hyperparameters) and a task. */
 export function problemOf({ model, task, regularized, sparse }) {
   const X = task.X.map((x) => (model.bias_neuron ? [...x, 1] : x));
   let Y = task.Y;
@@ -87,7 +87,12 @@ export function problemOf({ model, task, regularized, sparse }) {
     const i = Math.floor(k / N), j = k % N;
     return i !== j && j >= N_X;
   });
-  return { model, hyper: model.hyper, regularized, sparse, X, Y, inputs, N_X, N_Y, n, N, labels, mask };
+  const ranges = X[0].slice(0, inputs).map((_, i) => {
+    const column = X.map((x) => x[i]);
+    return [Math.min(0, ...column), Math.max(1, ...column)];
+  });
+  const { hyper } = model;
+  return { model, hyper, regularized, sparse, X, Y, inputs, ranges, N_X, N_Y, n, N, labels, mask };
 }
 
 // ---------------------------------------------------------------------------------- dynamics
@@ -431,13 +436,14 @@ export function score({ model }, y) {
 const hasMap = ({ inputs, model, N_Y }) => inputs <= 2 && N_Y === 1 + model.one_hot;
 
 /**
- * Scores after the free phase on a grid of size² inputs in [0, 1]², or of `size` with one input: a
+ * Scores after the free phase on a grid of size² inputs in their ranges, or of `size` with one: a
  * generator that yields after each input, so that the map can be settled in parts, and returns all.
  */
 export function* decisionMap(network, start, clamped, size) {
-  const { problem, W, b } = network, { hyper, model, inputs, n, N_Y, X } = problem;
+  const { problem, W, b } = network, { hyper, model, inputs, ranges, n, N_Y, X } = problem;
+  const cell = (k, i) => Math.floor(k / size ** i) % size;
   const rows = Array.from({ length: size ** inputs }, (_, k) => [
-    ...[k % size, Math.floor(k / size)].slice(0, inputs).map((i) => i / (size - 1)),
+    ...ranges.map(([low, high], i) => low + ((high - low) * cell(k, i)) / (size - 1)),
     ...X[0].slice(inputs),
   ]);
   const { A, drive, decay } = freeField(problem, W, b, rows), S = Float64Array.from(start), scores = [];
@@ -680,13 +686,13 @@ export function mount(root, catalogue, given, changed = () => {}) {
     run(false);
     map = []; // of another task, perhaps
     network = new Network(setting);
-    const { n, inputs, model } = network.problem;
+    const { n, ranges, model } = network.problem;
     const stream = new RandomState(setting.seed); // the start of deep_nb.trajectory
     const drawn = draws(n, () => 0.1 * stream.random());
     Object.assign(hand, {
       drawn,
       start: drawn.slice(),
-      x: inputs === 2 ? [0, 1] : Array(inputs).fill(1),
+      x: ranges.map(([low, high], i) => (i === 0 && ranges.length === 2 ? low : high)),
       beta: model.hyper.beta,
       clamped: new Uint8Array(n),
     });
@@ -694,7 +700,8 @@ export function mount(root, catalogue, given, changed = () => {}) {
     const beta = slider("β by hand", 0, top, false, (value) => { hand.beta = value; redraw(HAND); }, top / 100);
     beta.show(hand.beta);
     hand.inputs = hand.x.map((x, i) => {
-      const made = slider(`Input x${i}`, 0, 1, false, (value) => { hand.x[i] = value; redraw(HAND); }, 0.01);
+      const change = (value) => { hand.x[i] = value; redraw(HAND); };
+      const made = slider(`Input x${i}`, ...ranges[i], false, change);
       made.show(x);
       return made;
     });
@@ -833,18 +840,19 @@ export function mount(root, catalogue, given, changed = () => {}) {
     return [event.clientX - box.left, event.clientY - box.top];
   };
   panels.network.canvas.addEventListener("click", (event) => {
-    const [x, y] = place(event, panels.network), { N_X, inputs } = network.problem;
+    const [x, y] = place(event, panels.network), { N_X, inputs, ranges } = network.problem;
     const away = panels.network.places.map(([a, b]) => Math.hypot(a - x, b - y));
     const k = away.indexOf(Math.min(...away));
     if (away[k] > 18) return;
     if (k >= N_X) clamp(k - N_X);
-    else if (k < inputs) setInputs({ [k]: hand.x[k] < 0.5 ? 1 : 0 });
+    else if (k < inputs) setInputs({ [k]: ranges[k][Number(hand.x[k] < (ranges[k][0] + ranges[k][1]) / 2)] });
   });
   const drag = (event) => {
     const { size, left, top } = panels.map, [x, y] = place(event, panels.map);
     if (!event.buttons || !size || !hasMap(network.problem)) return;
     const within = (v) => Math.round(100 * Math.min(Math.max(v, 0), 1)) / 100;
-    setInputs([within((x - left) / size), within(1 - (y - top) / size)].slice(0, hand.x.length));
+    const shares = [within((x - left) / size), within(1 - (y - top) / size)];
+    setInputs(network.problem.ranges.map(([low, high], i) => +(low + (high - low) * shares[i]).toPrecision(6)));
   };
   for (const kind of ["pointerdown", "pointermove"]) panels.map.canvas.addEventListener(kind, drag);
 
@@ -964,7 +972,7 @@ const DRAW = {
   },
 
   map(panel, { network, hand, map, busy }) {
-    const { inputs, X, Y } = network.problem, { ctx, colours } = panel;
+    const { inputs, ranges, X, Y } = network.problem, { ctx, colours } = panel;
     panel.canvas.setAttribute("aria-busy", busy);
     if (!hasMap(network.problem)) {
       panel.text("needs one or two inputs and one label", 20, 30);
@@ -980,10 +988,13 @@ const DRAW = {
       const high = size / rows;
       ctx.fillRect(left + i * cell, top + size - (j + 1) * high, cell + 0.5, high + 0.5);
     });
-    const at = ([x, y = 0.5]) => [left + x * size, top + size * (1 - y)];
+    const at = (x) => {
+      const [a, b = 0.5] = ranges.map(([low, high], i) => (x[i] - low) / (high - low));
+      return [left + a * size, top + size * (1 - b)];
+    };
     ctx.strokeStyle = colours.text;
     X.forEach((x, m) => {
-      const [a, b] = at(x.slice(0, inputs)), one = Math.abs(score(network.problem, Y[m]) - 1) < 0.5;
+      const [a, b] = at(x), one = Math.abs(score(network.problem, Y[m]) - 1) < 0.5;
       ctx.beginPath();
       ctx.arc(a, b, 6, 0, 7);
       ctx.fillStyle = one ? colours.text : colours.paper;
@@ -996,11 +1007,12 @@ const DRAW = {
       panel.segment(a - 9, b, a + 9, b);
       panel.segment(a, b - 9, a, b + 9);
     }
-    panel.text("x0: 0", left, top + size + 20);
-    panel.text("1", left + size, top + size + 20, "text", "right");
+    const [ends, upwards] = ranges.map((range) => range.map(brief));
+    panel.text(`x0: ${ends[0]}`, left, top + size + 20);
+    panel.text(ends[1], left + size, top + size + 20, "text", "right");
     if (inputs === 2) {
-      panel.text("x1: 0", left - 6, top + size, "text", "right");
-      panel.text("1", left - 6, top + 9, "text", "right");
+      panel.text(`x1: ${upwards[0]}`, left - 6, top + size, "text", "right");
+      panel.text(upwards[1], left - 6, top + 9, "text", "right");
     }
     const share = Math.round((100 * map.filter((value) => value >= 0.5).length) / map.length);
     const answer = map.length ? `the answer is 1 on ${share} % of the inputs` : "not settled yet";
