@@ -207,6 +207,24 @@ def test_the_cross_can_be_dragged(chromium, address):
         assert page.get_by_label("Input x0").input_value() == "0"
 
 
+def test_a_finger_drags_the_cross(chromium, address):
+    with visit(chromium, address, has_touch=True) as page:
+        box = canvas(page, "Decision map").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + 6
+        size = box["height"] - 34
+        finger = page.context.new_cdp_session(page)
+
+        def touch(kind, *points):
+            touches = [{"x": x, "y": y + size * share} for share in points]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+        touch("touchStart", 0.25)
+        for step in range(1, 6):
+            touch("touchMove", 0.25 + step / 10)
+        touch("touchEnd")
+        assert alternative(page, "Decision map").endswith("the cross is at 0.5, 0.25")
+
+
 def test_sliders_and_the_map_cover_the_inputs_of_the_task(chromium, tmp_path):
     task = deep_nb.Task("signs", [[-1, -1], [-1, 1], [1, -1], [1, 1]], [[0], [1], [1], [0]])
     with visit(chromium, write_page(tmp_path / "own.html", "DEEP", task).as_uri()) as page:
