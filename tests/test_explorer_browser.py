@@ -3,6 +3,8 @@
 `make test-browser` installs what these tests need, and prints how long a slider takes.
 """
 
+import re
+
 import numpy as np
 import pytest
 
@@ -244,6 +246,37 @@ def test_sliders_and_the_map_cover_the_inputs_of_the_task(chromium, tmp_path):
         assert decisions.evaluate(ink) == [34, 34, 34, 255]
         canvas(page, "Network").click(position={"x": 24, "y": 24})
         assert page.get_by_label("Input x0").input_value() == "-1"
+
+
+def test_the_slider_of_beta_moves_beta_by_hand_and_what_is_drawn(chromium, address):
+    with visit(chromium, address) as page:
+        page.get_by_label("Input x0").press("End")  # the target is 0 there, and the output 1
+        before = drawn(page)
+        page.locator("label", has_text=re.compile(r"^β\d")).locator("input").press("Home")
+        by_hand = page.get_by_label("β by hand")
+        assert by_hand.get_attribute("aria-valuetext") == "0.01"
+        assert by_hand.get_attribute("max") == "0.02"
+        after = drawn(page)
+        assert {name for name in PANELS if before[name] != after[name]} == {"States", "Energy"}
+
+
+def test_sliders_reach_a_negative_beta_and_no_learning(chromium, tmp_path):
+    model = deep_nb.DEEP.replace(hyper=deep_nb.DEEP.hyper.replace(beta=-1.0, dt_W=0.0))
+    with visit(chromium, write_page(tmp_path / "own.html", model, "xor").as_uri()) as page:
+        ends = "slider => [slider.min, slider.value, slider.max].map(Number)"
+        assert page.get_by_label("β by hand").evaluate(ends) == [-2, -1, 0]
+        beta, rate = (
+            page.locator("label", has_text=re.compile(rf"^{name}")).locator("input")
+            for name in (r"β\W?\d", "dt_W")
+        )
+        least, value, most = beta.evaluate(ends)
+        assert (least, most) == (-2, -0.02)
+        assert value == pytest.approx(-1, abs=0.01)
+        assert rate.evaluate(ends) == [0, 0, 1]
+        beta.press("Home")
+        assert page.get_by_label("β by hand").evaluate(ends) == [-4, -2, 0]
+        page.get_by_label("Model").select_option("EP_asym")
+        assert beta.evaluate(ends) == [-2, 1, 2]  # powers of ten
 
 
 def test_every_choice_can_be_made(chromium, address):

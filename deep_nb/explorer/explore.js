@@ -593,9 +593,18 @@ export function mount(root, catalogue, given, changed = () => {}) {
   /** A native slider, which keys move; its value is kept exactly until a person moves it. */
   function slider(text, low, high, log, change, step) {
     const shown = h("span", { class: "value", "aria-hidden": "true" }); // as aria-valuetext
-    const [to, from] = log ? [Math.log10, (v) => +(10 ** v).toPrecision(3)] : [Number, Number];
-    const control = h("input", { type: "range", min: String(to(low)), max: String(to(high)) });
-    control.step = step ?? (log ? 0.01 : (high - low) / 100);
+    const control = h("input", { type: "range" });
+    let to, from;
+    /** Fit the slider to a first value: a logarithmic one is linear for a value of 0 or below. */
+    const fit = (value) => {
+      const linear = !log || value <= 0;
+      [to, from] = linear ? [Number, Number] : [Math.log10, (v) => +(10 ** v).toPrecision(3)];
+      let ends = [low, high];
+      if (log && linear) ends = value ? [2 * value, value / 50] : [0, 1];
+      const [min, max] = ends.map(to).sort((a, b) => a - b);
+      Object.assign(control, { min, max, step: step ?? (linear ? (max - min) / 100 : 0.01) });
+    };
+    fit(high);
     const write = (value) => {
       shown.textContent = brief(value);
       control.setAttribute("aria-valuetext", brief(value));
@@ -608,7 +617,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
       control.value = to(value);
       write(value);
     };
-    return { control, show, element: labelled(text, control, shown) };
+    return { control, fit, show, element: labelled(text, control, shown) };
   }
 
   function checkbox(text, name) {
@@ -654,13 +663,14 @@ export function mount(root, catalogue, given, changed = () => {}) {
   const sliders = SLIDERS.map(([name, symbol, low, high, log]) => {
     const made = slider(symbol, low, high, log, (value) => {
       setting.model.hyper[name] = value;
+      if (name === "beta") takeBeta();
       configure();
     }, log ? undefined : 10);
     made.element.title = catalogue.about[name];
     return { name, ...made };
   });
   const boxes = [checkbox("L1 decay", "regularized"), checkbox("Pruning", "sparse")];
-  const byHand = h("div", {}), neurons = h("div", { class: "neurons" });
+  const byHand = h("div", {}), betaByHand = h("div", {}), neurons = h("div", { class: "neurons" });
   const start = h("button", { type: "button", onclick: () => { run(!running); refresh(); } }, "Start");
   const status = h("p", { role: "status" });
   const group = (name, ...children) => h("fieldset", {}, h("legend", {}, name), ...children);
@@ -673,7 +683,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
     group("Network", models.element, tasks.element, hidden.element, seedLabel),
     group("Learning", rules.element, activations.element, leak.element,
       ...[...sliders, ...boxes].map((made) => made.element)),
-    group("By hand", byHand, neurons));
+    group("By hand", byHand, betaByHand, neurons));
   const probes = COLOURS.map((name) => h("i", { hidden: true, style: `color: var(--${name})` }));
   const view = h("div", { class: "panels" }, ...Object.values(panels).map((p) => p.element));
   root.classList.add("deep-nb");
@@ -686,29 +696,35 @@ export function mount(root, catalogue, given, changed = () => {}) {
     run(false);
     map = []; // of another task, perhaps
     network = new Network(setting);
-    const { n, ranges, model } = network.problem;
+    const { n, ranges } = network.problem;
     const stream = new RandomState(setting.seed); // the start of deep_nb.trajectory
     const drawn = draws(n, () => 0.1 * stream.random());
     Object.assign(hand, {
       drawn,
       start: drawn.slice(),
       x: ranges.map(([low, high], i) => (i === 0 && ranges.length === 2 ? low : high)),
-      beta: model.hyper.beta,
       clamped: new Uint8Array(n),
     });
-    const top = 2 * model.hyper.beta;
-    const beta = slider("β by hand", 0, top, false, (value) => { hand.beta = value; redraw(HAND); }, top / 100);
-    beta.show(hand.beta);
+    takeBeta();
+    for (const { name, fit } of sliders) fit(setting.model.hyper[name]);
     hand.inputs = hand.x.map((x, i) => {
       const change = (value) => { hand.x[i] = value; redraw(HAND); };
       const made = slider(`Input x${i}`, ...ranges[i], false, change);
       made.show(x);
       return made;
     });
-    byHand.replaceChildren(...hand.inputs.map((s) => s.element), beta.element);
+    byHand.replaceChildren(...hand.inputs.map((s) => s.element));
     hand.buttons = Array.from(hand.clamped, (_, j) => h("button", { type: "button", onclick: () => clamp(j) }));
     neurons.replaceChildren(...hand.buttons);
     configure();
+  }
+
+  /** Set β by hand to that of learning; its slider goes from 0 to twice that. */
+  function takeBeta() {
+    hand.beta = setting.model.hyper.beta;
+    const made = slider("β by hand", 0, 2 * hand.beta, false, (value) => { hand.beta = value; redraw(HAND); });
+    made.show(hand.beta);
+    betaByHand.replaceChildren(made.element);
   }
 
   function adopt(given) {
