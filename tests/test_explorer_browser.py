@@ -167,9 +167,24 @@ def test_an_epoch_in_the_page_is_that_of_python(chromium, address):
         assert page.get_by_role("status").inner_text() == "Not trained yet"
 
 
-def test_it_learns_until_it_is_paused(chromium, address):
-    with visit(chromium, address) as page:
-        page.get_by_label("Model").select_option("fast contracting DEEP")
+def test_it_pauses_after_the_model_s_epochs_and_goes_on_when_asked(chromium, tmp_path):
+    model = deep_nb.DEEP.replace(hyper=deep_nb.DEEP.hyper.replace(n_epochs=7))
+    with visit(chromium, write_page(tmp_path / "own.html", model, "xor", 5).as_uri()) as page:
+        start, status = page.get_by_role("button", name="Start"), page.get_by_role("status")
+        start.click()
+        page.wait_for_function("document.querySelector('button').textContent === 'Start'")
+        assert status.inner_text().startswith("Epoch 7 · ")
+        start.click()
+        page.wait_for_function(
+            "+document.querySelector('[role=status]').textContent.split(' ')[1] > 9"
+        )
+        page.get_by_role("button", name="Pause").click()
+
+
+def test_it_learns_until_it_is_paused(chromium, tmp_path):
+    model = deep_nb.fast_contracting_DEEP
+    model = model.replace(hyper=model.hyper.replace(n_epochs=1_000_000))
+    with visit(chromium, write_page(tmp_path / "own.html", model, "xor", 5).as_uri()) as page:
         page.get_by_role("button", name="Start").click()
         page.wait_for_function("""() => {
           const said = document.querySelector('[role=status]').textContent;
@@ -277,6 +292,26 @@ def test_sliders_reach_a_negative_beta_and_no_learning(chromium, tmp_path):
         assert page.get_by_label("β by hand").evaluate(ends) == [-4, -2, 0]
         page.get_by_label("Model").select_option("EP_asym")
         assert beta.evaluate(ends) == [-2, 1, 2]  # powers of ten
+
+
+def test_one_epoch_is_a_dot_in_the_panel_of_the_error(chromium, address):
+    with visit(chromium, address) as page:
+        before = drawn(page)["Error"]
+        page.get_by_role("button", name="One epoch").click()
+        assert drawn(page)["Error"] != before
+
+
+def test_the_legend_of_the_energy_is_in_its_caption(chromium, address):
+    with visit(chromium, address) as page:
+        caption = page.locator("figcaption", has_text="Energy")
+        assert caption.inner_text().startswith("Energy V₁ = ‖s − s*‖₁, no bound: ‖I + dt J‖₁ = 1.")
+        page.get_by_label("Model").select_option("contracting DEEP")
+        assert "‖₁, bound 0.9875ᵗ V₁(0), residual" in caption.inner_text()
+
+
+def test_without_javascript_the_page_says_what_it_lacks(chromium, address):
+    with visit(chromium, address, java_script_enabled=False) as page:
+        assert "JavaScript, which is switched off" in page.locator("body").inner_text()
 
 
 def test_every_choice_can_be_made(chromium, address):

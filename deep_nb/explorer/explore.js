@@ -529,6 +529,14 @@ class Panel {
     }
     ctx.stroke();
     ctx.setLineDash([]);
+    if (first === last) this.dot(this.x(first), this.y(at(first)), colour);
+  }
+
+  dot(x, y, colour) {
+    this.ctx.fillStyle = this.colours[colour];
+    this.ctx.beginPath();
+    this.ctx.arc(x, y, 2.5, 0, 7);
+    this.ctx.fill();
   }
 }
 
@@ -547,6 +555,9 @@ function h(tag, properties = {}, ...children) {
   element.append(...children);
   return element;
 }
+
+/** A word of a legend in the colour of its line. */
+const ink = (colour, text) => h("span", { style: `color: var(--${colour})` }, text);
 
 /** Panels that inputs and β set by hand change. */
 const HAND = ["states", "energy", "network", "map"];
@@ -569,9 +580,11 @@ const SLIDERS = [
 export function mount(root, catalogue, given, changed = () => {}) {
   let setting = structuredClone(given);
   const hand = {}; // inputs x, target y, β, start states and clamped neurons
+  const bound = ink("green", "bound"), residual = ink("text", "residual ‖Δs/dt‖²");
+  const legend = h("span", {}, ink("blue", "V₁ = ‖s − s*‖₁"), ", ", bound, ", ", residual);
   const panels = {
     states: new Panel("States", "free phase, then nudged phase"),
-    energy: new Panel("Energy", "V₁ = ‖s − s*‖₁ and the residual ‖Δs/dt‖²"),
+    energy: new Panel("Energy", legend),
     network: new Panel("Network", "click a neuron to clamp it; fill: state"),
     map: new Panel("Decision map", "drag the cross; target ● 1, ○ 0"),
     weights: new Panel("Weights", "from row to column"),
@@ -764,7 +777,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
 
   function train() {
     network.epoch();
-    if (!network.diverged) return;
+    if (!network.diverged && network.mse.length !== setting.model.hyper.n_epochs) return;
     run(false);
     remap();
   }
@@ -846,7 +859,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
   function draw(name) {
     const panel = panels[name];
     panel.begin(colours);
-    if (panel.width) DRAW[name](panel, { network, path, hand, map, busy: unfinished.length > 0 });
+    if (panel.width) DRAW[name](panel, { network, path, hand, map, bound, busy: unfinished.length > 0 });
   }
 
   // Pointers -------------------------------------------------------------------------------
@@ -927,7 +940,7 @@ const DRAW = {
       `${at(steps - 1).join(", ")}; target ${hand.y.join(", ")}`);
   },
 
-  energy(panel, { network, path }) {
+  energy(panel, { network, path, bound }) {
     const steps = path.V.length, { T1 } = network.problem.hyper;
     panel.axes(steps - 1, -12, 2, { xlabel: "step", log: true, ticks: [-12, -8, -4, 0] });
     for (const phase of [[0, T1], [T1 + 1, steps - 1]]) {
@@ -935,10 +948,8 @@ const DRAW = {
       panel.line(phase, (t) => path.bound[t], "green", { dash: [6, 4] });
       panel.line(phase, (t) => path.V[t], "blue", { width: 2.5 });
     }
-    const q = path.factors[0], contracts = q < 1 ? `bound ${q.toFixed(4)}ᵗ V₁(0)` : `no bound: ‖I + dt J‖₁ = ${q.toFixed(4)}`;
-    panel.text("V₁", panel.width - 36, 18, "blue", "right");
-    panel.text(contracts, panel.width - 56, 18, "green", "right");
-    panel.text("residual", panel.width - 36, 31, "text", "right");
+    const q = path.factors[0];
+    bound.textContent = q < 1 ? `bound ${q.toFixed(4)}ᵗ V₁(0)` : `no bound: ‖I + dt J‖₁ = ${q.toFixed(4)}`;
     const rests = path.rest.map((rest) => (rest ? "comes to rest" : "does not come to rest"));
     panel.describe(`the free phase ${rests[0]}, the nudged phase ${rests[1]}; a step multiplies the ` +
       `distance of two states by at most ${q.toFixed(4)}`);

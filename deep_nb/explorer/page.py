@@ -76,6 +76,7 @@ PAGE = """<!doctype html>
 per epoch: freely, then with β pulling its outputs towards the targets. Its synapses learn from the
 difference. Weights are vermilion where positive, blue
 where negative.</p>
+<noscript><p>The explorer is computed by JavaScript, which is switched off here.</p></noscript>
 <main></main>
 <script type="module">
 {script}
