@@ -314,6 +314,25 @@ def test_without_javascript_the_page_says_what_it_lacks(chromium, address):
         assert "JavaScript, which is switched off" in page.locator("body").inner_text()
 
 
+def test_more_has_the_numbers_without_a_slider(chromium, address):
+    hyper = {"n_epochs": 2, "beta_0": 0.5, "beta_1": -1.0, "temp": 2.0}
+    with visit(chromium, address) as page:
+        page.get_by_text("More", exact=True).click()
+        for name, value in hyper.items():
+            page.get_by_label(name).fill(str(value))
+        page.get_by_label("outflow", exact=True).fill("0.5")
+        page.get_by_label("Outflow Σ|W|").check()
+        page.get_by_label("reg_W").fill("-1")
+        page.get_by_label("reg_W").blur()
+        assert page.get_by_label("reg_W").input_value() == "0.00015"
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_function("document.querySelector('button').textContent === 'Start'")
+        said = page.get_by_role("status").inner_text()
+    model = deep_nb.DEEP.replace(outflow=0.5, absolute_outflow=True)
+    run = deep_nb.train(model, "xor", seeds=5, hyper=hyper)
+    assert said.startswith(f"Epoch 2 · MSE {run['mse_free'].values[0, -1]:.3g} · ")
+
+
 def test_every_choice_can_be_made(chromium, address):
     """No model, task, rule or activation breaks the page."""
     with visit(chromium, address) as page:

@@ -573,6 +573,16 @@ const SLIDERS = [
   ["T2", "T2", 10, 3000],
 ];
 
+/** Hyperparameters with a field under "More": name, smallest and largest. */
+const FIELDS = [
+  ["n_epochs", 1, 1e6],
+  ["beta_0", -1e100, 1e100],
+  ["beta_1", -1e100, 1e100],
+  ["reg_W", 0, 1e100],
+  ["tol_W", 0, 1e100],
+  ["temp", 1e-6, 1e100],
+];
+
 /**
  * Show the explorer in `root`; `changed` hears of each new setting. Returns how to `adopt` another
  * setting, and how to `end`.
@@ -682,6 +692,30 @@ export function mount(root, catalogue, given, changed = () => {}) {
     made.element.title = catalogue.about[name];
     return { name, ...made };
   });
+  /** A number of some settings, written into them when it is one of those allowed. */
+  function field(name, settings, low, high) {
+    const step = name === "n_epochs" ? "1" : "any";
+    const control = h("input", { type: "number", min: String(low), max: String(high), step, required: true });
+    const show = () => (control.value = settings()[name]);
+    control.addEventListener("change", () => {
+      if (control.checkValidity()) settings()[name] = Number(control.value);
+      configure();
+    });
+    const element = labelled(name, control);
+    element.title = catalogue.about[name] ?? "";
+    return { show, element };
+  }
+  const fields = [
+    field("outflow", () => setting.model, 0, 1e100),
+    ...FIELDS.map(([name, low, high]) => field(name, () => setting.model.hyper, low, high)),
+  ];
+  const absolute = h("input", { type: "checkbox" });
+  absolute.addEventListener("change", () => {
+    setting.model.absolute_outflow = absolute.checked;
+    configure();
+  });
+  const more = h("details", {}, h("summary", {}, "More"),
+    labelled("Outflow Σ|W|", absolute), ...fields.map((made) => made.element));
   const boxes = [checkbox("L1 decay", "regularized"), checkbox("Pruning", "sparse")];
   const byHand = h("div", {}), betaByHand = h("div", {}), neurons = h("div", { class: "neurons" });
   const start = h("button", { type: "button", onclick: () => { run(!running); refresh(); } }, "Start");
@@ -695,7 +729,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
     status,
     group("Network", models.element, tasks.element, hidden.element, seedLabel),
     group("Learning", rules.element, activations.element, leak.element,
-      ...[...sliders, ...boxes].map((made) => made.element)),
+      ...[...sliders, ...boxes].map((made) => made.element), more),
     group("By hand", byHand, betaByHand, neurons));
   const probes = COLOURS.map((name) => h("i", { hidden: true, style: `color: var(--${name})` }));
   const view = h("div", { class: "panels" }, ...Object.values(panels).map((p) => p.element));
@@ -762,6 +796,8 @@ export function mount(root, catalogue, given, changed = () => {}) {
     seed.value = setting.seed;
     leak.show(model.leak);
     for (const { name, show } of sliders) show(model.hyper[name]);
+    for (const { show } of fields) show();
+    absolute.checked = model.absolute_outflow;
     for (const { name, control } of boxes) control.checked = setting[name];
     changed(structuredClone(setting));
     refresh();
