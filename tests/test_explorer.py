@@ -18,6 +18,7 @@ from deep_nb.analysis import euler_factor_l1, jacobian
 from deep_nb.cli import main
 from deep_nb.explorer.page import SCRIPT, STYLE, catalogue, module, setting, write_page
 from deep_nb.models import MODELS
+from deep_nb.problem import Problem
 from deep_nb.rules import RULES
 from deep_nb.tasks import TASKS, get_task
 
@@ -44,6 +45,34 @@ def javascript(*cases):
     ran = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
+
+
+COLUMNS = ([0, 1, 2], [0, 0, 0], [0.2, 0.5, 0.8], [-1, 0, 1], [0, 1, 10_000], [0, 1, 9999])
+TARGETS = [[[y] for y in column] for column in COLUMNS]
+TARGETS += [[[0, 1], [1, 0]], [[0, 1], [1, 1]], [[0, 2], [1, 0]], [[0, 0], [1, 0]]]
+
+
+def suits(model, Y, tmp_path):
+    """Whether `train`, `explore` and `write_page` take targets; all refuse with one message."""
+    task = deep_nb.Task("own", np.zeros((len(Y), 1)), Y)
+    try:
+        Problem.of(model, task)
+    except ValueError as error:
+        for show in (deep_nb.explore, lambda *given: write_page(tmp_path / "page.html", *given)):
+            with refused(str(error)):
+                show(model, task)
+        return False
+    deep_nb.explore(model, task)
+    return True
+
+
+@node
+def test_a_model_is_offered_for_the_targets_that_train_takes(tmp_path):
+    given = [(model, Y) for model in ("DEEP", "DEEP_oh") for Y in TARGETS]
+    cases = [["js.suits(...given)", [{"one_hot": MODELS[m].one_hot}, {"Y": Y}]] for m, Y in given]
+    expected = [suits(model, Y, tmp_path) for model, Y in given]
+    assert javascript(*cases) == expected
+    assert expected.count(False) == 6
 
 
 TRAIN = """(() => {
@@ -221,6 +250,28 @@ def test_javascripts_map_is_that_of_python(followed):
     assert got["parts"] == len(grid)  # a page can do something else after each
 
 
+@node
+def test_the_map_covers_the_inputs_of_the_task():
+    """From min(0, the least) to max(1, the largest) of each input."""
+    task = deep_nb.Task("own", [[-1, 0.5], [-1, 3], [1, 0.5], [1, 3]], [[0], [1], [1], [0]])
+    run = deep_nb.train("EP_asym", task, seeds=5, hyper={"n_epochs": 2})
+    given = {
+        "setting": setting(deep_nb.EP_asym, task, 5),
+        "W": run["W"].values.ravel().tolist(),
+        "b": run["b"].values.ravel().tolist(),
+        "x": [1, 3],
+        "y": [0],
+        "beta": 1,
+        "start": [0.1] * 6,
+        "clamped": [0] * 6,
+    }
+    got = javascript([FOLLOW, given])[0]
+    grid = [[x0, x1] for x1 in (0, 1.5, 3) for x0 in (-1, 0, 1)]
+    expected = deep_nb.predict(run, grid, start=given["start"])["output"].values[0, :, 0]
+    assert len({*expected.round(6)}) >= 5
+    np.testing.assert_allclose(got["map"], expected, **close)
+
+
 def test_a_widget_follows_its_controls():
     explorer = deep_nb.explore("DEEP_oh", "and", seed=4)
     assert repr(explorer) == "Explorer('DEEP_oh', 'and', seed=4)"
@@ -233,6 +284,42 @@ def test_a_widget_follows_its_controls():
     )
     assert (arguments["seeds"], arguments["sparse"], arguments["regularized"]) == (6, True, False)
     np.testing.assert_array_equal(arguments["task"].Y, TASKS["and"].Y)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": -5}, "seed must be an integer from 0 to 4294967295, got -5"),
+        ({"sparse": 1}, "sparse must be True or False, got 1"),
+        ({"regularized": None}, "regularized must be True or False, got None"),
+        ({"model": "DEEP"}, "model must be a mapping from names to values, got 'DEEP'"),
+        ({"model": {}}, "Model needs a value for 'name'"),
+        ({"task": {"name": "own"}}, "task must have the names name, X, Y, got ['name']"),
+        (
+            {"task": {"name": "own", "X": [[0], [1]], "Y": [[0.5], [1]]}},
+            "one-hot targets in one column must be class numbers 0, 1, … below 10000",
+        ),
+        (
+            {"epochs": 3},
+            "setting must have the names model, task, seed, regularized, sparse, "
+            "got ['model', 'task', 'seed', 'regularized', 'sparse', 'epochs']",
+        ),
+    ],
+)
+def test_a_setting_is_checked_when_it_is_assigned(change, message):
+    explorer = deep_nb.explore("DEEP_oh", "and", seed=4)
+    before = explorer.setting
+    with pytest.raises(ValueError, match=rf"\A{re.escape(message)}"):
+        explorer.setting = before | change
+    assert explorer.setting == before
+    assert repr(explorer) == "Explorer('DEEP_oh', 'and', seed=4)"
+
+
+def test_an_empty_setting_is_refused():
+    explorer = deep_nb.explore()
+    with refused("setting must have the names model, task, seed, regularized, sparse, got []"):
+        explorer.setting = {}
+    assert explorer.arguments()["model"] == deep_nb.contracting_DEEP
 
 
 def test_a_model_and_a_task_of_ones_own_can_be_explored():

@@ -3,6 +3,8 @@
 `make test-browser` installs what these tests need, and prints how long a slider takes.
 """
 
+import re
+
 import numpy as np
 import pytest
 
@@ -165,9 +167,24 @@ def test_an_epoch_in_the_page_is_that_of_python(chromium, address):
         assert page.get_by_role("status").inner_text() == "Not trained yet"
 
 
-def test_it_learns_until_it_is_paused(chromium, address):
-    with visit(chromium, address) as page:
-        page.get_by_label("Model").select_option("fast contracting DEEP")
+def test_it_pauses_after_the_model_s_epochs_and_goes_on_when_asked(chromium, tmp_path):
+    model = deep_nb.DEEP.replace(hyper=deep_nb.DEEP.hyper.replace(n_epochs=7))
+    with visit(chromium, write_page(tmp_path / "own.html", model, "xor", 5).as_uri()) as page:
+        start, status = page.get_by_role("button", name="Start"), page.get_by_role("status")
+        start.click()
+        page.wait_for_function("document.querySelector('button').textContent === 'Start'")
+        assert status.inner_text().startswith("Epoch 7 · ")
+        start.click()
+        page.wait_for_function(
+            "+document.querySelector('[role=status]').textContent.split(' ')[1] > 9"
+        )
+        page.get_by_role("button", name="Pause").click()
+
+
+def test_it_learns_until_it_is_paused(chromium, tmp_path):
+    model = deep_nb.fast_contracting_DEEP
+    model = model.replace(hyper=model.hyper.replace(n_epochs=1_000_000))
+    with visit(chromium, write_page(tmp_path / "own.html", model, "xor", 5).as_uri()) as page:
         page.get_by_role("button", name="Start").click()
         page.wait_for_function("""() => {
           const said = document.querySelector('[role=status]').textContent;
@@ -207,6 +224,115 @@ def test_the_cross_can_be_dragged(chromium, address):
         assert page.get_by_label("Input x0").input_value() == "0"
 
 
+def test_a_finger_drags_the_cross(chromium, address):
+    with visit(chromium, address, has_touch=True) as page:
+        box = canvas(page, "Decision map").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + 6
+        size = box["height"] - 34
+        finger = page.context.new_cdp_session(page)
+
+        def touch(kind, *points):
+            touches = [{"x": x, "y": y + size * share} for share in points]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+        touch("touchStart", 0.25)
+        for step in range(1, 6):
+            touch("touchMove", 0.25 + step / 10)
+        touch("touchEnd")
+        assert alternative(page, "Decision map").endswith("the cross is at 0.5, 0.25")
+
+
+def test_sliders_and_the_map_cover_the_inputs_of_the_task(chromium, tmp_path):
+    task = deep_nb.Task("signs", [[-1, -1], [-1, 1], [1, -1], [1, 1]], [[0], [1], [1], [0]])
+    with visit(chromium, write_page(tmp_path / "own.html", "DEEP", task).as_uri()) as page:
+        slider = page.get_by_label("Input x1")
+        assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("-1", "1")
+        assert alternative(page, "Decision map").endswith("the cross is at -1, 1")
+        decisions = canvas(page, "Decision map")
+        box = decisions.bounding_box()
+        size = box["height"] - 34
+        x0 = {"x": box["width"] / 2 + size / 4, "y": 6 + size}
+        decisions.click(position=x0)
+        assert alternative(page, "Decision map").endswith("the cross is at 0.5, -1")
+        assert slider.input_value() == "-1"
+        # The sample at 1, −1 is drawn in its corner of the map.
+        corner = f"{(box['width'] + size) / 2}, {6 + size}"
+        ink = f"c => [...c.getContext('2d').getImageData({corner}, 1, 1).data]"
+        assert decisions.evaluate(ink) == [34, 34, 34, 255]
+        canvas(page, "Network").click(position={"x": 24, "y": 24})
+        assert page.get_by_label("Input x0").input_value() == "-1"
+
+
+def test_the_slider_of_beta_moves_beta_by_hand_and_what_is_drawn(chromium, address):
+    with visit(chromium, address) as page:
+        page.get_by_label("Input x0").press("End")  # the target is 0 there, and the output 1
+        before = drawn(page)
+        page.locator("label", has_text=re.compile(r"^β\d")).locator("input").press("Home")
+        by_hand = page.get_by_label("β by hand")
+        assert by_hand.get_attribute("aria-valuetext") == "0.01"
+        assert by_hand.get_attribute("max") == "0.02"
+        after = drawn(page)
+        assert {name for name in PANELS if before[name] != after[name]} == {"States", "Energy"}
+
+
+def test_sliders_reach_a_negative_beta_and_no_learning(chromium, tmp_path):
+    model = deep_nb.DEEP.replace(hyper=deep_nb.DEEP.hyper.replace(beta=-1.0, dt_W=0.0))
+    with visit(chromium, write_page(tmp_path / "own.html", model, "xor").as_uri()) as page:
+        ends = "slider => [slider.min, slider.value, slider.max].map(Number)"
+        assert page.get_by_label("β by hand").evaluate(ends) == [-2, -1, 0]
+        beta, rate = (
+            page.locator("label", has_text=re.compile(rf"^{name}")).locator("input")
+            for name in (r"β\W?\d", "dt_W")
+        )
+        least, value, most = beta.evaluate(ends)
+        assert (least, most) == (-2, -0.02)
+        assert value == pytest.approx(-1, abs=0.01)
+        assert rate.evaluate(ends) == [0, 0, 1]
+        beta.press("Home")
+        assert page.get_by_label("β by hand").evaluate(ends) == [-4, -2, 0]
+        page.get_by_label("Model").select_option("EP_asym")
+        assert beta.evaluate(ends) == [-2, 1, 2]  # powers of ten
+
+
+def test_one_epoch_is_a_dot_in_the_panel_of_the_error(chromium, address):
+    with visit(chromium, address) as page:
+        before = drawn(page)["Error"]
+        page.get_by_role("button", name="One epoch").click()
+        assert drawn(page)["Error"] != before
+
+
+def test_the_legend_of_the_energy_is_in_its_caption(chromium, address):
+    with visit(chromium, address) as page:
+        caption = page.locator("figcaption", has_text="Energy")
+        assert caption.inner_text().startswith("Energy V₁ = ‖s − s*‖₁, no bound: ‖I + dt J‖₁ = 1.")
+        page.get_by_label("Model").select_option("contracting DEEP")
+        assert "‖₁, bound 0.9875ᵗ V₁(0), residual" in caption.inner_text()
+
+
+def test_without_javascript_the_page_says_what_it_lacks(chromium, address):
+    with visit(chromium, address, java_script_enabled=False) as page:
+        assert "JavaScript, which is switched off" in page.locator("body").inner_text()
+
+
+def test_more_has_the_numbers_without_a_slider(chromium, address):
+    hyper = {"n_epochs": 2, "beta_0": 0.5, "beta_1": -1.0, "temp": 2.0}
+    with visit(chromium, address) as page:
+        page.get_by_text("More", exact=True).click()
+        for name, value in hyper.items():
+            page.get_by_label(name).fill(str(value))
+        page.get_by_label("outflow", exact=True).fill("0.5")
+        page.get_by_label("Outflow Σ|W|").check()
+        page.get_by_label("reg_W").fill("-1")
+        page.get_by_label("reg_W").blur()
+        assert page.get_by_label("reg_W").input_value() == "0.00015"
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_function("document.querySelector('button').textContent === 'Start'")
+        said = page.get_by_role("status").inner_text()
+    model = deep_nb.DEEP.replace(outflow=0.5, absolute_outflow=True)
+    run = deep_nb.train(model, "xor", seeds=5, hyper=hyper)
+    assert said.startswith(f"Epoch 2 · MSE {run['mse_free'].values[0, -1]:.3g} · ")
+
+
 def test_every_choice_can_be_made(chromium, address):
     """No model, task, rule or activation breaks the page."""
     with visit(chromium, address) as page:
@@ -217,6 +343,17 @@ def test_every_choice_can_be_made(chromium, address):
                 page.get_by_role("button", name="One epoch").click()
                 assert "Epoch" in page.get_by_role("status").inner_text()
         assert page.get_by_label("Rule").locator("option:disabled").count() == 3
+
+
+def test_models_and_tasks_that_do_not_suit_cannot_be_chosen(chromium, tmp_path):
+    mean = deep_nb.Task("mean", [[0, 0], [0, 1], [1, 0], [1, 1]], [[0.2], [0.5], [0.5], [0.8]])
+    with visit(chromium, write_page(tmp_path / "own.html", "DEEP", mean).as_uri()) as page:
+        models, tasks = (page.get_by_label(name) for name in ("Model", "Task"))
+        assert models.locator("option:disabled").all_inner_texts() == ["DEEP_oh"]
+        assert tasks.locator("option:disabled").count() == 0
+        tasks.select_option("xor")
+        models.select_option("DEEP_oh")
+        assert tasks.locator("option:disabled").all_inner_texts() == ["mean"]
 
 
 def test_a_task_of_ones_own_with_three_inputs_has_no_map(chromium, tmp_path):

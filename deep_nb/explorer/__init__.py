@@ -7,9 +7,9 @@
 from typing import TYPE_CHECKING
 
 from deep_nb._extras import needed_by
-from deep_nb._validation import integer
-from deep_nb.models import Model, contracting_DEEP, get_model
-from deep_nb.tasks import Task, get_task
+from deep_nb.explorer.page import checked
+from deep_nb.models import Model, contracting_DEEP
+from deep_nb.tasks import Task
 
 if TYPE_CHECKING:
     from deep_nb.explorer.widget import Explorer
@@ -45,7 +45,7 @@ def explore(
     Raises
     ------
     ValueError
-        If an argument is unknown or out of range.
+        If an argument is unknown or out of range, or the task's targets do not suit the model.
     ModuleNotFoundError
         If anywidget is not installed.
 
@@ -61,7 +61,7 @@ def explore(
     >>> explorer.arguments()["model"] == deep_nb.DEEP
     True
     """
-    given = get_model(model), get_task(task), integer(seed, "seed", 0, 2**32 - 1)
+    given = checked(model, task, seed)
     with needed_by("deep_nb.explore"):
         from deep_nb.explorer.widget import Explorer
 

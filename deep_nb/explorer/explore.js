@@ -63,7 +63,14 @@ const draws = (count, draw) => Float64Array.from({ length: count }, draw);
 
 // ---------------------------------------------------------------------------------- the problem
 
-/** Layout, mask, clamped states X and targets Y of a model (with its hyperparameters) and a task. */
+/** Whether the targets suit the model: a one-hot one needs class numbers, or one 1 per row. */
+export function suits(model, { Y }) {
+  if (!model.one_hot) return true;
+  if (Y[0].length === 1) return Y.every(([y]) => Number.isInteger(y) && y >= 0 && y < 10000);
+  return Y.every((y) => y.every((t) => t === 0 || t === 1) && y.filter((t) => t).length === 1);
+}
+
+/** Layout, mask, clamped states X, ranges of the inputs and targets Y of a model (with its hyperparameters) and a task. */
 export function problemOf({ model, task, regularized, sparse }) {
   const X = task.X.map((x) => (model.bias_neuron ? [...x, 1] : x));
   let Y = task.Y;
@@ -80,7 +87,12 @@ export function problemOf({ model, task, regularized, sparse }) {
     const i = Math.floor(k / N), j = k % N;
     return i !== j && j >= N_X;
   });
-  return { model, hyper: model.hyper, regularized, sparse, X, Y, inputs, N_X, N_Y, n, N, labels, mask };
+  const ranges = X[0].slice(0, inputs).map((_, i) => {
+    const column = X.map((x) => x[i]);
+    return [Math.min(0, ...column), Math.max(1, ...column)];
+  });
+  const { hyper } = model;
+  return { model, hyper, regularized, sparse, X, Y, inputs, ranges, N_X, N_Y, n, N, labels, mask };
 }
 
 // ---------------------------------------------------------------------------------- dynamics
@@ -424,13 +436,14 @@ export function score({ model }, y) {
 const hasMap = ({ inputs, model, N_Y }) => inputs <= 2 && N_Y === 1 + model.one_hot;
 
 /**
- * Scores after the free phase on a grid of size² inputs in [0, 1]², or of `size` with one input: a
+ * Scores after the free phase on a grid of size² inputs in their ranges, or of `size` with one: a
  * generator that yields after each input, so that the map can be settled in parts, and returns all.
  */
 export function* decisionMap(network, start, clamped, size) {
-  const { problem, W, b } = network, { hyper, model, inputs, n, N_Y, X } = problem;
+  const { problem, W, b } = network, { hyper, model, inputs, ranges, n, N_Y, X } = problem;
+  const cell = (k, i) => Math.floor(k / size ** i) % size;
   const rows = Array.from({ length: size ** inputs }, (_, k) => [
-    ...[k % size, Math.floor(k / size)].slice(0, inputs).map((i) => i / (size - 1)),
+    ...ranges.map(([low, high], i) => low + ((high - low) * cell(k, i)) / (size - 1)),
     ...X[0].slice(inputs),
   ]);
   const { A, drive, decay } = freeField(problem, W, b, rows), S = Float64Array.from(start), scores = [];
@@ -516,6 +529,14 @@ class Panel {
     }
     ctx.stroke();
     ctx.setLineDash([]);
+    if (first === last) this.dot(this.x(first), this.y(at(first)), colour);
+  }
+
+  dot(x, y, colour) {
+    this.ctx.fillStyle = this.colours[colour];
+    this.ctx.beginPath();
+    this.ctx.arc(x, y, 2.5, 0, 7);
+    this.ctx.fill();
   }
 }
 
@@ -535,6 +556,9 @@ function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/** A word of a legend in the colour of its line. */
+const ink = (colour, text) => h("span", { style: `color: var(--${colour})` }, text);
+
 /** Panels that inputs and β set by hand change. */
 const HAND = ["states", "energy", "network", "map"];
 
@@ -549,6 +573,16 @@ const SLIDERS = [
   ["T2", "T2", 10, 3000],
 ];
 
+/** Hyperparameters with a field under "More": name, smallest and largest. */
+const FIELDS = [
+  ["n_epochs", 1, 1e6],
+  ["beta_0", -1e100, 1e100],
+  ["beta_1", -1e100, 1e100],
+  ["reg_W", 0, 1e100],
+  ["tol_W", 0, 1e100],
+  ["temp", 1e-6, 1e100],
+];
+
 /**
  * Show the explorer in `root`; `changed` hears of each new setting. Returns how to `adopt` another
  * setting, and how to `end`.
@@ -556,9 +590,11 @@ const SLIDERS = [
 export function mount(root, catalogue, given, changed = () => {}) {
   let setting = structuredClone(given);
   const hand = {}; // inputs x, target y, β, start states and clamped neurons
+  const bound = ink("green", "bound"), residual = ink("text", "residual ‖Δs/dt‖²");
+  const legend = h("span", {}, ink("blue", "V₁ = ‖s − s*‖₁"), ", ", bound, ", ", residual);
   const panels = {
     states: new Panel("States", "free phase, then nudged phase"),
-    energy: new Panel("Energy", "V₁ = ‖s − s*‖₁ and the residual ‖Δs/dt‖²"),
+    energy: new Panel("Energy", legend),
     network: new Panel("Network", "click a neuron to clamp it; fill: state"),
     map: new Panel("Decision map", "drag the cross; target ● 1, ○ 0"),
     weights: new Panel("Weights", "from row to column"),
@@ -580,9 +616,18 @@ export function mount(root, catalogue, given, changed = () => {}) {
   /** A native slider, which keys move; its value is kept exactly until a person moves it. */
   function slider(text, low, high, log, change, step) {
     const shown = h("span", { class: "value", "aria-hidden": "true" }); // as aria-valuetext
-    const [to, from] = log ? [Math.log10, (v) => +(10 ** v).toPrecision(3)] : [Number, Number];
-    const control = h("input", { type: "range", min: String(to(low)), max: String(to(high)) });
-    control.step = step ?? (log ? 0.01 : (high - low) / 100);
+    const control = h("input", { type: "range" });
+    let to, from;
+    /** Fit the slider to a first value: a logarithmic one is linear for a value of 0 or below. */
+    const fit = (value) => {
+      const linear = !log || value <= 0;
+      [to, from] = linear ? [Number, Number] : [Math.log10, (v) => +(10 ** v).toPrecision(3)];
+      let ends = [low, high];
+      if (log && linear) ends = value ? [2 * value, value / 50] : [0, 1];
+      const [min, max] = ends.map(to).sort((a, b) => a - b);
+      Object.assign(control, { min, max, step: step ?? (linear ? (max - min) / 100 : 0.01) });
+    };
+    fit(high);
     const write = (value) => {
       shown.textContent = brief(value);
       control.setAttribute("aria-valuetext", brief(value));
@@ -595,7 +640,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
       control.value = to(value);
       write(value);
     };
-    return { control, show, element: labelled(text, control, shown) };
+    return { control, fit, show, element: labelled(text, control, shown) };
   }
 
   function checkbox(text, name) {
@@ -641,13 +686,38 @@ export function mount(root, catalogue, given, changed = () => {}) {
   const sliders = SLIDERS.map(([name, symbol, low, high, log]) => {
     const made = slider(symbol, low, high, log, (value) => {
       setting.model.hyper[name] = value;
+      if (name === "beta") takeBeta();
       configure();
     }, log ? undefined : 10);
     made.element.title = catalogue.about[name];
     return { name, ...made };
   });
+  /** A number of some settings, written into them when it is one of those allowed. */
+  function field(name, settings, low, high) {
+    const step = name === "n_epochs" ? "1" : "any";
+    const control = h("input", { type: "number", min: String(low), max: String(high), step, required: true });
+    const show = () => (control.value = settings()[name]);
+    control.addEventListener("change", () => {
+      if (control.checkValidity()) settings()[name] = Number(control.value);
+      configure();
+    });
+    const element = labelled(name, control);
+    element.title = catalogue.about[name] ?? "";
+    return { show, element };
+  }
+  const fields = [
+    field("outflow", () => setting.model, 0, 1e100),
+    ...FIELDS.map(([name, low, high]) => field(name, () => setting.model.hyper, low, high)),
+  ];
+  const absolute = h("input", { type: "checkbox" });
+  absolute.addEventListener("change", () => {
+    setting.model.absolute_outflow = absolute.checked;
+    configure();
+  });
+  const more = h("details", {}, h("summary", {}, "More"),
+    labelled("Outflow Σ|W|", absolute), ...fields.map((made) => made.element));
   const boxes = [checkbox("L1 decay", "regularized"), checkbox("Pruning", "sparse")];
-  const byHand = h("div", {}), neurons = h("div", { class: "neurons" });
+  const byHand = h("div", {}), betaByHand = h("div", {}), neurons = h("div", { class: "neurons" });
   const start = h("button", { type: "button", onclick: () => { run(!running); refresh(); } }, "Start");
   const status = h("p", { role: "status" });
   const group = (name, ...children) => h("fieldset", {}, h("legend", {}, name), ...children);
@@ -659,8 +729,8 @@ export function mount(root, catalogue, given, changed = () => {}) {
     status,
     group("Network", models.element, tasks.element, hidden.element, seedLabel),
     group("Learning", rules.element, activations.element, leak.element,
-      ...[...sliders, ...boxes].map((made) => made.element)),
-    group("By hand", byHand, neurons));
+      ...[...sliders, ...boxes].map((made) => made.element), more),
+    group("By hand", byHand, betaByHand, neurons));
   const probes = COLOURS.map((name) => h("i", { hidden: true, style: `color: var(--${name})` }));
   const view = h("div", { class: "panels" }, ...Object.values(panels).map((p) => p.element));
   root.classList.add("deep-nb");
@@ -673,28 +743,35 @@ export function mount(root, catalogue, given, changed = () => {}) {
     run(false);
     map = []; // of another task, perhaps
     network = new Network(setting);
-    const { n, inputs, model } = network.problem;
+    const { n, ranges } = network.problem;
     const stream = new RandomState(setting.seed); // the start of deep_nb.trajectory
     const drawn = draws(n, () => 0.1 * stream.random());
     Object.assign(hand, {
       drawn,
       start: drawn.slice(),
-      x: inputs === 2 ? [0, 1] : Array(inputs).fill(1),
-      beta: model.hyper.beta,
+      x: ranges.map(([low, high], i) => (i === 0 && ranges.length === 2 ? low : high)),
       clamped: new Uint8Array(n),
     });
-    const top = 2 * model.hyper.beta;
-    const beta = slider("β by hand", 0, top, false, (value) => { hand.beta = value; redraw(HAND); }, top / 100);
-    beta.show(hand.beta);
+    takeBeta();
+    for (const { name, fit } of sliders) fit(setting.model.hyper[name]);
     hand.inputs = hand.x.map((x, i) => {
-      const made = slider(`Input x${i}`, 0, 1, false, (value) => { hand.x[i] = value; redraw(HAND); }, 0.01);
+      const change = (value) => { hand.x[i] = value; redraw(HAND); };
+      const made = slider(`Input x${i}`, ...ranges[i], false, change);
       made.show(x);
       return made;
     });
-    byHand.replaceChildren(...hand.inputs.map((s) => s.element), beta.element);
+    byHand.replaceChildren(...hand.inputs.map((s) => s.element));
     hand.buttons = Array.from(hand.clamped, (_, j) => h("button", { type: "button", onclick: () => clamp(j) }));
     neurons.replaceChildren(...hand.buttons);
     configure();
+  }
+
+  /** Set β by hand to that of learning; its slider goes from 0 to twice that. */
+  function takeBeta() {
+    hand.beta = setting.model.hyper.beta;
+    const made = slider("β by hand", 0, 2 * hand.beta, false, (value) => { hand.beta = value; redraw(HAND); });
+    made.show(hand.beta);
+    betaByHand.replaceChildren(made.element);
   }
 
   function adopt(given) {
@@ -709,12 +786,18 @@ export function mount(root, catalogue, given, changed = () => {}) {
     const { model } = setting;
     [models.control.value, tasks.control.value] = [model.name, setting.task.name];
     [rules.control.value, activations.control.value] = [model.rule, model.activation];
+    for (const option of models.control.options)
+      option.disabled = !suits(catalogue.models[option.value], setting.task);
+    for (const option of tasks.control.options)
+      option.disabled = !suits(model, catalogue.tasks[option.value]);
     for (const option of rules.control.options)
       option.disabled = model.activation !== "hard_sigmoid" && CLIPPED.includes(option.value);
     hidden.show(network.problem.n - network.problem.N_Y);
     seed.value = setting.seed;
     leak.show(model.leak);
     for (const { name, show } of sliders) show(model.hyper[name]);
+    for (const { show } of fields) show();
+    absolute.checked = model.absolute_outflow;
     for (const { name, control } of boxes) control.checked = setting[name];
     changed(structuredClone(setting));
     refresh();
@@ -730,7 +813,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
 
   function train() {
     network.epoch();
-    if (!network.diverged) return;
+    if (!network.diverged && network.mse.length !== setting.model.hyper.n_epochs) return;
     run(false);
     remap();
   }
@@ -812,7 +895,7 @@ export function mount(root, catalogue, given, changed = () => {}) {
   function draw(name) {
     const panel = panels[name];
     panel.begin(colours);
-    if (panel.width) DRAW[name](panel, { network, path, hand, map, busy: unfinished.length > 0 });
+    if (panel.width) DRAW[name](panel, { network, path, hand, map, bound, busy: unfinished.length > 0 });
   }
 
   // Pointers -------------------------------------------------------------------------------
@@ -822,18 +905,19 @@ export function mount(root, catalogue, given, changed = () => {}) {
     return [event.clientX - box.left, event.clientY - box.top];
   };
   panels.network.canvas.addEventListener("click", (event) => {
-    const [x, y] = place(event, panels.network), { N_X, inputs } = network.problem;
+    const [x, y] = place(event, panels.network), { N_X, inputs, ranges } = network.problem;
     const away = panels.network.places.map(([a, b]) => Math.hypot(a - x, b - y));
     const k = away.indexOf(Math.min(...away));
     if (away[k] > 18) return;
     if (k >= N_X) clamp(k - N_X);
-    else if (k < inputs) setInputs({ [k]: hand.x[k] < 0.5 ? 1 : 0 });
+    else if (k < inputs) setInputs({ [k]: ranges[k][Number(hand.x[k] < (ranges[k][0] + ranges[k][1]) / 2)] });
   });
   const drag = (event) => {
     const { size, left, top } = panels.map, [x, y] = place(event, panels.map);
     if (!event.buttons || !size || !hasMap(network.problem)) return;
     const within = (v) => Math.round(100 * Math.min(Math.max(v, 0), 1)) / 100;
-    setInputs([within((x - left) / size), within(1 - (y - top) / size)].slice(0, hand.x.length));
+    const shares = [within((x - left) / size), within(1 - (y - top) / size)];
+    setInputs(network.problem.ranges.map(([low, high], i) => +(low + (high - low) * shares[i]).toPrecision(6)));
   };
   for (const kind of ["pointerdown", "pointermove"]) panels.map.canvas.addEventListener(kind, drag);
 
@@ -892,7 +976,7 @@ const DRAW = {
       `${at(steps - 1).join(", ")}; target ${hand.y.join(", ")}`);
   },
 
-  energy(panel, { network, path }) {
+  energy(panel, { network, path, bound }) {
     const steps = path.V.length, { T1 } = network.problem.hyper;
     panel.axes(steps - 1, -12, 2, { xlabel: "step", log: true, ticks: [-12, -8, -4, 0] });
     for (const phase of [[0, T1], [T1 + 1, steps - 1]]) {
@@ -900,10 +984,8 @@ const DRAW = {
       panel.line(phase, (t) => path.bound[t], "green", { dash: [6, 4] });
       panel.line(phase, (t) => path.V[t], "blue", { width: 2.5 });
     }
-    const q = path.factors[0], contracts = q < 1 ? `bound ${q.toFixed(4)}ᵗ V₁(0)` : `no bound: ‖I + dt J‖₁ = ${q.toFixed(4)}`;
-    panel.text("V₁", panel.width - 36, 18, "blue", "right");
-    panel.text(contracts, panel.width - 56, 18, "green", "right");
-    panel.text("residual", panel.width - 36, 31, "text", "right");
+    const q = path.factors[0];
+    bound.textContent = q < 1 ? `bound ${q.toFixed(4)}ᵗ V₁(0)` : `no bound: ‖I + dt J‖₁ = ${q.toFixed(4)}`;
     const rests = path.rest.map((rest) => (rest ? "comes to rest" : "does not come to rest"));
     panel.describe(`the free phase ${rests[0]}, the nudged phase ${rests[1]}; a step multiplies the ` +
       `distance of two states by at most ${q.toFixed(4)}`);
@@ -953,7 +1035,7 @@ const DRAW = {
   },
 
   map(panel, { network, hand, map, busy }) {
-    const { inputs, X, Y } = network.problem, { ctx, colours } = panel;
+    const { inputs, ranges, X, Y } = network.problem, { ctx, colours } = panel;
     panel.canvas.setAttribute("aria-busy", busy);
     if (!hasMap(network.problem)) {
       panel.text("needs one or two inputs and one label", 20, 30);
@@ -969,10 +1051,13 @@ const DRAW = {
       const high = size / rows;
       ctx.fillRect(left + i * cell, top + size - (j + 1) * high, cell + 0.5, high + 0.5);
     });
-    const at = ([x, y = 0.5]) => [left + x * size, top + size * (1 - y)];
+    const at = (x) => {
+      const [a, b = 0.5] = ranges.map(([low, high], i) => (x[i] - low) / (high - low));
+      return [left + a * size, top + size * (1 - b)];
+    };
     ctx.strokeStyle = colours.text;
     X.forEach((x, m) => {
-      const [a, b] = at(x.slice(0, inputs)), one = Math.abs(score(network.problem, Y[m]) - 1) < 0.5;
+      const [a, b] = at(x), one = Math.abs(score(network.problem, Y[m]) - 1) < 0.5;
       ctx.beginPath();
       ctx.arc(a, b, 6, 0, 7);
       ctx.fillStyle = one ? colours.text : colours.paper;
@@ -985,11 +1070,12 @@ const DRAW = {
       panel.segment(a - 9, b, a + 9, b);
       panel.segment(a, b - 9, a, b + 9);
     }
-    panel.text("x0: 0", left, top + size + 20);
-    panel.text("1", left + size, top + size + 20, "text", "right");
+    const [ends, upwards] = ranges.map((range) => range.map(brief));
+    panel.text(`x0: ${ends[0]}`, left, top + size + 20);
+    panel.text(ends[1], left + size, top + size + 20, "text", "right");
     if (inputs === 2) {
-      panel.text("x1: 0", left - 6, top + size, "text", "right");
-      panel.text("1", left - 6, top + 9, "text", "right");
+      panel.text(`x1: ${upwards[0]}`, left - 6, top + size, "text", "right");
+      panel.text(upwards[1], left - 6, top + 9, "text", "right");
     }
     const share = Math.round((100 * map.filter((value) => value >= 0.5).length) / map.length);
     const answer = map.length ? `the answer is 1 on ${share} % of the inputs` : "not settled yet";

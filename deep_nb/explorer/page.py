@@ -8,11 +8,18 @@ from typing import Any, get_args
 from deep_nb._files import write_text
 from deep_nb._validation import integer
 from deep_nb.dynamics import ACTIVATIONS
-from deep_nb.models import MODELS, Hyperparameters, Model, RuleName, get_model
-from deep_nb.tasks import TASKS, Task, get_task
+from deep_nb.models import MODELS, Hyperparameters, Model, RuleName
+from deep_nb.problem import Problem
+from deep_nb.tasks import TASKS, Task
 
 FOLDER = Path(__file__).parent
 SCRIPT, STYLE = FOLDER / "explore.js", FOLDER / "explore.css"
+
+
+def checked(model: str | Model, task: str | Task, seed: int) -> tuple[Model, Task, int]:
+    """Return model, task and seed; raise a `ValueError` where `deep_nb.train` does."""
+    problem = Problem.of(model, task)
+    return problem.model, problem.task, integer(seed, "seed", 0, 2**32 - 1)
 
 
 def catalogue(models: Iterable[Model] = (), tasks: Iterable[Task] = ()) -> dict[str, Any]:
@@ -41,8 +48,7 @@ def setting(model: Model, task: Task, seed: int) -> dict[str, Any]:
 
 def module(place: str, model: str | Model, task: str | Task, seed: int = 0) -> str:
     """Return a JavaScript module that shows the explorer in the place with this CSS selector."""
-    model, task = get_model(model), get_task(task)
-    integer(seed, "seed", 0, 2**32 - 1)
+    model, task, seed = checked(model, task, seed)
     given = json.dumps([catalogue([model], [task]), setting(model, task, seed)])
     given = given.replace("<", r"\u003c")  # "</script>" in a name would end the script
     script = SCRIPT.read_text(encoding="utf-8")
@@ -70,6 +76,7 @@ PAGE = """<!doctype html>
 per epoch: freely, then with β pulling its outputs towards the targets. Its synapses learn from the
 difference. Weights are vermilion where positive, blue
 where negative.</p>
+<noscript><p>The explorer is computed by JavaScript, which is switched off here.</p></noscript>
 <main></main>
 <script type="module">
 {script}
