@@ -2,21 +2,26 @@
 
 Public functions call these checks once, where a value enters, and use what they return. Functions
 inside the package trust their callers.
+
+NumPy is imported where an array is made: the command line checks its words without it.
 """
 
 import contextlib
 import difflib
 import fnmatch
+import math
 import os
 import re
 import reprlib
 import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar("T")
 
@@ -33,9 +38,15 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
-def short(value: object) -> str:
+def _of_numpy(value: object, *types: str) -> bool:
+    """Return whether a value has one of these types of NumPy; none has before NumPy is loaded."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, tuple(getattr(numpy, t) for t in types))
+
+
+def short(value: Any) -> str:
     """Return a short description of a value for error messages."""
-    if isinstance(value, np.ndarray):
+    if _of_numpy(value, "ndarray"):
         return f"an array of {value.dtype} of shape {value.shape}"
     try:
         text = _SHORT.repr(value)
@@ -66,7 +77,7 @@ def did_you_mean(value: object, words: Iterable[str]) -> str:
 
 def plain(value: Any) -> Any:
     """Convert NumPy scalars and arrays into Python's own numbers and lists."""
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    return value.tolist() if _of_numpy(value, "generic", "ndarray") else value
 
 
 def _refuse(value: object, what: str, allowed: str) -> ValueError:
@@ -95,8 +106,8 @@ def integer(value: Any, what: str, low: int = 0, high: int | None = None) -> int
 def number(
     value: Any,
     what: str,
-    low: float = -np.inf,
-    high: float = np.inf,
+    low: float = -math.inf,
+    high: float = math.inf,
     *,
     above: float | None = None,
 ) -> float:
@@ -107,17 +118,17 @@ def number(
         if low <= given <= high and strictly:
             return float(given)
     if above is not None:
-        limits = f" above {above:g}" + (f", at most {high:g}" if high < np.inf else "")
-    elif low > -np.inf:
-        limits = f" from {low:g} to {high:g}" if high < np.inf else f" of at least {low:g}"
+        limits = f" above {above:g}" + (f", at most {high:g}" if high < math.inf else "")
+    elif low > -math.inf:
+        limits = f" from {low:g} to {high:g}" if high < math.inf else f" of at least {low:g}"
     else:
-        limits = f" of at most {high:g}" if high < np.inf else ""
+        limits = f" of at most {high:g}" if high < math.inf else ""
     raise _refuse(value, what, "a finite number" + limits)
 
 
 def flag(value: Any, what: str) -> bool:
     """Return True or False."""
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, bool) or _of_numpy(value, "bool_"):
         return bool(value)
     raise _refuse(value, what, "True or False")
 
@@ -201,8 +212,10 @@ def check_executor(value: Any) -> None:
         raise _refuse(value, "executor", f"{allowed}: client.get_executor(pure=False) of Dask")
 
 
-def _array(value: Any) -> np.ndarray:
+def _array(value: Any) -> "np.ndarray":
     """Return an array; nullable numbers of pandas are numbers where none is missing."""
+    import numpy as np
+
     given = np.asanyarray(value)
     if given.dtype == object and hasattr(value, "columns"):
         kinds = [getattr(dtype, "numpy_dtype", dtype) for dtype in value.dtypes]
@@ -211,8 +224,10 @@ def _array(value: Any) -> np.ndarray:
     return given
 
 
-def real_array(value: Any, what: str) -> np.ndarray:
+def real_array(value: Any, what: str) -> "np.ndarray":
     """Return an array of real numbers, NaN and infinities included."""
+    import numpy as np
+
     try:
         given = _array(value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -321,8 +336,10 @@ def _order(given: list[Any], known: list[Any]) -> list[int] | None:
     return order if fits and not any(isinstance(given[place], bool) for place in order) else None
 
 
-def finite_array(value: Any, what: str, ndim: int | None) -> np.ndarray:
+def finite_array(value: Any, what: str, ndim: int | None) -> "np.ndarray":
     """Return a new read-only float array of finite numbers, with `ndim` axes if given."""
+    import numpy as np
+
     array = np.array(real_array(value, what), dtype=float)
     if ndim is not None and array.ndim != ndim:
         raise ValueError(

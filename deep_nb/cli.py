@@ -22,7 +22,6 @@ from deep_nb._start import skip_iri_grammar
 from deep_nb._validation import as_path, did_you_mean, printable, select, short
 from deep_nb.models import MEANINGS, MODELS, RECORDS, EngineName, Flags, Hyperparameters
 from deep_nb.replication.names import CHECKSUMS, EXPERIMENTS, PROFILES
-from deep_nb.tasks import TASKS
 
 if TYPE_CHECKING:
     from deep_nb.replication.execution import Outcome
@@ -202,7 +201,7 @@ def list_models() -> None:
 def list_tasks() -> None:
     """List the tasks: numbers of inputs, outputs and samples, and each sample's target."""
     rows = [["task", "inputs", "outputs", "samples", "input → target"]]
-    for task in TASKS.values():
+    for task in deep_nb.TASKS.values():
         pairs = [
             "→".join("".join(f"{bit:g}" for bit in bits) for bits in pair)
             for pair in zip(task.X, task.Y, strict=True)

@@ -151,6 +151,11 @@ def test_a_clone_on_windows_has_the_same_bytes_and_verifies_its_figures(tmp_path
     assert verify(tmp_path / "true" / "figures")[1] == []
 
 
+def test_stored_figures_need_no_font():
+    for path in (ROOT / "figures").rglob("*.svg"):
+        assert "<text" not in path.read_text(encoding="utf-8"), path
+
+
 def test_committed_notebooks_have_no_paths_of_a_machine():
     for path in (ROOT / "figures").glob("*/*.ipynb"):
         text = path.read_text(encoding="utf-8")
