@@ -17,7 +17,7 @@ help:
 	@echo "                 Voilà and the documentation site, if it is built"
 	@echo "make docs        build the documentation site in docs/_build/html, and check its links and examples"
 	@echo "make lint        style, types and layers: ruff, mypy, import-linter"
-	@echo "make unit        unit tests, and the examples in docstrings and README"
+	@echo "make unit        quick tests without other processes, and the examples in docstrings and README"
 	@echo "make coverage    the same as make test, but lint, and say which lines and branches no test runs (at least 95 % must)"
 	@echo "make floors      unit tests with the lowest versions that pyproject.toml allows, in .floors"
 	@echo "make dist        build the wheel and the sdist in dist, check both, and test the sdist"
@@ -43,7 +43,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/pytest --numprocesses auto -m "not system" tests deep_nb README.md docs/*.md
+	$(BIN)/pytest --numprocesses auto -m "not system and not slow" tests deep_nb README.md docs/*.md
 
 test: lint
 	$(BIN)/pytest --numprocesses auto -m "not browser"

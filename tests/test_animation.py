@@ -31,6 +31,7 @@ def shown(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_the_network_settles_with_the_weights_of_each_epoch(run, shown, tmp_path):
     file = plotting.animate_learning(run, tmp_path / "new", "xor", "XOR & β", seed=2)
     assert file == tmp_path / "new" / "xor.gif"
@@ -65,6 +66,7 @@ def test_it_ends_soon_after_the_network_has_learned():
     assert (epochs[0], epochs[-1], len(epochs)) == (0, first + 1, 12)
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes_and_its_pictures_differ(run, tmp_path):
     files = [plotting.animate_learning(run, tmp_path, name, "XOR") for name in "ab"]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -77,6 +79,7 @@ def test_the_same_run_gives_the_same_bytes_and_its_pictures_differ(run, tmp_path
     assert not (pictures[1] == pictures[2]).all()
 
 
+@pytest.mark.slow
 def test_the_darkest_state_is_0_and_the_brightest_1(run):
     network = run.isel(seed=[0])
     stage = animation._Stage(network, deep_nb.run.problem_of(network))

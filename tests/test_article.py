@@ -56,10 +56,12 @@ def test_the_paper_is_that_of_the_stored_results():
     assert (ARTICLE / "paper.md").read_text(encoding="utf-8") == build.render("paper.md.j2")
 
 
+@pytest.mark.slow
 def test_every_placeholder_is_filled(everything):
     assert not re.search(r"\{\{|\{%|\{!|Undefined|\bnan\b|\bNone\b(?! of)|\binf\b", everything)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "column", "value", "where", "shown"),
     [
@@ -93,6 +95,7 @@ def test_other_results_give_another_text(folder, everything, name, column, value
     assert shown not in plain(everything)
 
 
+@pytest.mark.slow
 def test_what_notebooks_print_and_records_hold_is_read_anew(folder, text):
     path = folder / "sparsity" / "sparsity.ipynb"
     printed = path.read_text(encoding="utf-8")
@@ -108,6 +111,7 @@ def test_what_notebooks_print_and_records_hold_is_read_anew(folder, text):
     assert minutes[1] == minutes[0] + 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "column", "value", "where", "words"),
     [
@@ -225,6 +229,7 @@ def test_every_character_has_a_glyph(everything):
     assert {ord(c) for c in everything} - {ord("\n")} <= {*TTFont(path).getBestCmap()}
 
 
+@pytest.mark.slow
 def test_the_article_becomes_a_pdf():
     """Typst has no warning; another run gives the same bytes."""
     pytest.importorskip("pypandoc")

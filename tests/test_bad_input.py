@@ -591,6 +591,7 @@ def _apart(tmp_path_factory):
 NAMES = sorted(public())
 
 
+@pytest.mark.slow
 def test_every_public_function_takes_part():
     assert {f"deep_nb.{name}" for name in table()} == set(NAMES)
 
@@ -605,6 +606,7 @@ def test_docstrings_are_read():
     assert documented("deep_nb.replication.read_jobs", "Raises") >= {"ValueError"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_good_arguments_are_good(name):
     if name != "deep_nb.claims.read_claims":  # an empty list of claims is refused
@@ -652,6 +654,7 @@ def test_a_typo_is_answered_with_the_nearest_name(kind):
         misspelt()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=CASES, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

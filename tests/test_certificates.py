@@ -44,6 +44,7 @@ def random_jacobians(n, count=60, seed=0, shift=1.2):
     return rng.normal(size=(count, n, n)) - shift * np.sqrt(n) * np.eye(n)
 
 
+@pytest.mark.slow
 @some
 @given(dominant())
 def test_the_program_certifies_what_the_comparison_matrix_does(J):
@@ -51,6 +52,7 @@ def test_the_program_certifies_what_the_comparison_matrix_does(J):
     assert is_certified(J, "sdp")
 
 
+@pytest.mark.slow
 @some
 @given(dissipative())
 def test_the_program_certifies_what_the_identity_does(J):
@@ -58,6 +60,7 @@ def test_the_program_certifies_what_the_identity_does(J):
     assert is_certified(J, "sdp")
 
 
+@pytest.mark.slow
 @given(weights, st.floats(0, 6))
 def test_every_certificate_is_negative_definite(J, shift):
     J = (J - shift * np.eye(len(J))).round(9)  # the check below is another one, less exact
@@ -78,6 +81,7 @@ def test_every_certificate_is_negative_definite(J, shift):
             assert contraction_rate(J, margin / (2 * size**2), found.D) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", range(2, 7))
 def test_methods_on_random_matrices(n):
     """D = I and the comparison matrix each certify some that the other does not."""
@@ -98,6 +102,7 @@ def test_methods_on_random_matrices(n):
     assert not (np.isfinite(certificate(scaled, "identity").D).all(axis=1) == by["identity"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5])
 def test_what_the_program_does_not_certify_nothing_does(n):
     """Either D exists, or some X ≽ 0, X ≠ 0, has (J X)_jj ≥ 0 for all j: the alternative."""
@@ -114,6 +119,7 @@ def test_what_the_program_does_not_certify_nothing_does(n):
         assert abs(least.value) > 1e-6  # well above the solver's tolerance
 
 
+@pytest.mark.slow
 @some
 @given(weights)
 def test_the_methods_of_a_stack_are_those_of_its_members(J):
@@ -169,6 +175,7 @@ def test_a_singular_matrix_is_never_certified_by_the_solvers_tolerance(rng):
         assert (certificate(J, method).method == "").all()
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(weights, st.sampled_from([0.0, 1.0]), st.booleans())
 @example(np.full((2, 2), 1.0), 0.0, False)
@@ -192,6 +199,7 @@ def test_certifying_leaks_are_ordered(W, outflow, absolute):
         assert not is_certified(J - below * np.eye(len(W)), "auto")
 
 
+@pytest.mark.slow
 @given(arrays(float, (2, 2), elements=st.floats(-2, 2, allow_subnormal=False)))
 @settings(max_examples=30)
 def test_the_exact_leak_of_two_neurons_is_known_in_closed_form(W):
@@ -217,6 +225,7 @@ def test_the_leak_of_a_hub_is_bracketed():
         assert is_certified(star.T - found * np.eye(30), "identity")
 
 
+@pytest.mark.slow
 def test_the_solvers_tolerance_costs_no_leak():
     """The comparison matrix is exact here, to more digits than the solver."""
     W = np.array([[0.0, 1.0, 0.3], [2.0, 0.0, 1.0], [0.1, 0.7, 0.0]])
@@ -228,6 +237,7 @@ def test_the_solvers_tolerance_costs_no_leak():
     assert comparison - 1e-6 < sdp <= comparison
 
 
+@pytest.mark.slow
 def test_leaks_of_a_stack_are_those_of_its_members(rng):
     W = rng.normal(size=(2, 3, 4, 4)) * ~np.eye(4, dtype=bool)
     for method in ("identity", "comparison", "sdp"):
@@ -238,6 +248,7 @@ def test_leaks_of_a_stack_are_those_of_its_members(rng):
     assert (certifying_leak(W) == certifying_leak(W, method="comparison")).all()
 
 
+@pytest.mark.slow
 def test_exact_leaks_of_learned_networks_are_smaller():
     """DEEP trained on XOR: the comparison matrix needs about 1.5 times the exact leak."""
     run = deep_nb.train("DEEP", "xor", seeds=range(20), hyper={"n_epochs": 50})

@@ -125,6 +125,7 @@ def test_an_interrupted_ensemble_resumes(whole, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.slow
 def test_blocks_of_other_settings_are_not_reused(tmp_path):
     deep_nb.train(**WANTED, checkpoint=tmp_path)
     n = len(list(tmp_path.iterdir()))
@@ -189,6 +190,7 @@ def test_blocks_that_have_not_begun_are_cancelled_when_one_fails():
     assert [future.cancelled() for future in futures] == [True, False, True, True]
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_resumes(tmp_path):
     (claim,) = (claim for claim in read_claims() if claim.id == "1c")
     alone = sweep([claim], 2, [10.0], [2.0])

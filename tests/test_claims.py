@@ -231,6 +231,7 @@ def row_of(claim, *networks, **tables):
     return claims.evaluate(claim, pd.concat(networks), **tables).iloc[0]
 
 
+@pytest.mark.slow
 def test_each_row_says_what_was_measured_and_tests_it():
     """Every quantity with numbers computed otherwise: counts, closed forms, other packages."""
     text = f"""
@@ -294,6 +295,7 @@ def test_each_row_says_what_was_measured_and_tests_it():
     assert set(table["evidence"]) == {f"“prune irrelevant connections” {where}"}
 
 
+@pytest.mark.slow
 def test_a_margin_is_tested_by_tangos_score():
     """By hand: at Δ = −0.1 with 0 and 1 of 100 pairs, 2q = 0.13 to first order in q̂."""
     (claim,) = one_claim("paired", "against: {model: EP_asym}", "above", -0.1, "false")
@@ -313,12 +315,14 @@ def test_a_margin_is_tested_by_tangos_score():
     assert row["verdict"] == "not reproduced"
 
 
+@pytest.mark.slow
 def test_sides_without_a_difference_do_not_differ():
     (claim,) = one_claim("difference", "against: {model: EP_asym}", "above", 0, "false")
     row = row_of([claim], *(frame(model, learned=[True] * 9) for model in ("DEEP", "EP_asym")))
     assert (row["estimate"], row["p"], row["verdict"]) == (0.0, 1.0, "inconclusive")
 
 
+@pytest.mark.slow
 def test_pairs_are_of_the_same_seed_and_both_stable():
     (claim,) = one_claim("kept", "against: {model: EP_asym}", "above", 0.9, "false")
     against = frame("EP_asym", learned=[True, True, True, False], seed=[3, 1, 2, 0])
@@ -332,6 +336,7 @@ def test_pairs_are_of_the_same_seed_and_both_stable():
     assert (row["networks"], row["verdict"]) == (0, "inconclusive")
 
 
+@pytest.mark.slow
 def test_verdicts_are_corrected_for_their_number():
     """61 of 100 above one half: p = 0.035 alone, and 20 times that among 20 claims."""
     (claim,) = one_claim(grid="false")
@@ -344,6 +349,7 @@ def test_verdicts_are_corrected_for_their_number():
     assert set(table["verdict"]) == {"inconclusive"}
 
 
+@pytest.mark.slow
 def test_what_cannot_fail_has_no_test_and_does_not_count():
     """61 of 100, p = 0.035: beside a claim by algebra it is corrected for one verdict."""
     (claim,) = one_claim(grid="false")
@@ -355,6 +361,7 @@ def test_what_cannot_fail_has_no_test_and_does_not_count():
     assert table["verdict"].tolist() == ["reproduced", "reproduced"]
 
 
+@pytest.mark.slow
 def test_counts_are_given_beside_rest_and_certificates():
     rest, leak = (c for c in claims.read_claims() if c.id in ("8a", "8b"))
     of = frame("DEEP", learned=np.arange(100) < 22, at_rest=np.arange(100) < 66,
@@ -372,6 +379,7 @@ def test_counts_are_given_beside_rest_and_certificates():
     assert table["verdict"].tolist() == ["inconclusive", "reproduced"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("learned", "stable", "verdict", "networks"),
     [
@@ -417,6 +425,7 @@ def box(changed, other=1.0, sizes=(1 / 3.1623, 1.0, 3.1623)):
     return {setting: changed.get(setting, other) for setting in settings}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shares", "within", "yes", "no"),
     [
@@ -441,6 +450,7 @@ def test_a_claim_holds_within_the_largest_symmetric_box(shares, within, yes, no)
     assert row["verdict"] == "reproduced"  # at the published setting, by other networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shares", "reproduced", "refuted", "symbol"),
     [
@@ -465,6 +475,7 @@ def test_refuted_and_undecided_settings_near_the_published_one_are_told_apart(
     assert table.splitlines()[2] == f"| a | DEEP learns XOR | {symbol} |"
 
 
+@pytest.mark.slow
 def test_a_hundred_networks_can_refute_that_one_of_ten_learns():
     """Thirty cannot: Wilson's interval of 0 of 30 contains 1 − 0.5^0.1 = 6.7 %."""
     claim = one_claim("ensemble")
@@ -496,6 +507,7 @@ def test_a_grid_without_some_settings_is_refused(change, message):
         row_of(one_claim(), networks, grid=change(grid))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -513,6 +525,7 @@ def test_networks_twice_and_outcomes_that_are_not_0_or_1_are_refused(change, mes
     assert row_of(one_claim(grid="false"), *both)["networks"] == 100
 
 
+@pytest.mark.slow
 def test_only_settings_with_the_claims_hidden_neurons_count():
     (claim,) = one_claim()
     shares = box({(3.1623, 1.0, 1.0): 0})
@@ -525,6 +538,7 @@ def test_only_settings_with_the_claims_hidden_neurons_count():
         row_of([claim], networks, grid=grid[grid["model"] == "EP_asym"])
 
 
+@pytest.mark.slow
 def test_models_are_compared_at_the_same_setting_and_each_at_its_best():
     (claim,) = one_claim("difference", "against: {model: EP_asym}", "above", 0)
     shares = line(1, 0, 1, 1, 1), line(1, 1, 0, 0, 0)
@@ -597,6 +611,7 @@ def test_the_best_setting_is_chosen_by_seeds_that_all_settings_have():
         claims.best_settings(apart)
 
 
+@pytest.mark.slow
 def test_settings_near_the_published_one_have_their_own_networks():
     """With factors 2 of N_H and 2 and 3 of β and dt_W, 3 × 9 settings are near."""
     (claim,) = (claim for claim in claims.read_claims() if claim.id == "1c")
@@ -608,6 +623,7 @@ def test_settings_near_the_published_one_have_their_own_networks():
     assert sorted({*grid["N_H"]}) == [2, 5, 10]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_what_separate_runs_give():
     """Factors and their inverses, of β, dt_W and, where a claim leaves it open, N_H."""
     chosen = [claim for claim in claims.read_claims() if claim.id in ("1c", "4", "5a")]
@@ -639,6 +655,7 @@ def test_a_sweep_is_what_separate_runs_give():
             claims.sweep(chosen, range(2), factors)
 
 
+@pytest.mark.slow
 def test_fresh_networks_judge_each_model_at_its_best():
     (claim,) = (claim for claim in claims.read_claims() if claim.id == "1d")
     shares = {"DEEP": line(0, 0, 0, 1, 0), "EP_asym": line(0, 1, 0, 0, 0)}
@@ -669,6 +686,7 @@ def curves():
     return claims.compare_curves(figures())
 
 
+@pytest.mark.slow
 def test_every_readable_point_of_the_published_figures_is_in_our_band(curves):
     """The authors' ten networks on XOR are what ten networks of this package are."""
     readable = curves[curves["published"].notna()]
@@ -694,6 +712,7 @@ def test_every_readable_point_of_the_published_figures_is_in_our_band(curves):
     assert chance.iloc[1] > 0.95
 
 
+@pytest.mark.slow
 def test_runaways_are_left_out_of_the_ensembles_and_counted(monkeypatch):
     stable = np.arange(40) >= 7
     monkeypatch.setattr(
@@ -1014,6 +1033,7 @@ def test_cells_of_the_tables_are_as_written_by_hand():
                 made(table.assign(**change))
 
 
+@pytest.mark.slow
 def test_one_claim_is_decided_on_the_command_line():
     result = CliRunner().invoke(main, ["claims", "--only", "1c", "--seeds", "0-3"])
     assert result.exit_code == 0, result.output
@@ -1027,6 +1047,7 @@ def test_one_claim_is_decided_on_the_command_line():
     assert "no claim matches '9'; there are: 1a, 1b" in result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -1051,6 +1072,7 @@ def stored(name):
     return pd.read_csv(FIGURES / "claims" / name)
 
 
+@pytest.mark.slow
 def test_the_tables_shown_are_what_the_stored_networks_say():
     """Nothing in README, CSV or Markdown is typed by hand."""
     networks = stored("networks.csv")
@@ -1117,6 +1139,7 @@ def test_rows_of_the_tables_are_in_the_order_of_the_claims():
     assert "3 % [2, 4] of 10, p = 1e-06<br>" in claims.claims_table(table)
 
 
+@pytest.mark.slow
 def test_counts_at_best_and_losses_before_correction_are_given_beside():
     (claim,) = one_claim("difference", "against: {model: EP_asym}", "above", 0)
     networks = pd.concat([frame(m, learned=[True] * 100) for m in ("DEEP", "EP_asym")])

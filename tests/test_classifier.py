@@ -37,6 +37,7 @@ def out_of_reach(estimator):
     }
 
 
+@pytest.mark.slow
 @parametrize_with_checks([SMALL, SINGLE], expected_failed_checks=out_of_reach)
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
@@ -54,6 +55,7 @@ def iris():
     return MinMaxScaler().fit_transform(X), np.array(["setosa", "versicolor", "virginica"])[y]
 
 
+@pytest.mark.slow
 def test_it_learns_in_a_pipeline_a_grid_search_and_cross_validation(iris):
     X, y = iris
     pipeline = make_pipeline(MinMaxScaler(), clone(SMALL).set_params(n_epochs=100))

@@ -32,6 +32,7 @@ def same_bits(first, second, but=()):
     return {**one, **dict.fromkeys(but)} == {**other, **dict.fromkeys(but)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [{}, {"sparse": True}, {"stop_criterion": True}])
 @pytest.mark.parametrize("model", ["DEEP", "DEEP_oh", "EP_asym"])
 def test_same_seed_same_bits_over_ensembles_and_threads(model, flags):

@@ -59,6 +59,7 @@ def one_neuron(weight, leak=0.25, dt=0.05, seeds=(7,), **hyper):
 # Verdicts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "beta"), [("asymep", 0.5), ("adjoint", 0.5), ("stdp", 40.0)])
 def test_verdicts_are_those_of_every_epoch_and_phase(rule, beta):
     """With a leak at which some networks lose a certificate; β = 40 takes too large a step."""
@@ -82,6 +83,7 @@ def test_verdicts_are_those_of_every_epoch_and_phase(rule, beta):
     assert found["at_rest"].values.tolist() == (speed < 1e-6).tolist()
 
 
+@pytest.mark.slow
 def test_models_are_compared_by_the_counts_of_their_verdicts():
     hyper = {"n_epochs": 90, "T1": 300, "T2": 100}
     models = [
@@ -293,6 +295,7 @@ def test_networks_learn_on_masks_of_their_own(kind):
     assert found["certified"].all()  # the theorem holds for every mask
 
 
+@pytest.mark.slow
 def test_architectures_are_counted_with_the_settings_that_suit_them(monkeypatch):
     suits = {"random": {"leak": 0.3, "N_H": 9}, "acyclic": {"n_epochs": 11}}
     monkeypatch.setattr(study, "SUITED", suits)
@@ -436,6 +439,7 @@ def test_weights_obey_their_signs_in_every_epoch(inputs):
     assert (np.diff(W, axis=1) != 0).any(axis=(1, 2, 3)).all()  # they learn
 
 
+@pytest.mark.slow
 def test_networks_under_dales_law_are_counted():
     runs = []
 

@@ -94,6 +94,7 @@ def states(network):
     return arrays(float, network.shape, elements=inside)
 
 
+@pytest.mark.slow
 @given(networks(sizes=(0.0, 1e-9, 1.0, 30.0, 1e6, 1e12)))
 def test_rates_are_the_leak_for_all_weights(network):
     """Sums of n terms are rounded: n ε of the largest."""
@@ -106,6 +107,7 @@ def test_rates_are_the_leak_for_all_weights(network):
             assert found == pytest.approx(network.rates()[phase], abs=rounding, rel=0)
 
 
+@pytest.mark.slow
 @given(networks())
 def test_the_published_column_test_passes_for_all_weights(network):
     J = linear_part(network.fields(np.zeros(network.shape))["free"])
@@ -124,6 +126,7 @@ def test_clipping_is_non_expansive(pair):
             assert np.linalg.norm(after, order) <= np.linalg.norm(before, order)
 
 
+@pytest.mark.slow
 @given(networks(), st.data(), st.floats(0.01, 1))
 def test_two_starts_approach_each_other_at_every_step(network, data, part):
     """By 1 − dt λ, or 1 − dt (λ − β) at −β, as long as dt (λ + max o + β) ≤ 1."""
@@ -138,6 +141,7 @@ def test_two_starts_approach_each_other_at_every_step(network, data, part):
             assert (norm(one - other, phase) <= q * before + 2e-12).all()
 
 
+@pytest.mark.slow
 @few
 @given(networks(sizes=(0.0, 1.0, 30.0)), st.data(), st.floats(0.1, 0.9))
 def test_the_distance_from_rest_falls_at_every_step_below_its_bound(network, data, part):
@@ -166,6 +170,7 @@ def test_the_distance_from_rest_falls_at_every_step_below_its_bound(network, dat
             assert (q**t * first + 2 * known >= V).all()
 
 
+@pytest.mark.slow
 @given(networks())
 def test_the_factor_is_below_one_up_to_the_largest_step(network):
     """dt (λ + 2 max o) < 2; with ∓ β on the outputs' diagonal in the corrected phases."""
@@ -219,6 +224,7 @@ def test_strong_synapses_may_stabilise_a_phase_beyond_the_leak():
     assert spectrum(J).abscissa.item() == pytest.approx(-0.05, abs=1e-3)
 
 
+@pytest.mark.slow
 @given(networks(sizes=(1.0, 1e3)))
 def test_no_norm_proves_more_for_weights_above_zero(network):
     """−λ is then an eigenvalue: every column of J sums to it."""

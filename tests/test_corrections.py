@@ -197,6 +197,7 @@ def test_on_an_acyclic_mask_only_the_correction_reaches_hidden_neurons():
     assert norms["asymep"] == pytest.approx(norms["adjoint"], rel=1e-2)
 
 
+@pytest.mark.slow
 def test_a_search_over_masks_counts_networks_that_learn_xor():
     with (
         mock.patch.object(corrections, "RULES", {"asymep": asymep, "adjoint": adjoint}),
@@ -280,6 +281,7 @@ def test_the_one_sided_phase_contracts_at_every_nudging(beta):
     assert (shrunk <= 1 - dt * 0.25 + 1e-12).all()
 
 
+@pytest.mark.slow
 def test_an_acyclic_network_is_settled_by_both_rules_and_learned_by_the_one_sided():
     """AND on five acyclic masks: all certified, and only `onesided` learns it on each."""
     counts = {}

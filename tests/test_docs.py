@@ -33,6 +33,7 @@ def pages():
     del sys.modules["api"]
 
 
+@pytest.mark.slow
 def test_the_gallery_has_every_figure_below_its_command(pages):
     gallery = pages.gallery()
     for job in read_jobs(ROOT / "experiments.yml", "full"):
@@ -60,6 +61,7 @@ def test_the_bibliography_has_the_works_that_the_code_cites():
     assert len({*keys}) == len(keys)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_first_page_print_what_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
@@ -91,6 +93,7 @@ class Page(HTMLParser):
             self.loaded.add(given.get("src") or given["href"])
 
 
+@pytest.mark.slow
 @built
 def test_no_link_of_the_site_is_broken_and_nothing_is_loaded_from_outside():
     found = {path: Page(path) for path in SITE.rglob("*.html")}

@@ -265,6 +265,7 @@ def test_math_that_cannot_be_drawn_is_refused_where_it_is_given(label):
     plotting.plot_reached([0], 3, ax, "black", "-", f"{label[:-1]}\\$ and $x_1$")
 
 
+@pytest.mark.slow
 def test_dollars_in_names_are_not_math(grid, tmp_path):
     """Names are those of the user; only labels are Matplotlib's."""
     model = grid["model"].iloc[0]

@@ -105,6 +105,7 @@ def test_models_without_networks_on_a_task_are_not_drawn(ax):
     assert legend(ax) == ["DEEP"]
 
 
+@pytest.mark.slow
 def test_published_curves_are_drawn_over_our_band(ax):
     of = {"epoch": [2, 1, 3], "low": [0.1, 0.2, 0.0], "middle": [0.15, 0.3, 0.1]}
     of |= {"high": [0.2, 0.4, 0.15], "published": [0.12, 0.5, np.nan]}

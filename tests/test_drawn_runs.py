@@ -121,6 +121,7 @@ def test_curves_are_medians_and_quartiles_of_the_networks_that_are_left(ensemble
     assert ax.texts[0].get_text() == "1 of 6 networks diverged"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*WORDS, "plot_energy", "plot_discs", "plot_decision_map"])
 def test_legends_hide_nothing_and_lines_differ_without_colours(name):
     leaky = deep_nb.DEEP.replace(name="leaky", leak=1.5, learned_bias=True)
@@ -148,6 +149,7 @@ def test_figures_without_labels_share_no_legend():
     assert not figure.legends
 
 
+@pytest.mark.slow
 def test_titles_of_figures_say_model_task_and_setting():
     named = deep_nb.DEEP.replace(name="$m_", hyper=deep_nb.DEEP.hyper.replace(dt_W=0.5))
     own = deep_nb.Task("my $ task", [[0.0], [1.0]], [[1.0], [0.0]])

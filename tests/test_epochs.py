@@ -57,6 +57,7 @@ def compare(monkeypatch):
     return train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", FLAGS, ids=str)
 @pytest.mark.parametrize("model", variants().values(), ids=variants())
 def test_every_rule_and_flag(model, flags, compare):
@@ -141,6 +142,7 @@ def test_random_numbers_are_those_of_numpy():
         assert run["S_epochs"].values[0, epoch, 0, :, 3:].tobytes() == expected.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 128, 129, 136, 1000, 4225])
 def test_sums_are_those_of_numpy(count, rng):
     terms = rng.normal(size=count) * 10.0 ** rng.integers(-8, 8, count)

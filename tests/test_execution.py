@@ -57,6 +57,7 @@ def request_of(job, folder):
 # The process that starts others
 
 
+@pytest.mark.slow
 def test_each_execution_has_a_working_folder_of_the_batch_and_asks_for_all_of_its_job(
     tmp_path, job, monkeypatch
 ):
@@ -220,6 +221,7 @@ def test_files_and_folders_of_an_experiment_can_be_read_and_written_by_their_own
     assert (tmp_path / "others").is_dir()
 
 
+@pytest.mark.slow
 def test_the_executed_notebook_and_its_page_tell_their_origin(tmp_path, job):
     """Once, although a cell shows a page of its own; in letters, not in escapes."""
     shown = new_output("display_data", data={"text/html": "<head></head>"})

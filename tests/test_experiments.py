@@ -243,6 +243,7 @@ def test_fewer_epochs_decide_between_equals_and_then_the_smaller_rate():
     assert chosen == [["a", 0.1, 1.0], ["b", 0.1, 1.0], ["a", 1.0, 3.0]]
 
 
+@pytest.mark.slow
 def test_a_search_counts_networks_that_learn_xor(tmp_path):
     with mock.patch.object(gradients, "POWERS", range(1, 3)):
         found = gradients.search(["EP dynamics"], [3.0], range(2), 60, tmp_path)
@@ -258,6 +259,7 @@ def test_a_search_counts_networks_that_learn_xor(tmp_path):
     assert found["learned"].max() > found["learned"].min()
 
 
+@pytest.mark.slow
 def test_networks_are_judged_at_their_own_setting():
     judged = gradients.judge(["EP dynamics"], [0.3, 3.0], range(3), 40)
     pairs = [*itertools.product(gradients.LOCAL, [0.3, 3.0]), ("adjoint", 0.3)]
@@ -745,6 +747,7 @@ def test_a_neuron_that_leaves_the_clip_has_been_there():
     assert unclipped[:, sample].tolist() == [True] + [False] * 200
 
 
+@pytest.mark.slow
 def test_the_price_of_a_leak_is_counted():
     table = stability.cost_of_leak("id", [0.0, 0.25, 1.0], range(4), 60, [0, 30, 60])
     assert table["leak"].tolist() == [0.0, 0.25, 1.0]
@@ -1040,6 +1043,7 @@ def test_settings_are_chosen_on_the_training_part_alone(data):
     np.testing.assert_array_equal(pipeline.predict(X), SVC().fit(X, y).predict(X))
 
 
+@pytest.mark.slow
 def test_scores_are_of_the_samples_not_learned_from(data, fits):
     scores, fitted = fits
     assert scores.groupby("data", sort=False).size().to_dict() == {"Iris": 16, "Digits": 16}
@@ -1058,6 +1062,7 @@ def test_scores_are_of_the_samples_not_learned_from(data, fits):
         assert {*row.chosen} == {*real_data.GRIDS[row.model]}
 
 
+@pytest.mark.slow
 def test_only_contracting_networks_are_certified_after_every_pass(fits):
     scores, fitted = fits
     by_model = scores.groupby("model")["certified"].agg(list)
@@ -1159,6 +1164,7 @@ def compared():
     )
 
 
+@pytest.mark.slow
 def test_differences_are_paired_and_adjusted_for_their_number(compared):
     table = real_data.differences(compared, ["low", "high", "same"])
     np.testing.assert_allclose(table["difference"], [0.2025, -0.1025, -0.003])
@@ -1176,6 +1182,7 @@ def test_differences_are_paired_and_adjusted_for_their_number(compared):
     assert ((table["low"] < table["difference"]) & (table["difference"] < table["high"])).all()
 
 
+@pytest.mark.slow
 def test_the_verdict_is_one_sentence_that_follows_from_the_numbers(compared):
     table = real_data.accuracy_table(compared)
     against = real_data.differences(compared, ["low", "high", "same"])
@@ -1196,6 +1203,7 @@ def test_the_verdict_is_one_sentence_that_follows_from_the_numbers(compared):
     )
 
 
+@pytest.mark.slow
 def test_an_interval_that_excludes_0_shows_a_difference_that_the_correction_may_not(compared):
     """The interval decides, with p = 0.04 beside 0.6; with 0 in it, it shows nothing."""
     table = real_data.accuracy_table(compared)
@@ -1245,6 +1253,7 @@ def test_the_learning_curve_is_of_one_learner(data, fits):
     assert found["training part"].nunique() > 1
 
 
+@pytest.mark.slow
 def test_cuts_remove_the_weakest_synapses(data, fits):
     _, fitted = fits
     cuts = real_data.cut_all(fitted, data["Digits"], 2, 2, 1)

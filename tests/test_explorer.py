@@ -66,6 +66,7 @@ def suits(model, Y, tmp_path):
     return True
 
 
+@pytest.mark.slow
 @node
 def test_a_model_is_offered_for_the_targets_that_train_takes(tmp_path):
     given = [(model, Y) for model in ("DEEP", "DEEP_oh") for Y in TARGETS]
@@ -113,6 +114,7 @@ def trained():
     return javascript(*[[TRAIN, one] for one in given])
 
 
+@pytest.mark.slow
 @node
 @pytest.mark.parametrize("k", range(len(CASES)))
 def test_javascript_trains_the_network_that_python_trains(trained, k):
@@ -139,6 +141,7 @@ def test_the_compared_networks_learn(trained):
     assert sum(moved) >= len(CASES) - 2
 
 
+@pytest.mark.slow
 @node
 def test_a_diverged_network_keeps_its_last_weights():
     model = deep_nb.DEEP.replace(

@@ -161,6 +161,7 @@ def test_what_is_missing_is_said_in_one_line_with_its_extra():
     }
 
 
+@pytest.mark.slow
 def test_each_extra_installs_the_libraries_for_which_it_is_named():
     owned = packages_distributions()
     installed = {extra: installed_with([f"deep-nb[{extra}]"]) for extra in {*EXTRAS.values()}}

@@ -25,6 +25,7 @@ def test_there_are_33_traces():
     assert len(TRACES) == 33
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", list(ENGINES))
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
 def test_train_reproduces_the_published_code(path, engine):

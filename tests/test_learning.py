@@ -89,6 +89,7 @@ def assume_isolated(lesson):
     assume(not held[..., -2:].all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @given(seed=st.integers(0, 10**6))
 def test_the_adjoint_is_the_gradient_by_finite_differences(model, seed):
@@ -106,6 +107,7 @@ def test_the_adjoint_is_the_gradient_by_finite_differences(model, seed):
     np.testing.assert_allclose(change.db[0, own], descent, rtol=0, atol=1e-6 * max(size, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["onesided", "asymep"])
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @given(seed=st.integers(0, 10**6))

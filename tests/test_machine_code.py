@@ -56,6 +56,7 @@ def test_damaged_files_are_compiled_anew(folder, suffix, damage, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "link", "sparse"])
 def test_nothing_waits_for_a_pipe_in_place_of_machine_code(folder, suffix, kind, capsys):

@@ -96,6 +96,7 @@ def test_a_batch_learns_what_the_rule_says(model, rule, M):
     assert not found[0][~problem.mask].any()
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["centered", "onesided", "asymep"]),
     st.integers(1, 40),
@@ -110,6 +111,7 @@ def test_of_any_size(rule, M, N_H, seed):
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_networks_whose_products_are_made_in_parts():
     """1017 free neurons: products of more than a million multiply–adds."""
     problem, W, b = problem_of("EP_asym", "asymep", 3, (1000, 14))

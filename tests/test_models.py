@@ -81,6 +81,7 @@ def test_published_models_are_the_three_of_the_paper_and_of_its_notebooks():
     assert all(MODELS[name] is model for name, model in PUBLISHED.items())
 
 
+@pytest.mark.slow
 def test_contracting_deep_learns_xor_and_every_phase_of_every_epoch_is_certified():
     """On seeds with which no setting was chosen: 0 or 1 of 20 may fail to learn."""
     run = deep_nb.train(contracting_DEEP, "xor", seeds=range(2000, 2020), record=("weights",))

@@ -154,6 +154,7 @@ def test_the_least_that_can_work_is_accepted():
 BRIEF = {"n_epochs": 2, "T1": 30, "T2": 20}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters", "line"),
     [

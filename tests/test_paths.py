@@ -48,6 +48,7 @@ def test_a_file_may_have_a_tilde_as_its_name(home):
     assert as_path(once, "path") == once  # as where a command calls a function
 
 
+@pytest.mark.slow
 def test_every_path_of_python_may_begin_at_home(short_run, home):
     assert deep_nb.save(short_run, "~/run.nc") == home / "run.nc"
     assert_same(deep_nb.load("~/run.nc"), short_run)

@@ -174,6 +174,7 @@ def test_each_method_is_tried_in_its_order(W, settings, methods):
         np.testing.assert_allclose(report["factor"][:, 0], rho, rtol=1e-6)  # the solver's D
 
 
+@pytest.mark.slow
 def test_corrected_phases_contract_for_all_weights_if_beta_is_below_the_leak(rng):
     """And beyond, for W = 0, at no step."""
     for _ in range(20):
@@ -201,6 +202,7 @@ def test_the_one_sided_rule_is_certified_at_every_beta(beta, rng):
         assert (run["dW_norm"] > 0).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["asymep", "stdp"])
 @pytest.mark.parametrize("leak", [0.2, 0.6, 1.0])
 def test_throughout_means_in_every_epoch(rule, leak):
@@ -241,6 +243,7 @@ def over_epochs(W, **settings):
 EPOCHS = [0, 1, 7, 8, 9, 12, 15, 16, 17, 22, 23]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proved", [ZERO, CHAIN], ids=["closed form", "certificate"])
 def test_an_epoch_without_a_certificate_is_noticed_wherever_it_is(proved):
     settings = {"rule": "adjoint", "leak": 1.0, "outflow": 0.0}
@@ -356,6 +359,7 @@ def test_distances_from_rest_fall_by_the_factor(rule):
                     assert V[k, 0].max() > 100 * rounding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [-1, 2])
 def test_distances_are_those_of_the_states(contracting_run, epoch):
     run, problem = contracting_run, problem_of(contracting_run)

@@ -50,6 +50,7 @@ def test_every_panel_draws_every_model(plot, model_run):
     assert all(values.count() for values in drawn)
 
 
+@pytest.mark.slow
 @panels
 def test_panels_draw_on_the_given_axes(plot, model_run):
     ax = plt.subplots()[1]
@@ -95,6 +96,7 @@ def test_the_phases_differ_in_lightness_and_line():
     assert abs(luminance[0] - luminance[1]) > 0.05
 
 
+@pytest.mark.slow
 def test_saved_figures_are_the_same_bytes(short_run, tmp_path):
     written = []
     for folder in ("a", "b"):
@@ -193,6 +195,7 @@ def test_every_other_text_survives_in_svg_and_png(tmp_path):
         assert image.info["Description"] == caption
 
 
+@pytest.mark.slow
 def test_the_bound_of_a_runaway_step_leaves_the_axis(tmp_path):
     """A contraction rate above 1, to the power of twice the steps, would overflow."""
     run = deep_nb.train("EP_asym", "not", seeds=[0, 1], hyper={"n_epochs": 1, "dt": 10.0})

@@ -198,6 +198,7 @@ def test_shells_complete_commands_and_words(words, index, completed):
     assert (result.stdout, result.exit_code) == (completed, 0)
 
 
+@pytest.mark.slow
 def test_a_command_into_a_pipe_that_nobody_reads():
     ended = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m deep_nb list --only claims | true"],

@@ -134,6 +134,7 @@ def test_the_quick_profile_is_the_full_one_with_less():
             assert (small.parameters["num_net"], large.parameters["num_net"]) == (10, 100)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
 def test_a_clone_on_windows_has_the_same_bytes_and_verifies_its_figures(tmp_path):
     files = {}

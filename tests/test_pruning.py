@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 import deep_nb
 from deep_nb.pruning import prune, pruning_probabilities
@@ -22,6 +23,7 @@ def test_tolerance_is_inclusive_and_zero_rows_count():
     assert pruning_probabilities(W, 0.4999, 1e30)[:, 0].tolist() == [0.0, 0.5]
 
 
+@pytest.mark.slow
 def test_removed_share_matches_the_formula(rng):
     W = np.tile(np.linspace(-0.1, 0.1, 9)[:, None], (1, 9))
     p = pruning_probabilities(W, 0.06, 0.05)

@@ -49,6 +49,7 @@ from .conftest import refused
 from .test_replication import run, write_notebook
 
 
+@pytest.mark.slow
 def test_threads_may_stamp_save_and_load_netcdf_files(short_run, tmp_path):
     """HDF5 is not thread-safe: without one lock for all, this test ends the process."""
     for n in range(4):
@@ -165,6 +166,7 @@ def _matches(want, call):
     )
 
 
+@pytest.mark.slow
 def test_an_interruption_at_any_step_leaves_the_experiment_missing_or_done(tmp_path, job):
     old = {**job.fingerprint, "parameters": {"n": 1}}
     start, output = tmp_path / "start", tmp_path / "out"
@@ -227,6 +229,7 @@ def test_an_interruption_at_any_step_leaves_the_experiment_missing_or_done(tmp_p
     assert seen == sorted(seen, key=["stale", "missing", "done"].index)
 
 
+@pytest.mark.slow
 def test_a_record_is_never_seen_before_the_files_it_lists(tmp_path, job):
     """A reader that polls sees a complete experiment or none; a file is old, new or absent."""
     output = tmp_path / "out"
@@ -255,6 +258,7 @@ def test_a_record_is_never_seen_before_the_files_it_lists(tmp_path, job):
     assert seen <= whole | {text["x.svg"] for text in texts.values()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["text", "run.nc", "x.png", "x.svg", "x.csv", "x.csv.gz", "x.md"])
 def test_a_reader_never_sees_half_a_file(tmp_path, short_run, kind):
     path, output = tmp_path / kind, Output(tmp_path)
@@ -321,6 +325,7 @@ def test_results_replace_links_and_end_lines_alike_on_every_system(tmp_path, nam
 # Figures
 
 
+@pytest.mark.slow
 def test_figures_of_other_parameters_are_replaced(tmp_path, job):
     output, figures = tmp_path / "out", tmp_path / "figures"
     output.mkdir()
@@ -443,6 +448,7 @@ def test_what_is_in_the_way_and_not_in_the_record_is_renamed(tmp_path, job, reco
     assert (folder / "x.csv.~2~").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_nothing_of_others_is_lost_when_an_interruption_comes_while_it_is_renamed(tmp_path, job):
     start, output, others = tmp_path / "start", tmp_path / "out", tmp_path / "others"
     finish(job, start, {"a/t.md": "1", "same.csv": "1"})

@@ -124,6 +124,7 @@ def test_a_huge_run_is_refused(tmp_path):
         deep_nb.load(tmp_path / "run.nc")
 
 
+@pytest.mark.slow
 def test_a_huge_file_is_stale_without_being_read(job, tmp_path):
     folder = tmp_path / "out" / "n"
     change(folder, files={"a": DIGEST})
@@ -273,6 +274,7 @@ def entry(parameters):
     return "experiments:\n  - name: n\n    notebook: tiny.ipynb\n    parameters:\n" + lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [

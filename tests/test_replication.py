@@ -205,6 +205,7 @@ def test_an_invalid_experiment_is_refused(batch, tmp_path, entry, message):
         read_jobs(batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -227,6 +228,7 @@ def test_an_invalid_experiments_file_is_refused(batch, text, message):
         read_jobs(batch)
 
 
+@pytest.mark.slow
 def test_ten_thousand_experiments_are_allowed(batch):
     numbers = ", ".join(map(str, range(10_000)))
     batch.write_text(
@@ -316,6 +318,7 @@ def test_list_shows_every_experiment(batch):
     ]
 
 
+@pytest.mark.slow
 def test_only_may_be_repeated(batch):
     words = ["list", "--experiments", batch, "--only"]
     names = [line.split()[0] for line in run(*words, "n0", "--only", "l*").stdout.splitlines()]
@@ -408,6 +411,7 @@ def test_the_fingerprint_changes_with_each_ingredient(batch, tmp_path, monkeypat
     assert known[-1] == known[0]
 
 
+@pytest.mark.slow
 def test_as_many_experiments_run_at_a_time_as_asked_for(batch, tmp_path, monkeypatch):
     now, most = [], []
 

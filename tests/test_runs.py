@@ -394,6 +394,7 @@ def test_a_run_put_together_by_xarray_is_answered_with_concat(short_run):
         deep_nb.settings(short_run.isel(seed=0))
 
 
+@pytest.mark.slow
 def test_chunked_runs_are_runs(short_run, tmp_path):
     chunked = short_run.chunk({"seed": 1})
     for plot in (

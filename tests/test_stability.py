@@ -116,6 +116,7 @@ def test_the_certificate_exists_exactly_for_m_matrices(J):
         assert is_certified(J) == (abscissa < 0)
 
 
+@pytest.mark.slow
 @given(certified_network())
 def test_the_clipped_step_contracts_in_the_certificates_norm(network):
     field, J, dt, a, b = network
@@ -126,6 +127,7 @@ def test_the_clipped_step_contracts_in_the_certificates_norm(network):
     assert (after <= rho * before * (1 + 1e-9) + 1e-13).all()  # dt · drive ≤ 100, rounded
 
 
+@pytest.mark.slow
 @given(certified_network())
 def test_energy_falls_at_every_clipped_step_below_its_bound(network):
     field, J, dt, S, other = network
@@ -163,6 +165,7 @@ def test_max_stable_dt_is_where_the_iteration_loses_stability(J):
     assert radius[1] > 1 - 1e-9
 
 
+@pytest.mark.slow
 @given(weights, st.sampled_from([0.0, 0.5, 1.0]), st.booleans())
 def test_certifying_leak_is_minimal(W, outflow, absolute):
     """It is also the Perron root of |W|' minus the outflow, where that is positive."""
@@ -399,6 +402,7 @@ def test_only_certificates_of_the_comparison_matrix_are_found():
     assert not is_certified([[-1.0, 5.0], [-5.0, -1.0]])
 
 
+@pytest.mark.slow
 def test_at_rest_compares_the_final_speed_with_the_limit(leaky_run, monkeypatch):
     """After the run's own T1, with limits just above and below the speeds."""
     early = deep_nb.train(**{**deep_nb.settings(leaky_run), "hyper": {"n_epochs": 5, "T1": 180}})
@@ -545,6 +549,7 @@ def test_an_unknown_phase_is_answered_with_the_nearest():
         jacobian(run, phase="nuged")
 
 
+@pytest.mark.slow
 def test_published_one_hot_networks_run_away_on_xor():
     """Their weights follow the step, not the flow; all other published networks are inside."""
     for name, seeds in (("DEEP_oh", [4, 9, 10, 18, 28, 29, 37, 49, 55, 56, 70, 74, 83]),
@@ -604,6 +609,7 @@ def test_steps_are_judged_after_each_number_of_epochs():
         step_is_stable(run)
 
 
+@pytest.mark.slow
 def test_runaway_networks_are_counted_apart():
     run = deep_nb.train("DEEP_oh", "xor", seeds=range(11))
     for plot in (plotting.plot_mse, plotting.plot_survivors, plotting.plot_residual):
@@ -626,6 +632,7 @@ def test_runaway_networks_are_counted_apart():
     assert (counts["networks"], counts["unstable"], counts["learned"]) == (3, 2, 1)
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_of_runaway_networks(monkeypatch):
     line = "the Euler step is beyond its stable range in {} of {} networks, {}"
     for seeds, text in (("3-5", line.format(1, 3, "seeds 4")), ("5-6", None)):

@@ -174,6 +174,7 @@ def test_paired_intervals_hold_the_estimate(counts):
     assert -1 <= low <= value <= high <= 1
 
 
+@pytest.mark.slow
 def test_paired_intervals_cover():
     """Of 400 samples of 100 correlated pairs, 95 % of the intervals hold the truth, ± 4 σ."""
     rng = np.random.default_rng(3)
@@ -202,6 +203,7 @@ def test_outcomes_that_are_not_paired_are_refused(first, second, message):
             function(first, second)
 
 
+@pytest.mark.slow
 def test_holm_is_the_step_down_procedure():
     """Holm 1979, by hand: the smallest p times n, the next times n − 1, never decreasing."""
     given_p = np.array([0.01, 0.04, 0.03, 0.005])
@@ -213,6 +215,7 @@ def test_holm_is_the_step_down_procedure():
             holm(bad)
 
 
+@pytest.mark.slow
 def test_bootstrap_intervals_are_repeatable_and_cover():
     """Of 200 samples of a known median, 95 % intervals hold it 95 % of the time, ± 4 σ."""
     rng = np.random.default_rng(1)

@@ -68,6 +68,7 @@ def test_blas_has_one_thread_until_the_last_call_ends(first_ends_first, rng, mon
     assert blas_threads() == {2}
 
 
+@pytest.mark.slow
 def test_two_calls_at_a_time_have_the_bits_of_one(rng):
     """The short call ends while the long one, whose products BLAS would share, goes on."""
     field, S = problem(rng, K=2, M=150, n=140)
@@ -151,6 +152,7 @@ def saved(figures, folder):
     return [file.read_bytes() for pair in files for file in pair]
 
 
+@pytest.mark.slow
 def test_a_figure_that_is_being_saved_leaves_those_of_others(short_run, tmp_path, monkeypatch):
     expected = saved(drawn(short_run), tmp_path / "alone")
     monkeypatch.setitem(mpl.rcParams, "svg.fonttype", "none")
@@ -213,6 +215,7 @@ def test_plots_change_no_setting_of_the_process(short_run, monkeypatch):
     assert own.axes[0].yaxis.label.get_fontsize() == mpl.rcParams["font.size"] == 10
 
 
+@pytest.mark.slow
 def test_two_threads_draw_and_save_what_one_does(short_run, tmp_path):
     expected = saved(drawn(short_run), tmp_path / "alone")
     with ThreadPoolExecutor(2) as pool:

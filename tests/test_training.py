@@ -264,6 +264,7 @@ def test_bad_arguments_are_refused(arguments, message):
         deep_nb.train("DEEP", "xor", seeds=0, hyper=SHORT, **arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("blocks", "bar"), [({}, "epochs"), ({"block": 2}, "blocks")])
 def test_progress_is_one_bar_on_stderr(blocks, bar, capsys, tmp_path):
     """Over the four epochs, or over the four blocks of seven seeds."""

@@ -266,6 +266,7 @@ def test_names_cannot_control_the_terminal(one, tmp_path):
         assert line.startswith(r"a/\x1b[31mred.csv: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.csv", "x.ipynb", "t.md"])
 def test_files_that_expand_to_too_much_are_refused(one, tmp_path, name):
     write(tmp_path / "two")
