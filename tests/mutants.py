@@ -54,6 +54,8 @@ def planted(word=""):
     """
     faults = yaml.safe_load((ROOT / "tests" / "planted.yml").read_text(encoding="utf-8"))
     faults = [fault for fault in faults if word in fault["file"]]
+    if not faults:
+        sys.exit(f"no planted fault is in a file whose path contains {word!r}")
     for fault in faults:
         count = (ROOT / fault["file"]).read_text(encoding="utf-8").count(fault["old"])
         if count != 1:

@@ -152,6 +152,13 @@ def test_a_clone_on_windows_has_the_same_bytes_and_verifies_its_figures(tmp_path
     assert verify(tmp_path / "true" / "figures")[1] == []
 
 
+def test_each_planted_fault_changes_one_place():
+    for fault in yaml.safe_load((ROOT / "tests" / "planted.yml").read_text(encoding="utf-8")):
+        text = (ROOT / fault["file"]).read_text(encoding="utf-8")
+        assert text.count(fault["old"]) == 1, fault
+        assert fault["old"] != fault["new"]
+
+
 def test_stored_figures_need_no_font():
     for path in (ROOT / "figures").rglob("*.svg"):
         assert "<text" not in path.read_text(encoding="utf-8"), path
