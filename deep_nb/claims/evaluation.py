@@ -385,7 +385,7 @@ def _over_grid(claim: Claim, task: str, settings: _Tables) -> OverGrid:
         return OverGrid()
     sides = [
         {
-            tuple(setting): networks
+            tuple(map(float, setting)): networks
             for (model, of_task, *setting), networks in settings.items()
             if (model, of_task) == (side.model, task) and (claim.vary_N_H or setting[0] == 1)
         }
