@@ -81,20 +81,23 @@ def _title(notebook):
 
 
 def _figure(path):
-    """Return a figure with the caption that it carries, loaded when a reader comes to it."""
+    """Return a figure with the caption that it carries."""
     drawing = ElementTree.parse(path).getroot()
     caption = drawing.findtext(".//{*}description") or drawing.findtext("{*}title")
     picture = path.with_suffix(".png")
-    source = (picture if picture.is_file() else path).relative_to(ROOT).as_posix()
-    return f":::{{figure}} ../{source}\n:loading: lazy\n:alt: {caption}\n\n{caption}\n:::"
+    return _shown(picture if picture.is_file() else path, caption)
 
 
 def _animation(path):
     """Return an animation with the caption that it carries."""
     with Image.open(path) as image:
-        caption = image.info["comment"].decode()
+        return _shown(path, image.info["comment"].decode())
+
+
+def _shown(path, caption):
+    """Return a picture above its caption, loaded when a reader comes to it."""
     source = path.relative_to(ROOT).as_posix()
-    return f":::{{figure}} ../{source}\n:alt: {caption}\n\n{caption}\n:::"
+    return f":::{{figure}} ../{source}\n:loading: lazy\n:alt: {caption}\n\n{caption}\n:::"
 
 
 def linked_names():

@@ -23,6 +23,7 @@ from deep_nb.inference import decision_map, trajectory
 from deep_nb.plotting.networks import positions
 from deep_nb.plotting.style import (
     BLUE,
+    LINE_WIDTH,
     PHASES,
     SMALL,
     TWO_COLUMNS,
@@ -218,7 +219,7 @@ class _Stage:
         last = _shown_epochs(network)[-1]
         self.mse = network["mse_free"].values[0, : last + 1]
         colour, line = PHASES["free"]
-        (self.curve,) = self.error.plot([], [], color=colour, ls=line, lw=1.2)
+        (self.curve,) = self.error.plot([], [], color=colour, ls=line, lw=LINE_WIDTH)
         self.error.set(xlim=(0, last), ylim=(-0.01, 1.1 * self.mse.max() + 0.01))
         self.error.set(xlabel="epoch", ylabel="MSE")
         self.error.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -231,7 +232,7 @@ class _Stage:
     def show_weights(
         self, epoch: int, W: Float[np.ndarray, "N N"], score: Float[np.ndarray, "n n"]
     ) -> None:
-        """Show the network after so many epochs: its weights, its map, its error until then."""
+        """Show the weights, decision map and error so far after `epoch` epochs."""
         self.epoch = epoch
         weights = W[self.mask]
         strength = np.abs(weights) / (np.abs(weights).max() or 1.0)
@@ -247,7 +248,7 @@ class _Stage:
         self.curve.set_data(np.arange(len(so_far)), so_far)
 
     def show_states(self, step: int, states: Float[np.ndarray, "M N"]) -> None:
-        """Show the states of a step, sample by sample."""
+        """Show the state of every neuron at a step, for each sample."""
         for neurons, state in zip(self.neurons, states, strict=True):
             neurons.set_array(state)
         write_title(self.figure, f"{self.title}: after {self.epoch} epochs, step {step}")
